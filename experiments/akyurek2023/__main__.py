@@ -24,7 +24,7 @@ TIMES = {
     "paper": "about a day on one GPU, not measured",
 }
 NAME = "experiments.akyurek2023"
-FIGURES = ("fig1", "fig6", "weights")
+FIGURES = ("fig1", "fig6", "weights", "lens")
 
 
 def reproduce(argv: Sequence[str]) -> None:
