@@ -4,6 +4,7 @@ from .codelength import online_codelength as online_codelength
 from .controls import donors as donors
 from .controls import random_function as random_function
 from .controls import selectivity as selectivity
+from .estimators import PooledProbe as PooledProbe
 from .grid import probe_grid as probe_grid
 from .interventions import Eraser as Eraser
 from .interventions import Movement as Movement
@@ -21,6 +22,7 @@ __all__ = [
     "Codelength",
     "Eraser",
     "Movement",
+    "PooledProbe",
     "behavioural_error",
     "cosine",
     "donors",
