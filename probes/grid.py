@@ -29,9 +29,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from probes import checks, regressors, ridge, scores
+from probes import checks, prefixes, regressors, ridge, scores
 from probes.columns import Columns, ceilings_of, slots_of, slotted
 from probes.controls import donors
+from probes.estimators import PooledProbe
 from probes.ridge import ALPHAS, RidgeSpec
 from probes.scores import Scoreboard
 from probes.sources import ArraySource, comes_in_order, open_source
@@ -95,8 +96,9 @@ def probe_grid(
             dimensions with prior N(0, I) it is min(t / d, 1) after t pairs.
         control: fit a second probe to targets permuted across prompts.
         test_fraction: share of the groups that is held out.
-        validation_fraction: share of the other groups that chooses the penalty. The
-            chosen probe is fitted again to all of them.
+        validation_fraction: share of the other groups, on which the default probe
+            chooses its penalty, before it is fitted to all of them, and a `PooledProbe`
+            decides when to stop (its own `validation_fraction` is not used).
         resamples: bootstrap resamples of the test groups.
         seed: of the splits, the permutation and the resampling. A probe's own
             randomness is its `random_state`.
@@ -153,7 +155,7 @@ def probe_grid(
         checks.regressor(probe)
     seed = checks.seed(seed)
     labels = checks.group_labels(groups, n_prompts, test_fraction)
-    validates = spec is not None and len(spec.alphas) > 1
+    validates = isinstance(probe, PooledProbe) or (spec and len(spec.alphas) > 1)
     parts = split(
         labels,
         test_fraction=test_fraction,
@@ -197,7 +199,11 @@ def probe_grid(
                 "hidden as an array (memory-mapped, perhaps), or use a ridge probe."
             )
         checks.finite_layers(source.states)
-        regressors.run(source.states, columns, parts, board, probe)
+        if isinstance(probe, PooledProbe):
+            weights = prefixes.run(source.states, columns, parts, board, probe)
+            found["position_weights"] = (*dims[:3], "position"), weights
+        else:
+            regressors.run(source.states, columns, parts, board, probe)
 
     measured = board.scores()
     resampled = measured.pop("r2_resampled")
@@ -224,6 +230,8 @@ def probe_grid(
             "probe": _describe(probe, spec),
         },
     )
+    if "position" in dataset.dims:
+        dataset = dataset.assign_coords(position=names)
     if contexts is not None:
         dataset = dataset.assign_coords(context=("token", slots["contexts"][places]))
     _warn_of_constants(dataset.r2)
