@@ -50,7 +50,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
                 unit="ratio of 1 - R2",
             )
         )
-    return [*found, _onset_claim(trained), *_position_claims(trained)]
+    return [*found, *_order_claims(trained), *_position_claims(trained)]
 
 
 def control_claims(dataset: xr.Dataset) -> list[Claim]:
@@ -125,32 +125,46 @@ def _claim(
     )
 
 
-def _onset_claim(trained: xr.Dataset) -> Claim:
-    """Claim 26: the layer at which the error has fallen to half of the embedding's."""
+def _order_claims(trained: xr.Dataset) -> list[Claim]:
+    """Claim 26, by two measures of the layer at which a target is there."""
     from probes import onset
 
     mlp = trained.sel(head="mlp")
-    scores = xr.Dataset({"r2": 1 - mlp.error, "r2_resampled": 1 - mlp.error_resampled})
-    found = onset(scores)
-
-    def later(onsets: xr.DataArray) -> np.ndarray:
-        return (onsets.sel(target=WEIGHTS) - onsets.sel(target=MOMENT)).values
-
-    with np.errstate(invalid="ignore"):  # neither is ever decoded: no difference
-        value, draws = later(found.onset), later(found.onset_resampled)
-    first = {t: float(found.onset.sel(target=t)) for t in TARGETS}
-    return Claim.from_resamples(
-        "akyurek2023.26",
-        "The moment vector X'y is decodable earlier than the least-squares weights: "
-        "its error is down to half of the embedding's in an earlier layer.",
-        SOURCE,
-        value=value,
-        resamples=draws,
-        relation=">",
-        threshold=0.0,
-        unit=f"layers; onsets {first[MOMENT]:g} and {first[WEIGHTS]:g}",
-        figure="fig4",
+    found = onset(
+        xr.Dataset({"r2": 1 - mlp.error, "r2_resampled": 1 - mlp.error_resampled})
     )
+    measures = {
+        "a": (
+            "its error is down to half of the embedding's in an earlier layer.",
+            (found.onset, found.onset_resampled),
+        ),
+        "b": (
+            "the layer with its least error comes earlier.",
+            (mlp.error.argmin("layer"), mlp.error_resampled.argmin("layer")),
+        ),
+    }
+    claims = []
+    for letter, (text, layers) in measures.items():
+        with np.errstate(invalid="ignore"):  # neither is ever decoded: no difference
+            value, draws = (
+                (at.sel(target=WEIGHTS) - at.sel(target=MOMENT)).values for at in layers
+            )
+        first = (float(layers[0].sel(target=target)) for target in TARGETS)
+        claims.append(
+            Claim.from_resamples(
+                f"akyurek2023.26{letter}",
+                "The moment vector X'y is decodable earlier than the least-squares "
+                f"weights: {text}",
+                SOURCE,
+                value=value,
+                resamples=draws,
+                relation=">",
+                threshold=0.0,
+                unit="layers; {:g} and {:g}".format(*first),
+                figure="fig4",
+            )
+        )
+    return claims
 
 
 def _position_claims(trained: xr.Dataset) -> list[Claim]:

@@ -15,7 +15,7 @@ of the target's variance, averaged over the numbers of examples n; 1 is a probe 
 knows nothing but the mean. Bands are 95 % intervals over test prompts; dashed, the best
 layer of the control model, trained with the same w in every prompt. Right, where the
 MLP probe of the best layer looks: one row for each n, one column for each token, rows
-summing to 1; what lies right of y_n may not be read.
+summing to 1; grey is what lies right of y_n, which the probe may not read.
 """
 
 import sys

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from probes import PooledProbe
 
 TARGETS = {"X'y / n": "moment vector X'y", "w OLS": "least-squares weights"}
-HEADS = ("linear", "mlp")
+HEADS = {"linear": "linear", "mlp": "MLP"}
 REFITS = 12
 
 
@@ -240,11 +240,12 @@ def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
 
     with canvas(10, 6.4) as figure:
         panels = figure.subplots(2, 2, width_ratios=[1, 1.25])
-        images = []
+        images, brightest = [], float(dataset.position_weights.sel(head="mlp").max())
         for (left, right), target in zip(panels, TARGETS, strict=True):
             _errors(left, dataset.sel(target=target), model, beside)
             left.set_title(TARGETS[target])
-            images.append(_map(right, dataset.sel(model=model, target=target)))
+            own = dataset.sel(model=model, target=target)
+            images.append(_map(right, own, brightest))
         figure.colorbar(
             images[-1], ax=list(panels[:, 1]), label="position weight", pad=0.01
         )
@@ -262,24 +263,40 @@ def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None
     for head, (color, marker) in looks.items():
         own = scores.sel(model=model, head=head)
         axes.plot(
-            own.layer, own.error, color=color, marker=marker, label=f"{head} probe"
+            own.layer,
+            own.error,
+            color=color,
+            marker=marker,
+            label=f"{HEADS[head]} probe",
         )
         axes.fill_between(
             own.layer, own.error_low, own.error_high, color=color, alpha=0.15, lw=0
         )
         best = scores.error.sel(model=beside, head=head).min("layer")
         axes.axhline(
-            float(best), color=color, linestyle="--", label=f"{head}, {beside} model"
+            float(best),
+            color=color,
+            linestyle="--",
+            label=f"{HEADS[head]}, {beside} model's best",
         )
     axes.set_ylim(0, None)
     axes.set_ylabel("error: MSE / variance")
 
 
-def _map(axes: "Axes", scores: "xr.Dataset") -> "AxesImage":
+def _map(axes: "Axes", scores: "xr.Dataset", brightest: float) -> "AxesImage":
+    import matplotlib
+
     layer = int(scores.refitted_layer)
     weights = scores.position_weights.sel(head="mlp", layer=layer)
     names, tokens = scores.position.values, scores.token.values
-    image = axes.imshow(weights, aspect="auto", vmin=0, vmax=1, cmap="viridis")
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
+    image = axes.imshow(
+        weights.where(weights > 0),  # exactly 0 where the probe may not look
+        aspect="auto",
+        vmin=0,
+        vmax=brightest,
+        cmap=colours,
+    )
     axes.grid(False)
     axes.set_title(f"MLP probe of layer {layer}, the best")
     step = 1 if len(names) <= 24 else 4
