@@ -41,7 +41,8 @@ def run(
     prefixes = np.arange(states.shape[2]) <= np.array(columns.tokens)[:, None]
     reads = np.repeat(prefixes, len(widths), axis=0)
 
-    truths = [columns.at(token, split.test) for token in columns.tokens]
+    truths = columns.of(split.test)
+    lengths = board.lengths(truths)
     weights = []
     for layer, of_layer in enumerate(states):
         fitted = pooled.fit(
@@ -55,11 +56,8 @@ def run(
         )
         guesses = pooled.predict(fitted.probes, of_layer[None][:, split.test], reads)
         by_token = guesses[0].reshape(len(truths), len(widths), *guesses.shape[2:])
-        board.add(
-            layer,
-            zip(truths, (_joined(g, widths) for g in by_token), strict=True),
-            np.arange(len(split.test)),
-        )
+        joined = (_joined(guess, widths) for guess in by_token)
+        board.add(layer, truths, lengths, joined, np.arange(len(split.test)))
         weights.append(pooled.position_weights(fitted.probes, reads)[0])
     by_target = np.reshape(weights, (len(states), *values.shape[:2], -1))
     return by_target[:, :, : len(columns.targets)]

@@ -27,7 +27,8 @@ def run(
     probe: Any,
 ) -> None:
     """Fits the probe for every layer, token and target, and scores it."""
-    truths = [columns.at(token, split.test) for token in columns.tokens]
+    truths = columns.of(split.test)
+    lengths = board.lengths(truths)
     everyone = np.arange(len(split.test))
     for layer, of_layer in enumerate(states):
         # One thread for each cell: threads that share matrices this small slow each
@@ -37,7 +38,7 @@ def run(
                 delayed(_predict)(probe, of_layer[:, token], token, columns, split)
                 for token in columns.tokens
             )
-        board.add(layer, zip(truths, guesses, strict=True), everyone)
+        board.add(layer, truths, lengths, guesses, everyone)
 
 
 def _predict(

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, get_blas_funcs
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -35,9 +34,6 @@ from probes.columns import Columns
 from probes.scores import Scoreboard
 from probes.sources import Batch, Source
 from probes.splits import Split
-
-# Of symmetric matrices: sum of outer products, one more of them, product with another.
-SYRK, SYR, SYMM = get_blas_funcs(("syrk", "syr", "symm"), dtype=np.float64)
 
 ALPHAS = tuple(10.0**power for power in range(-4, 7))
 
@@ -138,10 +134,8 @@ def run(
 class Moments:
     """Sums over prompts of z z', where z = (x, y, 1) about a provisional mean.
 
-    Of symmetric matrices only the lower triangle is kept, in columns, as BLAS likes it.
-
     Args:
-        products: the sums; only the upper triangle is read.
+        products: the sums.
         features: how many entries of z are x.
     """
 
@@ -153,15 +147,12 @@ class Moments:
     def about(
         self, center: Float64[np.ndarray, " xy"]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """X'X (lower triangle) and X'y of deviations from `center`."""
-        # Rounded up to a whole copy: the transpose of the upper triangle in rows.
-        sums = np.array(self.products[:-1, :-1].T, order="F")
-        for factor, vector in ((-1, self.mean), (1, self.mean - center)):
-            if vector.any():
-                sums = SYR(factor * self.count, vector, a=sums, lower=1, overwrite_a=1)
-        return sums[: self.features, : self.features], sums[
-            self.features :, : self.features
-        ].T
+        """X'X and X'y of deviations from `center`."""
+        p, mean, away = self.features, self.mean, self.mean - center
+        sums = self.products[:p, :-1] - np.outer(self.count * mean[:p], mean)
+        if away.any():
+            sums += np.outer(self.count * away[:p], away)
+        return sums[:, :p], sums[:, p:]
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.products + other.products, self.features)
@@ -199,14 +190,14 @@ class _Accumulator:
         states = batch.states[layer]
         z = np.ones((len(batch.rows), self.size))
         x, y = z[:, : self.features], z[:, self.features : -1]
+        product = np.empty((self.size, self.size))  # once: new memory is slow
         for place, token in enumerate(self.columns.tokens):
             shift = self.shift[layer, place]
             of_token = states[batch.places, token]
             np.subtract(of_token, shift[: self.features], out=x, dtype=float)
             np.subtract(targets[place], shift[self.features :], out=y)
-            sums = products[layer, place].T
-            # In place: BLAS sees the transposes, for it counts columns first.
-            SYRK(1.0, z.T, beta=1.0, c=sums, lower=1, overwrite_c=1)
+            # NumPy sees that the factors are one, and takes half of the time.
+            products[layer, place] += np.matmul(z.T, z, out=product)
 
     def _set_shift(self, batch: Batch, targets: list[np.ndarray]) -> None:
         for layer, states in enumerate(batch.states):
@@ -250,7 +241,8 @@ def _solve(
     coef = np.empty_like(scaled.cross)
     for alpha in np.unique(alphas):
         where = alphas == alpha
-        coef[:, where] = _ridge(scaled.inputs, alpha, scaled.cross[:, where])
+        penalised = scaled.inputs + alpha * np.eye(len(coef))
+        coef[:, where] = np.linalg.solve(penalised, scaled.cross[:, where])
     coef /= scaled.scale[:, None]
     x, y = np.split(train.mean, [fit.features])
     return coef, y - x @ coef, alphas
@@ -268,33 +260,14 @@ def _choose(
     values, basis = np.linalg.eigh(inputs)
     filters = 1 / (np.maximum(values, 0)[:, None] + np.asarray(spec.alphas))
     path = filters[:, :, None] * (basis.T @ cross)[:, None, :]
-    shape = path.shape[1:]
     coef = basis @ path.reshape(len(values), -1)  # all penalties side by side
     seen, seen_cross, _ = _standardised(validation, fit.mean, scale)
-    errors = coef * SYMM(1.0, seen, coef, lower=1)
-    errors.reshape(len(values), *shape)[...] -= (
-        2 * coef.reshape(len(values), *shape) * seen_cross[:, None, :]
-    )
-    return errors.sum(axis=0).reshape(shape).argmin(axis=0)
-
-
-def _ridge(
-    inputs: np.ndarray, alpha: float, cross: np.ndarray
-) -> Float64[np.ndarray, "features columns"]:
-    """(X'X + alpha)^-1 X'y; where that is singular to rounding, by eigenvectors."""
-    penalised = inputs.copy(order="F")
-    penalised[np.diag_indices_from(penalised)] += alpha
-    try:
-        factor = cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
-        return np.asarray(cho_solve(factor, cross, check_finite=False))
-    except LinAlgError:
-        values, basis = np.linalg.eigh(inputs)
-        inverse = 1 / (np.maximum(values, 0) + alpha)
-        return basis @ (inverse[:, None] * (basis.T @ cross))
+    slope = (seen @ coef).reshape(path.shape) - 2 * seen_cross[:, None, :]
+    return np.einsum("fac,fac->ac", coef.reshape(path.shape), slope).argmin(axis=0)
 
 
 class _Standardised(NamedTuple):
-    """X'X (lower triangle) and X'y of features that were divided by `scale`."""
+    """X'X and X'y of features that were divided by `scale`."""
 
     inputs: Float64[np.ndarray, "features features"]
     cross: Float64[np.ndarray, "features columns"]
@@ -335,17 +308,22 @@ def _score(
     fitted: Fitted,
     each: "Each",
 ) -> None:
-    targets = columns.of(batch.rows)
+    truths = columns.of(batch.rows)
+    lengths = board.lengths(truths)
     tested = np.searchsorted(split.test, batch.rows)
 
-    def pairs(layer: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def guesses(layer: int) -> Iterator[np.ndarray]:
+        x = np.empty((len(batch.rows), fitted.coef.shape[2]))
         for place, token in enumerate(columns.tokens):
-            x = batch.states[layer, batch.places, token].astype(float)
+            x[:] = batch.states[layer, batch.places, token]
             guess = x @ fitted.coef[layer, place]
             guess += fitted.intercept[layer, place]
-            yield targets[place], guess
+            yield guess
 
-    each(lambda layer: board.add(layer, pairs(layer), tested), range(len(fitted.coef)))
+    def score(layer: int) -> None:
+        board.add(layer, truths, lengths, guesses(layer), tested)
+
+    each(score, range(len(fitted.coef)))
     _refuse_non_finite(board.sums, batch, columns.tokens)
 
 

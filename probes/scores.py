@@ -55,7 +55,10 @@ def cosine(truth: ArrayLike, guess: ArrayLike) -> Float64[np.ndarray, " prompts"
         [1.0, 0.0]
     """
     truth, guess = _pair(truth, guess)
-    return _cosine(*((a * b).sum(1) for a, b in _pairs(truth, guess)))
+    dot, own, other = (
+        (a * b).sum(axis=1) for a, b in ((truth, guess), (truth, truth), (guess, guess))
+    )
+    return _cosine(dot, own, other)
 
 
 def behavioural_error(
@@ -111,31 +114,43 @@ class Scoreboard:
         sizes = np.tile(np.diff(columns.starts), columns.width // self.width)
         self.pool = np.repeat(np.eye(len(sizes)), sizes, axis=0)
 
+    def lengths(self, truths: list[np.ndarray]) -> list[np.ndarray]:
+        """Squared lengths of the targets of each token, (prompts, targets), for `add`.
+
+        Apart, since they are the same for all layers.
+        """
+        pool = self.pool[: self.width, : len(self.starts)]
+        return [np.square(truth[:, : self.width]) @ pool for truth in truths]
+
     def add(
         self,
         layer: int,
-        pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+        truths: list[np.ndarray],
+        lengths: list[np.ndarray],
+        guesses: Iterable[np.ndarray],
         prompts: Int[np.ndarray, " batch"],
     ) -> None:
         """Counts the guesses of one layer in.
 
         Args:
             layer: which.
-            pairs: for every token truth and guess, each (batch, columns).
+            truths: for every token (batch, columns).
+            lengths: of these.
+            guesses: for every token (batch, columns).
             prompts: which of the test prompts these are, counted from 0.
         """
         width, n = self.width, len(self.starts)
         values = np.zeros((len(prompts), *self.sums.shape[1:]))
-        for token, (truth, guess) in enumerate(pairs):
-            squares = np.square(guess - truth)
+        for token, guess in enumerate(guesses):
+            squares = np.square(guess - truths[token])
             self.by_coordinate[layer, token] += squares[:, :width].sum(axis=0)
-            pooled = squares @ self.pool
-            values[:, token, : pooled.shape[1]] = pooled
-            truth, guess = truth[:, :width], guess[:, :width]
-            products = [
-                (a * b) @ self.pool[:width, :n] for a, b in _pairs(truth, guess)
-            ]
-            values[:, token, 2 * n :] = _cosine(*products)
+            errors = squares @ self.pool
+            values[:, token, : errors.shape[1]] = errors
+            guess = guess[:, :width]
+            own, other = lengths[token], np.square(guess) @ self.pool[:width, :n]
+            # Law of cosines: no third product of all coordinates.
+            dot = (own + other - errors[:, :n]) / 2
+            values[:, token, 2 * n :] = _cosine(dot, own, other)
         self.sums[layer] += values.sum(axis=0)
         flat = values.reshape(len(prompts), -1).astype(np.float32)
         resampled = self.split.weights[:, prompts] @ flat
@@ -231,10 +246,6 @@ def interval(
     tail = (1 - CONFIDENCE) / 2
     ends = np.quantile(draws, [tail, 1 - tail], axis=-1)
     return ends[0, ...], ends[1, ...]  # arrays, also of no axis
-
-
-def _pairs(truth: np.ndarray, guess: np.ndarray) -> list[tuple]:
-    return [(truth, guess), (truth, truth), (guess, guess)]
 
 
 def _cosine(dot: np.ndarray, truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

@@ -70,9 +70,11 @@ def split(
     if validation_fraction and len(np.unique(groups[train])) > 1:
         fit, validation = divide(train, validation_fraction)
     labels, member = np.unique(groups[test], return_inverse=True)
-    draws = resamples if len(labels) > 1 else 0
-    chances = np.full(len(labels), 1 / len(labels))
-    counts = np.random.default_rng([seed, 0]).multinomial(len(labels), chances, draws)
+    count = len(labels)
+    draws = resamples if count > 1 else 0
+    drawn = np.random.default_rng([seed, 0]).integers(count, size=(draws, count))
+    drawn += count * np.arange(draws)[:, None]  # one range for each resample
+    counts = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
     return Split(fit, validation, test, counts[:, member].astype(np.float32))
 
 

@@ -21,13 +21,31 @@ import xarray as xr
 
 from experiments import command, models, provenance, runs
 from experiments.akyurek2023 import __main__ as paper
-from experiments.akyurek2023 import fig1, fig6, lens, setting, weights
+from experiments.akyurek2023 import (
+    fig1,
+    fig4,
+    fig5,
+    fig6,
+    lens,
+    probing,
+    setting,
+    steering,
+    weights,
+)
 from experiments.claims import load_claims
 from icl import LinearRegression, ModelConfig
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
 
 ROOT = Path(__file__).parents[1]
-FIGURES = {"fig1": fig1, "fig6": fig6, "lens": lens, "weights": weights}
+FIGURES = {
+    "fig1": fig1,
+    "fig4": fig4,
+    "fig5": fig5,
+    "fig6": fig6,
+    "lens": lens,
+    "steering": steering,
+    "weights": weights,
+}
 FILES = {"data.nc", "run.json", "figure.png", "figure.pdf", "claims.json"}
 NAME = "experiments.akyurek2023"
 every_figure = pytest.mark.parametrize("figure", FIGURES)
@@ -120,20 +138,38 @@ def test_data_carry_what_made_them(results, figure):
     [
         ("fig1", "spd", {"pair": 13, "prompt": 64, "context": 5}),
         ("fig1", "ilwd", {"pair": 13, "queried": 32, "context": 5}),
+        ("fig4", "r2", {"model": 2, "head": 2, "layer": 3, "token": 4, "target": 2}),
+        (
+            "fig4",
+            "refitted",
+            {"model": 2, "target": 2, "refit": 2, "token": 4, "position": 9},
+        ),
         ("fig6", "residual", {"learner": 4, "prompt": 32, "context": 4}),
         ("lens", "distance", {"head": 2, "layer": 3, "learner": 46, "prompt": 64}),
+        ("steering", "r2", {"context": 2, "layer": 3, "quantity": 2}),
+        ("steering", "swapped", {"context": 2, "layer": 3, "prompt": 250}),
         ("weights", "r2", {"layer": 3, "token": 9, "target": 2}),
         ("weights", "ceiling", {"token": 9, "target": 2}),
     ],
 )
 def test_dimensions_of_the_data(results, figure, variable, sizes):
     dataset = runs.read_dataset(only_run(results, figure))
-    assert dict(dataset[variable].sizes) == sizes
+    found = dict(dataset[variable].sizes)
+    assert {dim: found.get(dim) for dim in sizes} == sizes
 
 
-def test_all_figures_share_one_model(results):
-    folders = [p for p in (results / "models").iterdir() if p.is_dir()]
-    assert folders == [models.Models(results).folder(setting.SETTINGS["tiny"])]
+def test_all_figures_share_one_model_and_its_control(results):
+    found = {p for p in (results / "models").iterdir() if p.is_dir()}
+    shared = setting.SETTINGS["tiny"]
+    kept = models.Models(results)
+    assert found == {kept.folder(shared), kept.folder(probing.control_of(shared))}
+
+
+def test_figures_4_and_5_share_what_was_probed(results):
+    folders = [p for p in (results / "akyurek2023/probing").iterdir() if p.is_dir()]
+    assert sorted(p.name.split("-")[0] for p in folders) == ["control", "trained"]
+    four, five = (runs.read_dataset(only_run(results, f)) for f in ("fig4", "fig5"))
+    xr.testing.assert_identical(four.drop_attrs(), five.drop_attrs())
 
 
 def test_the_report_holds_every_figure(results):
@@ -488,10 +524,9 @@ def test_every_preset_has_its_time(figure):
     module = FIGURES[figure]
     assert list(module.TIMES) == list(module.PRESETS) == ["tiny", "quick", "paper"]
     for preset, config in module.PRESETS.items():
-        assert (
-            models.Setting(config.task, config.model, config.train, config.seed)
-            == setting.SETTINGS[preset]
-        )
+        known = (setting.SETTINGS[preset], setting.PROBING[preset])
+        made = models.Setting(config.task, config.model, config.train, config.seed)
+        assert made in known
 
 
 def test_help_without_a_preset_is_the_docstring(capsys):

@@ -25,7 +25,7 @@ TIMES = {
     "paper": "about a day on one GPU, not measured",
 }
 NAME = "experiments.akyurek2023"
-FIGURES = ("fig1", "fig6", "weights", "lens", "fig4", "fig5")
+FIGURES = ("fig1", "fig4", "fig5", "fig6", "weights", "lens", "steering")
 
 
 def reproduce(argv: Sequence[str]) -> None:
