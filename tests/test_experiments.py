@@ -154,8 +154,7 @@ def test_data_carry_what_made_them(results, figure):
 )
 def test_dimensions_of_the_data(results, figure, variable, sizes):
     dataset = runs.read_dataset(only_run(results, figure))
-    found = dict(dataset[variable].sizes)
-    assert {dim: found.get(dim) for dim in sizes} == sizes
+    assert dict(dataset[variable].sizes) == sizes
 
 
 def test_all_figures_share_one_model_and_its_control(results):
