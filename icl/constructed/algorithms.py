@@ -1,9 +1,10 @@
 """Which learning algorithms are written down as weights? SGD, ridge, a batch step.
 
-Every function returns a `Constructed` transformer whose prediction at x_i is that of the
-algorithm after the i pairs before it, for every i, as for `icl.baselines`. Conventions
-are theirs: `rate` multiplies the gradient of the squared error (not halved) *summed*
-over pairs, as in w <- w - 2 rate (x (w.x - y) + alpha w); alpha is not scaled by n.
+Every function returns a `Constructed` transformer whose prediction at x_i is that of
+the algorithm after the i pairs before it, for every i, as for `icl.baselines`. Theirs
+are the conventions: `rate` multiplies the gradient of the squared error, not halved and
+*summed* over pairs, as in w <- w - 2 rate (x (w.x - y) + alpha w); alpha is not scaled
+by n.
 
 The chains of steps are those of Akyürek et al. 2023, appendices A and B, with what is
 wrong or missing there put right:
@@ -17,8 +18,6 @@ wrong or missing there put right:
   shape of the last product wrong. x'A^-1 is the transpose of A^-1 x, and not computed
   again.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -205,7 +204,7 @@ def gradient_step(
     length: int = 2,
     precision: Precision | None = None,
 ) -> Constructed:
-    """One gradient step on *all* pairs before: `icl.baselines.GradientDescent(1, rate)`.
+    """One gradient step on *all* pairs before; `GradientDescent(1, rate)` in baselines.
 
     w <- w - 2 rate (X'(Xw - y) + alpha w). Not in the paper: the first head takes the
     mean over the y-tokens, which is multiplied by their number. 9 layers, width
@@ -269,7 +268,7 @@ def _check_ridge(dim: int, alpha: float) -> tuple[int, float]:
     )
 
 
-def _start(weights: ArrayLike | None, dim: int) -> Sequence[float]:
+def _start(weights: ArrayLike | None, dim: int) -> Float[np.ndarray, " dim"]:
     start = np.zeros(dim) if weights is None else np.asarray(weights, float)
     checks.shape_of("weights", start, (dim,), "(dim,)")
     checks.all_finite("weights", start)

@@ -16,6 +16,8 @@ float64 is switched on while a model is built or called, never for the process.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +33,7 @@ from icl.model import ModelConfig, Output, Transformer
 from icl.tasks import LinearRegression, Prompts
 from icl.trained import Trained, abstract_model, untrained
 
-Matrix = Float[np.ndarray, "rows columns"]
+Matrix = Float[np.ndarray, "_ _"]
 Arrays = dict[str, np.ndarray]
 
 SHARPNESS = 60.0
@@ -53,9 +55,10 @@ class Constructed:
     precision: Precision
 
     def __call__(self, prompts: Prompts) -> Output:
-        """The model's output, in float64 for a float64 model."""
-        with jax.enable_x64(True):
-            return self.model(prompts)
+        """The model's output, all of it computed in the precision's dtype."""
+        with jax.enable_x64(self.precision.dtype == "float64"):
+            xs, ys = (jnp.asarray(a, self.precision.dtype) for a in prompts[:2])
+            return self.model(Prompts(xs, ys))
 
     @property
     def trained(self) -> Trained:
@@ -95,19 +98,28 @@ def construct(
         named = {**_attention(each, rows, config, length), **_mlp(each, config)}
         arrays |= {f"body.{number}.{name}": array for name, array in named.items()}
     task = LinearRegression(dim=program.dim, length=length)
-    model = with_parameters(abstract_model(task, config), arrays, precision.dtype)
+    model = with_parameters(task, config, arrays, precision.dtype)
     return Constructed(program, model, precision)
 
 
 def with_parameters(
-    model: Transformer, arrays: Mapping[str, np.ndarray], dtype: str
+    task: LinearRegression,
+    config: ModelConfig,
+    arrays: Mapping[str, np.ndarray],
+    dtype: str,
 ) -> Transformer:
-    """Puts arrays, named as in checkpoints without "state.params.", into a model."""
+    """A model with these arrays, named as in checkpoints, as its parameters."""
+    definition, abstract = _abstract(task, config)
     named = {f"params.{name}": np.asarray(a, dtype) for name, a in arrays.items()}
-    with jax.enable_x64(True):
-        params = checkpoint.unflatten(named, nnx.state(model), "params")
-        nnx.update(model, params)
-    return model
+    with jax.enable_x64(dtype == "float64"):
+        params = checkpoint.unflatten(named, abstract, "params")
+        return nnx.merge(definition, params)
+
+
+@lru_cache(maxsize=8)
+def _abstract(task: LinearRegression, config: ModelConfig) -> tuple[Any, Any]:
+    """A model without parameters; tracing it is most of what a construction costs."""
+    return nnx.split(abstract_model(task, config))
 
 
 def _ends(program: Program, rows: Layout, length: int) -> Arrays:

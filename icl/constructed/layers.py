@@ -1,28 +1,28 @@
 """How does a transformer layer carry out one operation?
 
-The layer is that of Akyürek et al. 2023 (Eqs. 1-7): softmax attention with a causal mask
-and a residual, then LayerNorm without parameters, an MLP with GELU and a residual. Its
-state has the rows
+The layer is that of Akyürek et al. 2023 (Eqs. 1-7): softmax attention with a causal
+mask and a residual, then LayerNorm without parameters, an MLP with GELU and a residual.
+Its state has the rows
 
     program | one label count | key  query  query | pads | scratch
                                  2     2      2      2
 
 Attention has two heads. The first reads the tokens that the operation asks for, the
-second the token itself. Any linear map of what they read can be written, so sums need no
-MLP, and the second head also takes away what is to be overwritten.
+second the token itself. Any linear map of what they read can be written, so sums need
+no MLP, and the second head also takes away what is to be overwritten.
 
-Multiplication. With the GELU g, sqrt(pi/2) K^2 (g((t + s)/K) - g(t/K) - g(s/K)) is t s up
-to a relative error (t^2/3 + t s/2 + s^2/3) / K^2: three units for a product (Lemma 4,
-which says cubic for what is quartic). K is `Precision.multiplier`.
+Multiplication. With the GELU g, sqrt(pi/2) K^2 (g((t + s)/K) - g(t/K) - g(s/K)) is t s
+up to a relative error (t^2/3 + t s/2 + s^2/3) / K^2: three units for a product (Lemma
+4, which says cubic for what is quartic). K is `Precision.multiplier`.
 
-LayerNorm would divide by the norm of the state. Two pads, N - s/2 and -N - s/2 with s the
-sum of all other rows, make the mean 0 and the deviation N sqrt(2 / width), up to a
-relative (|state|^2 + s^2/2) / (4 N^2); the next weights undo this constant. The paper's
-pads, N and -N - s, leave an error of first order, s / (2N) (Lemma 6). N is
+LayerNorm would divide by the norm of the state. Two pads, N - s/2 and -N - s/2 with s
+the sum of all other rows, make the mean 0 and the deviation N sqrt(2 / width), up to a
+relative (|state|^2 + s^2/2) / (4 N^2); the next weights undo this constant. The
+paper's pads, N and -N - s, leave an error of first order, s / (2N) (Lemma 6). N is
 `Precision.pad`. Pads are renewed by each layer's attention: taken away after the
 LayerNorm, an error of s/N on N would be an error of s, whatever N.
 
-Division. Pads of N c instead of N, and LayerNorm divides the state by |c| (Lemma 8). Two
+Division. Pads of N c instead of N: LayerNorm divides the state by |c| (Lemma 8). Two
 units g(z) - g(-z) = z, which is exact, carry the numerator to the target. (The paper's
 linear unit g(N + z) - N is not, and loses digits.)
 """
@@ -38,13 +38,13 @@ from icl.constructed.primitives import Reads
 from icl.constructed.program import CONSTANTS, Program
 from icl.constructed.steps import Quotient, Raw, Rows
 
-Matrix = Float[np.ndarray, "rows columns"]
+Matrix = Float[np.ndarray, "_ _"]
 
 RESOLVED = 0.01
 """Scales are refused where round-off alone is an error of this relative size."""
 
-SCALES = {"float64": (1e5, 1e7), "float32": (3e2, 1e3)}
-"""Multiplier and pad where none are given, by dtype."""
+SCALES = {"float64": (3e5, 1e7), "float32": (1e3, 1e4)}
+"""K and N where none are given, by dtype: the best of a scan by factors of 3."""
 
 
 @dataclass(frozen=True)
@@ -161,38 +161,47 @@ class Layer(NamedTuple):
 
 
 def layer(operation: Raw | Quotient, rows: Layout, precision: Precision) -> Layer:
-    """The layer that carries out an operation, and leaves all other rows as they are."""
+    """The layer that carries out an operation and leaves all other rows alone."""
     width, target = rows.width, operation.target
-    attended, own = np.zeros((width, width)), _place(rows, rows.scratch, rows.scratch, -1)
-    constant, shift = np.zeros(width), np.zeros(width)
+    attended, constant, shift = (
+        np.zeros((width, width)),
+        np.zeros(width),
+        np.zeros(width),
+    )
+    own = -_identity(rows, rows.scratch)
     up, down = np.zeros((0, width)), np.zeros((width, 0))
     reads, divisor = "self", rows.constants[CONSTANTS.index("one")]
     if isinstance(operation, Quotient):
         (divisor,) = operation.denominator
-        own += _place(rows, target, target, -1)  # LayerNorm would divide it as well
+        own -= _identity(rows, target)  # now: LayerNorm would divide it as well
         up, down = _carry(rows, operation.numerator, target, precision)
     elif operation.combine == "+":
         reads, out = operation.reads, operation.weight_out
-        attended += _place(rows, target, operation.attended, out @ operation.weight_attended)
-        own += _place(rows, target, operation.own, out @ operation.weight_own)
-        own += _place(rows, target, target, -1)
+        read, kept = out @ operation.weight_attended, out @ operation.weight_own
+        attended += _place(rows, target, operation.attended, read)
+        own += _place(rows, target, operation.own, kept) - _identity(rows, target)
         constant[list(target)] = operation.bias
     else:
-        reads = operation.reads
-        slots = rows.scratch[: len(operation.weight_attended)]
-        attended += _place(rows, slots, operation.attended, operation.weight_attended)
+        reads, read = operation.reads, operation.weight_attended
+        slots = rows.scratch[: len(read)]
+        attended += _place(rows, slots, operation.attended, read)
         up, down = _multiply(rows, operation, slots, precision)
         shift[list(target)] = operation.bias
     _renew_pads(rows, attended, own, constant, divisor, precision)
     return Layer(reads, attended, own, constant, up, down, shift)
 
 
-def _place(rows: Layout, to: Rows | range, come: Rows | range, matrix: object) -> Matrix:
-    """A map of rows `come` to rows `to`, among all rows; a number is a multiple of I."""
+def _place(
+    rows: Layout, to: Rows | range, come: Rows | range, matrix: Matrix
+) -> Matrix:
+    """A map of rows `come` to rows `to`, as a map of all rows to all rows."""
     identity = np.eye(rows.width)
-    if np.ndim(matrix) == 0:
-        matrix = matrix * np.eye(len(to))
     return identity[:, list(to)] @ matrix @ identity[list(come)]
+
+
+def _identity(rows: Layout, some: Rows | range) -> Matrix:
+    """The map that keeps these rows and no other."""
+    return _place(rows, some, some, np.eye(len(some)))
 
 
 def _renew_pads(

@@ -10,9 +10,9 @@ calls a row of H is an index of the last axis, what it calls a column is a token
 sets are sequences of indices, such as `range(1, 4)`. A primitive acts on *every* token
 and returns a new state; rows that it does not write are copied.
 
-Which token reads which is a matrix (tokens, tokens) whose rows sum to 1, from `reading`.
-The paper's `mov` is defined for one pair of tokens, but a layer acts on all of them; a
-token that has nothing to move therefore reads itself.
+Which token reads which is a matrix (tokens, tokens) whose rows sum to 1, from
+`reading`. The paper's `mov` is defined for one pair of tokens, but a layer acts on all
+of them; a token that has nothing to move therefore reads itself.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from icl import checks
 
-State = Float[np.ndarray, "*axes tokens rows"]
+State = Float[np.ndarray, "*axes tokens _"]
 Rows = Sequence[int]
 Reads = Literal["self", "input", "label", "labels"]
 

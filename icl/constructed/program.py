@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from icl import tokens
-from icl.constructed.steps import Quotient, Raw, Step, Table
+from icl.constructed.steps import Div, Quotient, Raw, Step, Table
 from icl.tasks import Prompts
 
 CONSTANTS = ("one", "label", "count")
@@ -101,7 +101,9 @@ class Program:
     def _initial(self, prompts: Prompts) -> np.ndarray:
         xs, ys = np.asarray(prompts.xs), np.asarray(prompts.ys)
         batch, length, dim = xs.shape
-        state = np.zeros((batch, tokens.token_count(length), self.work + len(CONSTANTS)))
+        state = np.zeros(
+            (batch, tokens.token_count(length), self.work + len(CONSTANTS))
+        )
         state[:, ::2, 1 : dim + 1] = xs
         state[:, 1::2, 0] = ys[:, :-1]
         state[..., self.work :] = constants(length)
@@ -143,6 +145,11 @@ def _check_sizes(where: str, step: Step, rows: Table, table: Table) -> None:
             f"{where} names {', '.join(unknown)}; the program's rows are "
             f"{', '.join(rows)}."
         )
+    if isinstance(step, Div) and set(table[step.target]) & set(table[step.numerator]):
+        raise ValueError(
+            f"{where} overwrites {step.numerator}, which it still needs; give "
+            f"{step.target} rows of its own."
+        )
     operation = step.lower(table)
     room = len(operation.target)
     if isinstance(operation, Quotient):
@@ -165,18 +172,26 @@ def _check_sizes(where: str, step: Step, rows: Table, table: Table) -> None:
 
 def _check_overwriting(rows: Table, steps: tuple[Step, ...]) -> None:
     """Whoever reads a name must find there what was written under that name."""
-    # For every row: the name that it holds, and the step that put it there.
-    holds = {row: ("y" if row == 0 else "x", "") for row in (0, *rows["x"])}
-    readers = [(f"step {i} ({step})", step.sources) for i, step in enumerate(steps, 1)]
-    for i, (reader, sources) in enumerate([*readers, ("the read-out", ("prediction",))]):
-        for name in sources:
-            for row in rows.get(name, ()):  # constants are never overwritten
-                holder, writer = holds.get(row, (name, ""))
-                if holder != name and holder not in ("y", "x"):
-                    raise ValueError(
-                        f"{writer} overwrites row {row} of {name}, which {reader} still "
-                        "needs; give the two rows of their own."
-                    )
-        if i < len(steps):
-            for name in steps[i].targets:
-                holds |= {row: (name, reader) for row in rows[name]}
+    held = {}  # for every row that was written: under which name, and by which step
+    for number, step in enumerate(steps, 1):
+        where = f"step {number} ({step})"
+        _check_held(rows, held, step.sources, where)
+        for name in step.targets:
+            held |= {row: (name, where) for row in rows[name]}
+    _check_held(rows, held, ("prediction",), "the read-out")
+
+
+def _check_held(
+    rows: Table,
+    held: Mapping[int, tuple[str, str]],
+    names: tuple[str, ...],
+    reader: str,
+) -> None:
+    for name in names:
+        for row in rows.get(name, ()):  # constants are never overwritten
+            holder, writer = held.get(row, (name, ""))
+            if holder != name:
+                raise ValueError(
+                    f"{writer} overwrites row {row} of {name}, which {reader} still "
+                    "needs; give the two rows of their own."
+                )

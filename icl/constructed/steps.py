@@ -1,8 +1,8 @@
 """Which instructions are programs written in? One transformer layer each.
 
-`Mov`, `Mul`, `Scale` and `Aff` name the rows they work on; `lower` turns any of them into
-the one operation `Raw` (read-arithmetic-write, Eq. 26 of Akyürek et al. 2023) on row
-numbers. That and the division `Quotient` are all that the compiler knows.
+`Mov`, `Mul`, `Scale` and `Aff` name the rows they work on; `lower` turns any of them
+into the one operation `Raw` (read-arithmetic-write, Eq. 26 of Akyürek et al. 2023) on
+row numbers. That and the division `Quotient` are all that the compiler knows.
 
 Conventions: matrices are stored row by row. `terms` are a linear combination of named
 rows, each with the number or the matrix that multiplies it.
@@ -21,8 +21,8 @@ from icl.constructed.primitives import Reads, State
 
 Rows = tuple[int, ...]
 Table = Mapping[str, range]
-Matrix = Float[np.ndarray, "rows columns"]
-Terms = Mapping[str, float | Matrix]
+Matrix = Float[np.ndarray, "_ _"]
+Terms = Mapping[str, int | float | Matrix]
 
 
 class Raw(NamedTuple):
@@ -113,7 +113,7 @@ class Mov(Step):
         return f"mov {', '.join(self.names)} from {self.reads}"
 
     def lower(self, table: Table) -> Raw:
-        """"+" with W_a = I and W = 0."""
+        """A sum with W_a = I and W = 0."""
         rows = _rows(table, self.names)
         size = len(rows)
         return Raw(
@@ -159,7 +159,7 @@ class Mul(Step):
         return f"mul {self.target} = {self.left} {self.right}"
 
     def lower(self, table: Table) -> Raw:
-        """"*" with a b c slots: slot (i, j, k) holds left[i, j] right[j, k].
+        """A product with a b c slots: slot (i, j, k) is left[i, j] right[j, k].
 
         W_o adds over j. (The paper makes a matrix product of parallel dot products, its
         Lemma 7, at the same cost.)
@@ -210,7 +210,7 @@ class Scale(Step):
         return f"mul {self.target} = {self.by} {mean}({_combination(self.terms)})"
 
     def lower(self, table: Table) -> Raw:
-        """"*" with a slot for each row: W_a combines, W repeats the one row."""
+        """A product with a slot for each row: W_a combines, W repeats one row."""
         target = _rows(table, self.targets)
         return Raw(
             target=target,
@@ -237,7 +237,7 @@ class Aff(Step):
 
     target: str
     terms: Terms = field(default_factory=dict)
-    bias: float | Sequence[float] | Float[np.ndarray, " rows"] = 0.0
+    bias: int | float | Sequence[float] | Float[np.ndarray, " rows"] = 0.0
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -255,7 +255,7 @@ class Aff(Step):
         return f"aff {self.target} = {' + '.join(parts)}"
 
     def lower(self, table: Table) -> Raw:
-        """"+" with W_a = 0 and everything in W."""
+        """A sum with W_a = 0 and everything in W."""
         target = _rows(table, self.targets)
         size = len(target)
         bias = np.asarray(self.bias, float)
@@ -322,6 +322,8 @@ def _combination(terms: Terms) -> str:
     for name, factor in terms.items():
         number = float(factor) if np.ndim(factor) == 0 else None
         sign = "-" if number is not None and number < 0 else "+"
-        size = "W " if number is None else f"{abs(number):g} " if abs(number) != 1 else ""
+        size = (
+            "W " if number is None else f"{abs(number):g} " if abs(number) != 1 else ""
+        )
         text += f" {sign} {size}{name}"
     return text.removeprefix(" + ").strip()
