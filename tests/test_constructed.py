@@ -293,7 +293,7 @@ def test_it_resumes_and_answers_at_other_inputs():
     with jax.enable_x64(True):
         resumed = constructed.model.resume(output.hidden[12], 12)
         queries = np.stack([prompts.xs, 2 * prompts.xs], axis=2)
-        answers = constructed.model.predict_at(prompts, queries)
+        answers = constructed.model.predict_at(prompts, jax.numpy.asarray(queries))
     np.testing.assert_array_equal(resumed.hidden, output.hidden[12:])
     for factor in (1, 2):  # linear in the query; at the precision of a prediction
         np.testing.assert_allclose(
@@ -383,7 +383,7 @@ def test_bad_settings_are_refused(call, said):
 @pytest.mark.parametrize("field", ["multiplier", "pad"])
 def test_the_largest_scale_that_is_allowed_works(field):
     """To a few times the share of round-off that is its definition."""
-    largest = RESOLVED / np.finfo(np.float32).eps
+    largest = float(RESOLVED / np.finfo(np.float32).eps)
     constructed = sgd_step(2, RATE, precision=Precision("float32", **{field: largest}))
     prompts = sample(2, 2)
     error = constructed(prompts).predictions - in_float64(OnePassSGD(RATE), prompts)
