@@ -43,7 +43,9 @@ def command_line(experiment: "Experiment", preset: str, config: Any) -> str:
             leaf = f"no-{leaf}"
         flag = f"--{parent}.{leaf}" if parent else f"--{leaf}"
         words.append(flag.replace("_", "-"))
-        if isinstance(value, tuple):  # a matrix
+        if isinstance(value, tuple) and not isinstance(value[0], tuple):
+            words += map(str, value)
+        elif isinstance(value, tuple):  # a matrix
             words.append(";".join(",".join(map(str, row)) for row in value))
         elif not isinstance(value, bool):
             words.append(str(value))

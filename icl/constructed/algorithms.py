@@ -12,7 +12,7 @@ wrong or missing there put right:
 - the regulariser enters as x (w.x - y) + alpha w (printed -alpha w and -2 alpha w);
 - a second step needs w as an activation, so that w.x is a product, not constants;
 - updates are multiplied by "label": every token runs every step, and x1, which has
-  nothing to read, would else take a step on (x1, 0) and hand it on;
+  nothing to read, would else take a step on (x1, 0) and hand it on to y1 and x2;
 - ridge regression on n pairs moves A^-1 and the moments X'y from token to token, of
   which the paper shows the first update only, with one step that nothing reads and the
   shape of the last product wrong. x'A^-1 is the transpose of A^-1 x, and not computed
