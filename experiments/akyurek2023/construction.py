@@ -12,8 +12,9 @@ How to read it: top, the largest error of a prediction against the closed form, 
 step by dimension d, and by number of steps; then its dependence on the scale K of the
 multiplier and on the pads N that keep LayerNorm harmless, with the slopes of the theory
 as thin lines. Bottom left, depth and width as they are built (points) and as the
-theorems say (lines; with 11 rows of constants, and scratch for the products). Last, what goes wrong if the proofs are followed to the letter:
-the error of the printed version of a program, run without round-off, and of ours.
+theorems say (lines; with 11 rows of constants, and scratch for the products). Last,
+what goes wrong if the proofs are followed to the letter: the error of the printed
+version of a program, run without round-off, and of ours.
 """
 
 import sys
