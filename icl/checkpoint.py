@@ -115,7 +115,7 @@ def read(folder: Path) -> Stored:
         name: np.empty(spec["shape"], spec["dtype"])
         for name, spec in manifest["arrays"].items()
     }
-    stored = {name: array for name, array in arrays.items() if array.size}
+    stored: Any = {name: array for name, array in arrays.items() if array.size}
     try:
         loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), stored)
     except Exception as error:

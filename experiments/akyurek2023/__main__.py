@@ -1,4 +1,4 @@
-"""The whole paper at a preset: all figures of one trained model, and a report page.
+"""The whole paper at a preset: all figures, of one trained model, and a report page.
 
 Run: python -m experiments.akyurek2023 quick
 
@@ -24,14 +24,14 @@ TIMES = {
     "paper": "about a day on one GPU, not measured",
 }
 NAME = "experiments.akyurek2023"
-FIGURES = ("fig1", "fig6", "weights")
+FIGURES = ("fig1", "fig6", "weights", "fig7", "construction")
 
 
 def reproduce(argv: Sequence[str]) -> None:
     """Runs all figures and writes the report."""
     from experiments import command
     from experiments.akyurek2023.setting import SETTINGS
-    from experiments.models import Models
+    from experiments.models import Models, Setting
     from experiments.provenance import digest
     from experiments.runs import Experiment, run
 
@@ -41,7 +41,9 @@ def reproduce(argv: Sequence[str]) -> None:
     runs = []
     for figure in FIGURES:
         experiment = Experiment.of(f"{NAME}.{figure}")
-        config = replace(experiment.presets[preset], **vars(setting))
+        config = experiment.presets[preset]
+        if isinstance(config, Setting):  # others look at no trained model
+            config = replace(config, **vars(setting))
         finished = run(experiment, preset, config, models, replot=options.replot)
         command.show(finished)
         runs.append((experiment.about, finished))

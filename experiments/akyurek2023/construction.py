@@ -20,7 +20,7 @@ version of a program, run without round-off, and of ours.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.models import Models
 from icl import checks
@@ -46,7 +46,7 @@ TIMES = {
 RATE, ALPHA, DECAY = 0.05, 0.5, 0.1
 DTYPES = ("float64", "float32")
 
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "SGD": {"color": "#0072B2", "marker": "o"},
     "GD, all pairs": {"color": "#E69F00", "marker": "^"},
     "ridge, one pair": {"color": "#009E73", "marker": "s"},
@@ -118,6 +118,7 @@ def _algorithms() -> "dict[str, Build]":
 def _error(case: "Case", config: Config, *, root_mean_square: bool = False) -> float:
     """Of the predictions at every context length, on random tasks."""
     import jax
+    import jax.numpy as jnp
     import numpy as np
 
     from icl import Prompts
@@ -127,8 +128,9 @@ def _error(case: "Case", config: Config, *, root_mean_square: bool = False) -> f
     dim, length = constructed.model.dim, constructed.model.length
     xs = rng.normal(size=(config.prompts, length, dim))
     w = rng.normal(size=(config.prompts, dim))
-    prompts = Prompts(xs, np.einsum("bld,bd->bl", xs, w), w)
     with jax.enable_x64(True):
+        ys = jnp.asarray(np.einsum("bld,bd->bl", xs, w))
+        prompts = Prompts(jnp.asarray(xs), ys)
         expected = np.asarray(learner(prompts).predictions)
     # The first prediction is made from nothing, and is 0 of both.
     error = np.abs(np.asarray(constructed(prompts).predictions) - expected)[:, 1:]
@@ -162,8 +164,8 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     def shape(name: str, steps: int, dim: int) -> "ModelConfig":
         return algorithms[name](steps, dim, Precision())[0].model.config
 
-    def swept(**scales: float | str) -> float:
-        case = algorithms["SGD"](1, config.sweep_dim, Precision(**scales))
+    def swept(precision: Precision) -> float:
+        case = algorithms["SGD"](1, config.sweep_dim, precision)
         return _error(case, config, root_mean_square=True)
 
     iterated = ("SGD", "ridge, n pairs")
@@ -194,12 +196,12 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
             ),
             "error_by_multiplier": (
                 ("multiplier",),
-                [swept(multiplier=scale, pad=1e6) for scale in multipliers],
+                [swept(Precision(multiplier=scale, pad=1e6)) for scale in multipliers],
             ),
             "error_by_pad": (
                 ("pads", "pad_scale"),
                 [
-                    [swept(multiplier=3e5, pad=scale, pads=kind) for scale in pads]
+                    [swept(Precision(pad=scale, pads=kind)) for scale in pads]
                     for kind in kinds
                 ],
             ),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from icl import Prompts
@@ -46,7 +47,9 @@ def tasks(pairs: int) -> Prompts:
     """Ten random tasks."""
     rng = np.random.default_rng(pairs)
     xs, w = rng.normal(size=(10, pairs, DIM)), rng.normal(size=(10, DIM))
-    return Prompts(xs, np.einsum("bld,bd->bl", xs, w), w)
+    with jax.enable_x64(True):
+        ys = jnp.asarray(np.einsum("bld,bd->bl", xs, w))
+        return Prompts(jnp.asarray(xs), ys)
 
 
 def error_of(predictions: np.ndarray, expected: np.ndarray) -> float:
@@ -67,9 +70,10 @@ def read_out(program: Program, state: np.ndarray) -> np.ndarray:
 
 def sgd_from(start: np.ndarray, prompts: Prompts) -> np.ndarray:
     """Predictions of SGD from other weights than 0, as a loop."""
-    w, predictions = np.tile(start, (len(prompts.xs), 1)), []
-    for i in range(prompts.xs.shape[1]):
-        x, y = prompts.xs[:, i], prompts.ys[:, i]
+    xs, ys = (np.asarray(array) for array in prompts[:2])
+    w, predictions = np.tile(start, (len(xs), 1)), []
+    for i in range(xs.shape[1]):
+        x, y = xs[:, i], ys[:, i]
         predictions.append((w * x).sum(-1))
         w = w - 2 * RATE * (x * (predictions[-1] - y)[:, None] + ALPHA * w)
     return np.stack(predictions, axis=1)

@@ -111,9 +111,9 @@ def joint_tokens(prompts: Prompts) -> Float[Array, "batch length entries"]:
     return jnp.concatenate([ys[..., None], prompts.xs], axis=-1)
 
 
-def context_mask(length: int) -> Bool[np.ndarray, "length length"]:
+def context_mask(length: int) -> Bool[Array, "length length"]:
     """All tokens see all but the last, the query."""
-    return np.tile(np.arange(length) < length - 1, (length, 1))
+    return jnp.tile(jnp.arange(length) < length - 1, (length, 1))
 
 
 def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, float]:
