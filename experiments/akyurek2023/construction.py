@@ -86,7 +86,7 @@ class Config:
 
 
 PRESETS = {
-    "tiny": Config(dims=(1, 2), steps=(1,), sweep_dim=2, prompts=3),
+    "tiny": Config(dims=(2,), steps=(1,), sweep_dim=2, prompts=3),
     "quick": Config(),
     "paper": Config(steps=(1, 2, 4, 8), prompts=100, decades=2),
 }
@@ -295,14 +295,15 @@ def _guide(
     ends = float(x[1]), 1e3 * float(x[1])
     values = [float(y[1]) * (end / ends[0]) ** slope for end in ends]
     axes.plot(ends, values, color=color, linewidth=0.8, linestyle="--", zorder=3)
+    above = slope == -1  # where the other line does not run
     axes.annotate(
         f"slope {slope}",
-        (ends[1], values[1]),
+        (float(x[4 if above else 2]), float(y[4 if above else 2])),
         color=color,
         fontsize=8,
-        ha="left",
-        va="center",
-        xytext=(4, 4),
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
+        xytext=(5, 3) if above else (-5, -3),
         textcoords="offset points",
     )
 
@@ -329,7 +330,7 @@ def _draw_sizes(dataset: "xr.Dataset", depth: "Axes", width: "Axes") -> None:
             color=look["color"],
             fontsize=8,
         )
-    depth.set(title="layers", xlabel="steps n", ylim=(0, None))
+    depth.set(title="layers", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
     depth.set_xticks(dataset.steps)
     d2 = d**2
     theorems = {"SGD": 15 + 5 * d, "ridge, one pair": 14 + 5 * d + 4 * d2}
