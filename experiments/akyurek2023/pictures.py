@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parents[2] / "figures"
-RATE, ALPHA, START = 0.1, 0.1, (0.4, 0.4)
+RATE, ALPHA, START = 0.1, 0.1, np.array([0.4, 0.4])
 PROMPT = Prompts(jnp.array([[[1.0, -0.5], [0.5, 1.0]]]), jnp.array([[1.5, 0.0]]))
 TOKENS = ("x1", "y1", "x2")
 NUMBER = {"ha": "center", "va": "center", "fontsize": 7.5}

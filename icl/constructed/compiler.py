@@ -55,7 +55,10 @@ class Constructed:
     precision: Precision
 
     def __call__(self, prompts: Prompts) -> Output:
-        """The model's output, all of it computed in the precision's dtype."""
+        """The model's output, all of it computed in the precision's dtype.
+
+        Look at float64 output with NumPy: JAX functions would round it to float32.
+        """
         with jax.enable_x64(self.precision.dtype == "float64"):
             xs, ys = (jnp.asarray(a, self.precision.dtype) for a in prompts[:2])
             return self.model(Prompts(xs, ys))

@@ -147,8 +147,8 @@ def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, fl
         The rate, of the gradient summed over pairs, and the mean squared error.
 
     Example:
-        >>> optimal_step(10, 10)
-        (0.30303030303030304, 0.41245791245791247)
+        >>> [round(number, 4) for number in optimal_step(10, 10)]
+        [0.303, 0.4125]
     """
     checks.positive_int("dim", dim), checks.positive_int("pairs", pairs)
     width = checks.finite_number("width", width, positive=True)
