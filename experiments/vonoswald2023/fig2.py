@@ -17,7 +17,6 @@ prompts.
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,14 +24,11 @@ from experiments.models import Models
 from icl import checks
 
 if TYPE_CHECKING:
-    import jax
-    import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
 
     from experiments.claims import Claim
     from experiments.intervals import Sampled
-    from icl import LinearRegression, Prompts, Transformer
 
 TIMES = {
     "tiny": "15 s",
@@ -100,8 +96,6 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(steps=20_000, batch=2_048, learning_rate=1e-3, prompts=50_000),
 }
-BLENDS = 11
-"""Layers from trained to constructed, ends included."""
 
 
 def compute(config: Config, models: Models) -> "xr.Dataset":
@@ -117,190 +111,37 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
+    from experiments.vonoswald2023 import training
     from icl.constructed.linear_attention import linear_gradient_descent, optimal_step
 
     del models
     rate, optimum = optimal_step(config.dim, config.pairs, width=config.input_width)
-    task = _task(config)
+    task = training.task(config)
     constructed = linear_gradient_descent(1, config.dim, rate, dtype="float32")
     prompts = task.sample(jax.random.key(config.evaluation_seed), batch=config.prompts)
-    stages = list(_train(config, task, constructed))
-    looked = [_look(model, constructed, prompts) for model in stages]
-    blends = _between(stages[-1], constructed)
+    stages = list(training.train(config, task, constructed))
+    looked = [training.look(model, constructed, prompts) for model in stages]
+    blends = training.between(stages[-1], constructed)
     measured = {
         name: (("step", "prompt"), np.stack([look[name] for look in looked]))
         for name in ("error", "prediction", "distance", "cosine")
     }
-    own = _look(constructed, constructed, prompts)["error"]
+    own = training.look(constructed, constructed, prompts)["error"]
     return xr.Dataset(
         {
             **measured,
             "error_constructed": (("prompt",), own),
             "error_blend": (
                 ("blend", "prompt"),
-                np.stack([_error(model, prompts) for model in blends]),
+                np.stack([training.error(model, prompts) for model in blends]),
             ),
         },
         coords={
-            "step": _updates(config),
-            "blend": np.linspace(0, 1, BLENDS),
+            "step": training.updates(config),
+            "blend": np.linspace(0, 1, training.BLENDS),
         },
         attrs={"optimum": optimum, "resamples": config.resamples},
     )
-
-
-def _task(config: Config) -> "LinearRegression":
-    """Inputs uniform on an interval around 0; the last pair is the query."""
-    from icl import LinearRegression
-
-    variance = config.input_width**2 / 12
-    return LinearRegression(
-        dim=config.dim,
-        length=config.pairs + 1,
-        inputs="uniform",
-        covariance=tuple(
-            tuple(variance * (i == j) for j in range(config.dim))
-            for i in range(config.dim)
-        ),
-    )
-
-
-def _updates(config: Config) -> "np.ndarray":
-    """Numbers of updates at which the layer is looked at: 0, and evenly from there."""
-    import numpy as np
-
-    return np.linspace(0, config.steps, config.evaluations + 1).round().astype(int)
-
-
-def _with_kernels(model: "Transformer", qkv: "jax.Array", out: "jax.Array"):
-    """The one-layer model with other queries, keys, values and output."""
-    from flax import nnx
-
-    from icl.checkpoint import flatten, unflatten
-
-    definition, params = nnx.split(model)
-    arrays = flatten(params, "params")
-    kernels = {"qkv": qkv, "out": out}
-    arrays |= {
-        f"params.body.0.attention.{name}.kernel": kernel
-        for name, kernel in kernels.items()
-    }
-    return nnx.merge(definition, unflatten(arrays, params, "params"))
-
-
-def _kernels(model: "Transformer") -> "tuple[jax.Array, jax.Array]":
-    attention = model.body[0].attention
-    return attention.qkv.kernel[...], attention.out.kernel[...]
-
-
-def _train(
-    config: Config, task: "LinearRegression", skeleton: "Transformer"
-) -> "Iterator[Transformer]":
-    """The layer at each look, trained from small random weights by Adam.
-
-    Not with `icl.train`, which feeds x and y as tokens of their own: a single layer
-    cannot bring them together first.
-    """
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    from icl.constructed.linear_attention import predict_query
-
-    start, data = jax.random.split(jax.random.key(config.seed))
-    adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
-
-    def loss(kernels, key):
-        prompts = task.sample(key, batch=config.batch)
-        guess = predict_query(_with_kernels(skeleton, *kernels), prompts)
-        return jnp.mean((guess - prompts.ys[:, -1]) ** 2)
-
-    def update(step, state):
-        kernels, moments = state
-        gradient = jax.grad(loss)(kernels, jax.random.fold_in(data, step))
-        change, moments = adam.update(gradient, moments)
-        return optax.apply_updates(kernels, change), moments
-
-    @jax.jit
-    def advance(state, first, last):
-        return jax.lax.fori_loop(first, last, update, state)
-
-    shapes = [kernel.shape for kernel in _kernels(skeleton)]
-    keys = jax.random.split(start, len(shapes))
-    kernels = tuple(
-        0.1 * jax.random.normal(key, shape)
-        for key, shape in zip(keys, shapes, strict=True)
-    )
-    state, done = (kernels, adam.init(kernels)), 0
-    for until in _updates(config).tolist():
-        state, done = advance(state, done, until), until
-        yield _with_kernels(skeleton, *state[0])
-
-
-def _between(trained: "Transformer", constructed: "Transformer"):
-    """Layers on the line from one to the other.
-
-    Weights with the same products W_Q W_K' and W_V W_O are the same layer, and so are
-    those products scaled by s and 1/s: the line is drawn between products, with
-    queries and keys of the x rows scaled to a mean diagonal of 1.
-    """
-    import jax.numpy as jnp
-    import numpy as np
-
-    ends = []
-    for model in (trained, constructed):
-        qkv, out = _kernels(model)
-        q, k, v = jnp.split(qkv, 3, axis=1)
-        scores, values = q @ k.T, v @ out
-        scale = jnp.diagonal(scores)[1:].mean()
-        ends.append((scores / scale, values * scale))
-    identity = jnp.eye(len(ends[0][0]))
-    for share in np.linspace(0, 1, BLENDS):
-        scores, values = (
-            (1 - share) * a + share * b for a, b in zip(*ends, strict=True)
-        )
-        qkv = jnp.concatenate([scores, identity, values], axis=1)
-        yield _with_kernels(constructed, qkv, identity)
-
-
-def _error(model: "Transformer", prompts: "Prompts") -> "np.ndarray":
-    """Squared error at the query, by prompt."""
-    import numpy as np
-
-    from icl.constructed.linear_attention import predict_query
-
-    return np.asarray((predict_query(model, prompts) - prompts.ys[:, -1]) ** 2)
-
-
-def _look(
-    model: "Transformer", constructed: "Transformer", prompts: "Prompts"
-) -> "dict[str, np.ndarray]":
-    """How a layer does, and how far it is from the constructed one, by prompt."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from icl.constructed.linear_attention import predict_query
-
-    def answers(layer: "Transformer") -> "tuple[jax.Array, jax.Array]":
-        """Predictions, and their derivatives by the query."""
-
-        def total(query):
-            xs = prompts.xs.at[:, -1].set(query)
-            guess = predict_query(layer, prompts._replace(xs=xs))
-            return guess.sum(), guess
-
-        return jax.grad(total, has_aux=True)(prompts.xs[:, -1])[::-1]
-
-    (guess, slope), (own, own_slope) = answers(model), answers(constructed)
-    norms = jnp.linalg.norm(slope, axis=1) * jnp.linalg.norm(own_slope, axis=1)
-    found = {
-        "error": (guess - prompts.ys[:, -1]) ** 2,
-        "prediction": (guess - own) ** 2,
-        "distance": jnp.linalg.norm(slope - own_slope, axis=1),
-        "cosine": (slope * own_slope).sum(axis=1) / norms,
-    }
-    return {name: np.asarray(value) for name, value in found.items()}
 
 
 def plot(dataset: "xr.Dataset") -> "Figure":

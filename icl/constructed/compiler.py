@@ -59,7 +59,9 @@ class Constructed:
 
         Look at float64 output with NumPy: JAX functions would round it to float32.
         """
-        with jax.enable_x64(self.precision.dtype == "float64"):
+        double = self.precision.dtype == "float64"
+        # A GPU would else round float32 factors to TF32, which K^2 then magnifies.
+        with jax.enable_x64(double), jax.default_matmul_precision("highest"):
             xs, ys = (jnp.asarray(a, self.precision.dtype) for a in prompts[:2])
             return self.model(Prompts(xs, ys))
 
