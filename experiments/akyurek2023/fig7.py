@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from experiments.claims import Claim
 
-TIMES = {"tiny": "2 s", "quick": "2 s", "paper": "2 s"}
+TIMES = {"tiny": "3 s", "quick": "3 s", "paper": "3 s"}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,11 @@ from icl.constructed.algorithms import sgd_steps as sgd_steps
 from icl.constructed.compiler import Constructed as Constructed
 from icl.constructed.compiler import construct as construct
 from icl.constructed.layers import Precision as Precision
+from icl.constructed.linear_attention import (
+    linear_gradient_descent as linear_gradient_descent,
+)
+from icl.constructed.linear_attention import optimal_step as optimal_step
+from icl.constructed.linear_attention import predict_query as predict_query
 from icl.constructed.program import Program as Program
 from icl.constructed.program import allocate as allocate
 from icl.constructed.steps import Aff as Aff
