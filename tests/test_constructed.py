@@ -297,7 +297,7 @@ def test_it_resumes_and_answers_at_other_inputs():
     np.testing.assert_array_equal(resumed.hidden, output.hidden[12:])
     for factor in (1, 2):  # linear in the query; at the precision of a prediction
         np.testing.assert_allclose(
-            answers[..., factor - 1], factor * output.predictions, atol=1e-7
+            answers[..., factor - 1], factor * np.asarray(output.predictions), atol=1e-7
         )
 
 
@@ -434,6 +434,7 @@ def test_programs_that_cannot_work_are_refused(steps, said):
         (allocate(x=2, y=1, prediction=1), "y must be row 0"),
         (allocate(y=1, x=2, prediction=2), "prediction must be one row"),
         (allocate(y=1, x=2, one=1, prediction=1), "one is a constant"),
+        (allocate(y=1, x=2, prediction=1), "a step that writes prediction"),
     ],
 )
 def test_rows_must_be_where_tokens_put_them(rows, said):

@@ -48,10 +48,11 @@ class Program:
         steps: what is done, one layer each.
 
     Raises:
-        ValueError: no rows y, x or prediction where they must be; a step that names
-            rows which do not exist, writes constants, or writes or reads more or fewer
-            rows than its names have; a step that reads (or a prediction whose) rows
-            another has overwritten under another name. The message names the step.
+        ValueError: no rows y, x or prediction where they must be, or no step that
+            writes the latter; a step that names rows which do not exist, writes
+            constants, or writes or reads more or fewer rows than its names have; a step
+            that reads, or a prediction in, rows that another step has overwritten under
+            another name. The message names the step.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Program:
         _check_inputs(self.rows)
         for number, step in enumerate(self.steps, 1):
             _check_sizes(f"step {number} ({step})", step, self.rows, self.table)
+        if not any("prediction" in step.targets for step in self.steps):
+            raise ValueError("a program must have a step that writes prediction.")
         _check_overwriting(self.rows, self.steps)
 
     @property
