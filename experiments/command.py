@@ -152,36 +152,56 @@ def _unframed(message: str) -> str:
 
 
 def _registry() -> "ConstructorRegistry":
-    """Types that tyro cannot read by itself: a matrix is one word, "2,0.5;0.5,1"."""
+    """Types that tyro would read otherwise: each is one word.
+
+    A vector is "1,0.5"; a matrix is "2,0.5;0.5,1", or the one row of its diagonal.
+    """
     from tyro.constructors import (
         ConstructorRegistry,
         PrimitiveConstructorSpec,
         PrimitiveTypeInfo,
     )
 
-    from icl.tasks import Matrix
+    from icl.tasks import Matrix, Vector
 
-    def read(words: list[str]) -> Matrix:
-        rows = [[float(x) for x in row.split(",")] for row in words[0].split(";")]
-        if len(rows) == 1:
-            rows = [
-                [x * (i == j) for j in range(len(rows[0]))]
-                for i, x in enumerate(rows[0])
-            ]
-        return tuple(map(tuple, rows))
+    def read_vector(word: str) -> Vector:
+        return tuple(map(float, word.split(",")))
 
+    def read_integers(word: str) -> tuple[int, ...]:
+        return tuple(map(int, word.split(",")))
+
+    def read_matrix(word: str) -> Matrix:
+        rows = tuple(map(read_vector, word.split(";")))
+        if len(rows) > 1:
+            return rows
+        (diagonal,) = rows
+        size = range(len(diagonal))
+        return tuple(tuple(diagonal[i] * (i == j) for j in size) for i in size)
+
+    def write_vector(vector: tuple[float, ...]) -> str:
+        return ",".join(map(str, vector))
+
+    def write_matrix(matrix: Matrix) -> str:
+        return ";".join(map(write_vector, matrix))
+
+    kinds = {
+        Vector: ("NUMBER,NUMBER,...", read_vector, write_vector),
+        tuple[int, ...]: ("INTEGER,INTEGER,...", read_integers, write_vector),
+        Matrix: ("ROW;ROW;...|DIAGONAL", read_matrix, write_matrix),
+    }
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
-    def matrix(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-        if info.type != Matrix:
+    def one_word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        if info.type not in kinds:
             return None
+        metavar, read, write = kinds[info.type]
         return PrimitiveConstructorSpec(
             nargs=1,
-            metavar="ROW;ROW;...|DIAGONAL",
-            instance_from_str=read,
+            metavar=metavar,
+            instance_from_str=lambda words: read(words[0]),
             is_instance=lambda value: isinstance(value, tuple),
-            str_from_instance=lambda m: [";".join(",".join(map(str, r)) for r in m)],
+            str_from_instance=lambda value: [write(value)],
         )
 
     return registry

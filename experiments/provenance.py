@@ -43,13 +43,17 @@ def command_line(experiment: "Experiment", preset: str, config: Any) -> str:
             leaf = f"no-{leaf}"
         flag = f"--{parent}.{leaf}" if parent else f"--{leaf}"
         words.append(flag.replace("_", "-"))
-        if isinstance(value, tuple) and not isinstance(value[0], tuple):
-            words += map(str, value)
-        elif isinstance(value, tuple):  # a matrix
-            words.append(";".join(",".join(map(str, row)) for row in value))
-        elif not isinstance(value, bool):
-            words.append(str(value))
+        if not isinstance(value, bool):
+            words.append(_word(value))
     return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """A value as it is typed: "1,0.5" is a vector, "2,0.5;0.5,1" a matrix."""
+    if not isinstance(value, tuple):
+        return str(value)
+    separator = ";" if any(isinstance(part, tuple) for part in value) else ","
+    return separator.join(map(_word, value))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What does a run leave on disk, and how is it found again?
 
     results/models/<hash>/                      trained models (experiments.models)
+    results/akyurek2023/probing/<model>-<hash>/ what two figures ask for
     results/akyurek2023/fig1/<preset>-<hash>/
         data.nc                                 the Dataset; all else follows from it
         run.json                                config, versions, command, checksum
@@ -133,6 +134,20 @@ def run(
         if replot or not _is_drawn(folder):
             _draw(folder, experiment, read_dataset(folder))
         return Run(folder, about, load_claims(folder / CLAIMS))
+
+
+def kept(folder: Path, make: "Callable[[], xr.Dataset]") -> "xr.Dataset":
+    """A Dataset that several figures need: found in `folder`, or made and kept there.
+
+    Raises:
+        ValueError: the files there are damaged.
+        OSError: the folder cannot be written.
+    """
+    with locked(folder):
+        if not folder.exists():
+            _write(folder, make(), provenance())
+        read_about(folder)
+        return read_dataset(folder)
 
 
 def _found(folder: Path) -> Run:

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Key
 
 from icl import checks
 
-Matrix = tuple[tuple[float, ...], ...]
+Vector = tuple[float, ...]
+Matrix = tuple[Vector, ...]
 
 
 class Prompts(NamedTuple):
@@ -71,6 +72,10 @@ def _as_float(array: object) -> Array:
 class LinearRegression:
     """y = w.x + noise, with a fresh w for every prompt (Akyürek et al. 2023, 1.1).
 
+    Or, with `fixed_weights`, with one w for all prompts. Nothing about w need then be
+    learnt in the context, and a model trained on such a task is the control of probing
+    (section 5, Figure 5, with w = 1).
+
     Attributes:
         dim: d, the dimension of x.
         length: n, the number of pairs in a prompt.
@@ -82,16 +87,22 @@ class LinearRegression:
         covariance: covariance of x, (dim, dim), or (dim,) for a diagonal one; None is
             the identity. Any array-like is taken and kept as nested tuples, so that a
             task can be compared, hashed and written to JSON.
+        fixed_weights: the w of every prompt, (dim,), or one number for all of its
+            coordinates; kept as a tuple. None draws w; otherwise `weight_std` has no
+            effect on what is sampled.
 
     Raises:
         ValueError: a size below 1, a negative or non-finite deviation, an unknown
-            `inputs`, a covariance that is not symmetric positive semi-definite.
+            `inputs`, a covariance that is not symmetric positive semi-definite, fixed
+            weights of another length or not finite.
 
     Example:
         >>> task = LinearRegression(dim=3, length=5)
         >>> prompts = task.sample(jax.random.key(0), batch=2)
         >>> prompts.xs.shape, prompts.ys.shape, prompts.weights.shape
         ((2, 5, 3), (2, 5), (2, 3))
+        >>> LinearRegression(dim=3, fixed_weights=1.0).fixed_weights
+        (1.0, 1.0, 1.0)
     """
 
     dim: int = 8
@@ -100,6 +111,7 @@ class LinearRegression:
     weight_std: float = 1.0
     inputs: Literal["normal", "uniform"] = "normal"
     covariance: Matrix | None = None
+    fixed_weights: float | Vector | None = None
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
@@ -109,12 +121,19 @@ class LinearRegression:
         if self.covariance is not None:
             matrix = _check_covariance(self.covariance, self.dim)
             object.__setattr__(self, "covariance", matrix)
+        if self.fixed_weights is not None:
+            vector = _check_fixed_weights(self.fixed_weights, self.dim)
+            object.__setattr__(self, "fixed_weights", vector)
 
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
         """A batch of prompts, drawn on the device; a pure function of the key."""
         checks.positive_int("batch", batch)
         weights_key, inputs_key, noise_key = jax.random.split(key, 3)
-        weights = self.weight_std * jax.random.normal(weights_key, (batch, self.dim))
+        if self.fixed_weights is None:
+            normal = jax.random.normal(weights_key, (batch, self.dim))
+            weights = self.weight_std * normal
+        else:  # the other keys stay as they are: x and noise are the same in both cases
+            weights = jnp.tile(jnp.asarray(self.fixed_weights), (batch, 1))
         xs = self.sample_inputs(inputs_key, (batch, self.length))
         # A sum of products, not a matmul: TF32 would put 1e-3 of noise on the labels.
         ys = jnp.sum(xs * weights[:, None, :], axis=-1)
@@ -152,6 +171,15 @@ def _check_covariance(covariance: object, dim: int) -> Matrix:
             f"but its smallest eigenvalue is {smallest:.3g}."
         )
     return tuple(tuple(row) for row in matrix.tolist())
+
+
+def _check_fixed_weights(weights: object, dim: int) -> Vector:
+    vector = np.asarray(weights, dtype=float)
+    if vector.ndim == 0:
+        vector = np.full(dim, vector)
+    checks.shape_of("fixed_weights", vector, (dim,), "(dim,), or be one number,")
+    checks.all_finite("fixed_weights", vector)
+    return tuple(vector.tolist())
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
 model needs nothing else to be loaded.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,16 +158,17 @@ def untrained(model: Transformer, task: LinearRegression) -> Trained:
 def describe(
     task: LinearRegression, model_config: ModelConfig, train_config: TrainConfig
 ) -> dict[str, Any]:
-    """The configs of a run as JSON."""
-    described: dict[str, Any] = {
+    """The configs of a run as they come back from JSON, with lists for tuples."""
+    described: dict[str, dict[str, Any]] = {
         "task": {"kind": type(task).__name__, **asdict(task)},
         "model": asdict(model_config),
         "train": asdict(train_config),
     }
-    covariance = task.covariance
-    if covariance is not None:
-        described["task"]["covariance"] = [list(row) for row in covariance]
-    return described
+    if task.fixed_weights is None:
+        # As if the field did not exist, which it did not when the first models were
+        # saved: experiments find a model by the hash of this description.
+        del described["task"]["fixed_weights"]
+    return json.loads(json.dumps(described))
 
 
 def configs(
@@ -178,9 +180,7 @@ def configs(
         CheckpointError: a task, field or value that this version does not know.
     """
     try:
-        task = dict(about["task"])
-        if task["covariance"] is not None:
-            task["covariance"] = tuple(tuple(row) for row in task["covariance"])
+        task = {name: _as_tuples(value) for name, value in about["task"].items()}
         return (
             TASKS[task.pop("kind")](**task),
             ModelConfig(**about["model"]),
@@ -190,6 +190,11 @@ def configs(
         raise CheckpointError(
             f"The checkpoint's configs are of another version of icl: {error}."
         ) from error
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists, nested or not, as the tuples that a task holds."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,4 +1,41 @@
+from .codelength import Codelength as Codelength
+from .codelength import evidence_codelength as evidence_codelength
+from .codelength import online_codelength as online_codelength
+from .controls import donors as donors
+from .controls import random_function as random_function
+from .controls import selectivity as selectivity
+from .estimators import PooledProbe as PooledProbe
 from .grid import probe_grid as probe_grid
-from .grid import ridge_probe as ridge_probe
+from .interventions import Eraser as Eraser
+from .interventions import Movement as Movement
+from .interventions import fit_eraser as fit_eraser
+from .interventions import movement as movement
+from .interventions import random_change as random_change
+from .interventions import swap as swap
+from .interventions import write as write
+from .onsets import onset as onset
+from .scores import behavioural_error as behavioural_error
+from .scores import cosine as cosine
+from .scores import mean_squared_error as mean_squared_error
 
-__all__ = ["probe_grid", "ridge_probe"]
+__all__ = [
+    "Codelength",
+    "Eraser",
+    "Movement",
+    "PooledProbe",
+    "behavioural_error",
+    "cosine",
+    "donors",
+    "evidence_codelength",
+    "fit_eraser",
+    "mean_squared_error",
+    "movement",
+    "online_codelength",
+    "onset",
+    "probe_grid",
+    "random_change",
+    "random_function",
+    "selectivity",
+    "swap",
+    "write",
+]

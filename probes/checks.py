@@ -25,17 +25,16 @@ def finite(name: str, array: ArrayLike) -> None:
         )
 
 
-def hidden_states(hidden: Any) -> tuple[int, int, int]:
-    """Numbers of layers, prompts and tokens; reads one layer at a time."""
-    shape = np.shape(hidden)
+AXES = "(layers, prompts, tokens, features)"
+
+
+def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of hidden states, or of a batch of them."""
     if len(shape) != 4 or 0 in shape:
         raise ValueError(
-            "hidden must have axes (layers, prompts, tokens, features), none of them "
-            f"empty, got shape {shape}."
+            f"hidden must have axes {AXES}, none of them empty, got shape {shape}."
         )
-    for layer in range(shape[0]):
-        finite(f"hidden[{layer}]", hidden[layer])
-    return shape[0], shape[1], shape[2]
+    return shape
 
 
 def named(name: str, values: Any) -> Mapping[str, Any]:
@@ -97,6 +96,36 @@ def _advice(sizes: dict[str, int]) -> str:
     return "for an axis of context lengths, pass `contexts`, the context of each token"
 
 
+def prompt_count(hidden: Any, targets: Mapping[str, ArrayLike]) -> int:
+    """How many prompts there are: as many as an array has, or else as the targets."""
+    counts = {len(np.atleast_1d(np.asarray(values))) for values in targets.values()}
+    if not isinstance(hidden, np.ndarray):
+        return max(counts)
+    shape = four_axes(hidden.shape)
+    fitting = [axis for axis in (0, 2, 3) if counts == {shape[axis]}]
+    if fitting and shape[1] not in counts:
+        raise ValueError(
+            f"hidden must have axes {AXES}, but of its shape {shape} axis "
+            f"{fitting[0]} is as long as the targets, and axis 1 is not; try "
+            f"np.moveaxis(hidden, {fitting[0]}, 1)."
+        )
+    return shape[1]
+
+
+def repeated_rows(targets: Mapping[str, np.ndarray]) -> None:
+    """Refuses prompts that are copies of others, where no groups were given."""
+    for name, values in targets.items():
+        rows = values.reshape(len(values), -1)
+        different = len({row.tobytes() for row in rows})
+        if 1 < different <= len(rows) // 2:
+            raise ValueError(
+                f"target {name!r} has only {different} different rows among "
+                f"{len(rows)} prompts. Rows that share a target, such as the tokens of "
+                "one prompt, must not be on both sides of a split: give `groups`, a "
+                "label for each row (np.arange(rows) if they are unrelated after all)."
+            )
+
+
 def context_indices(contexts: ArrayLike, tokens: int) -> Int[np.ndarray, " tokens"]:
     """The context of every token, as non-negative integers."""
     array = np.asarray(contexts)
@@ -154,6 +183,52 @@ def seed(value: Any) -> int:
     if not 0 <= number < 2**32:
         raise ValueError(f"seed must be an integer in [0, 2**32), got {value!r}.")
     return number
+
+
+def positive_int(name: str, value: Any) -> int:
+    """An integer of at least 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+    return number
+
+
+def share(name: str, value: float) -> float:
+    """A share that leaves something on both sides."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {value!r}.")
+    return value
+
+
+def finite_layers(hidden: np.ndarray) -> None:
+    """Refuses NaN and infinity; reads one layer at a time."""
+    for layer, states in enumerate(hidden):
+        finite(f"hidden[{layer}]", states)
+
+
+def positive(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """At least one finite number above 0."""
+    numbers = np.asarray(values, float)
+    if numbers.ndim != 1 or not numbers.size or not (numbers > 0).all():
+        raise ValueError(f"{name} must be numbers above 0, got {values!r}.")
+    finite(name, numbers)
+    return tuple(numbers.tolist())
+
+
+def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
+    """Where the tokens `at` stand among the tokens' names; None is all of them."""
+    if at is None:
+        return list(range(len(names)))
+    known = {name: place for place, name in enumerate(names)}
+    missing = [token for token in at if token not in known]
+    if missing or not len(at) or len(set(at)) != len(at):
+        raise ValueError(
+            f"at must name different tokens among {list(names)}, got {list(at)}."
+        )
+    return sorted(known[token] for token in at)
 
 
 def regressor(probe: Any) -> BaseEstimator:

@@ -391,6 +391,21 @@ def test_a_run_can_be_loaded_wherever_it_stands(run, trained):
     assert load(checkpoint.folders(run)[0]).steps == 200
 
 
+def test_a_model_from_before_fixed_weights_is_described_as_it_was(trained):
+    """Experiments find a model by a hash of this, and would train it again."""
+    about = icl.trained.describe(trained.task, trained.model_config, TrainConfig())
+    assert set(about["task"]) == {
+        "kind",
+        "dim",
+        "length",
+        "noise_std",
+        "weight_std",
+        "inputs",
+        "covariance",
+    }
+    assert icl.trained.configs(about)[0] == trained.task
+
+
 def test_every_setting_survives(tmp_path):
     task = LinearRegression(
         dim=2,
@@ -399,6 +414,7 @@ def test_every_setting_survives(tmp_path):
         weight_std=0.3,
         inputs="uniform",
         covariance=((1.0, 0.1), (0.1, 2.0)),
+        fixed_weights=(1 / 3, -1.0),
     )
     model = ModelConfig(
         layers=1, width=6, heads=4, head_dim=3, mlp_width=0, norm="none"

@@ -125,7 +125,7 @@ def test_an_untrained_layer_is_not_taken_for_one(results):
     [
         ("akyurek2023.fig7", ("--points", 40), "points must be odd"),
         ("akyurek2023.fig7", ("--delta", 0), "delta must be a finite number > 0"),
-        ("akyurek2023.construction", ("--dims", 4, 2), "dims must be ascending"),
+        ("akyurek2023.construction", ("--dims", "4,2"), "dims must be ascending"),
         ("akyurek2023.construction", ("--steps", 0), "integer >= 1"),
         ("vonoswald2023.fig2", ("--pairs", 0), "pairs must be an integer >= 1"),
         ("vonoswald2023.fig2", ("--evaluations", 999), "evaluations must be at most"),
@@ -146,6 +146,6 @@ def test_changed_dimensions_are_in_the_command():
     experiment = runs.Experiment.of("experiments.akyurek2023.construction")
     config = replace(construction.PRESETS["quick"], dims=(2, 16))
     line = provenance.command_line(experiment, "quick", config)
-    assert line.endswith("construction quick --dims 2 16")
+    assert line.endswith("construction quick --dims 2,16")
     parsed = command.parse(experiment.name, experiment.presets, line.split()[3:])
     assert parsed.config == config

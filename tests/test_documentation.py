@@ -27,9 +27,10 @@ def test_docstrings(name):
     assert result.failed == 0
 
 
-def test_readme():
+@pytest.mark.parametrize("page", ["README.md", "probes/README.md"])
+def test_readme(page):
     result = doctest.testfile(
-        str(ROOT / "README.md"), module_relative=False, optionflags=OPTIONS
+        str(ROOT / page), module_relative=False, optionflags=OPTIONS
     )
     assert result.attempted > 10
     assert result.failed == 0

@@ -21,13 +21,13 @@ import xarray as xr
 
 from experiments import command, models, provenance, runs
 from experiments.akyurek2023 import __main__ as paper
-from experiments.akyurek2023 import fig1, fig6, setting, weights
+from experiments.akyurek2023 import fig1, fig6, lens, setting, weights
 from experiments.claims import load_claims
 from icl import LinearRegression, ModelConfig
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
 
 ROOT = Path(__file__).parents[1]
-FIGURES = {"fig1": fig1, "fig6": fig6, "weights": weights}
+FIGURES = {"fig1": fig1, "fig6": fig6, "lens": lens, "weights": weights}
 FILES = {"data.nc", "run.json", "figure.png", "figure.pdf", "claims.json"}
 NAME = "experiments.akyurek2023"
 every_figure = pytest.mark.parametrize("figure", FIGURES)
@@ -35,9 +35,11 @@ every_figure = pytest.mark.parametrize("figure", FIGURES)
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """The whole paper at `tiny`: one model, three figures, a report."""
+    """The whole paper at `tiny`: one model, its figures, a report; then the others."""
     folder = tmp_path_factory.mktemp("results")
     assert paper.main(["tiny", "--results", str(folder)]) == 0
+    for figure in FIGURES.keys() - paper.FIGURES:
+        assert run(figure, "tiny", "--results", folder) == 0
     return folder
 
 
@@ -119,6 +121,7 @@ def test_data_carry_what_made_them(results, figure):
         ("fig1", "spd", {"pair": 13, "prompt": 64, "context": 5}),
         ("fig1", "ilwd", {"pair": 13, "queried": 32, "context": 5}),
         ("fig6", "residual", {"learner": 4, "prompt": 32, "context": 4}),
+        ("lens", "distance", {"head": 2, "layer": 3, "learner": 46, "prompt": 64}),
         ("weights", "r2", {"layer": 3, "token": 9, "target": 2}),
         ("weights", "ceiling", {"token": 9, "target": 2}),
     ],
@@ -136,9 +139,10 @@ def test_all_figures_share_one_model(results):
 def test_the_report_holds_every_figure(results):
     page = html.unescape((results / "akyurek2023" / "report-tiny.html").read_text())
     assert page.count("data:image/png") == len(paper.FIGURES)
-    for module in FIGURES.values():
-        assert module.__doc__.splitlines()[0].rstrip(".") in page
-        assert "Claim: " not in page and "Without noise, a trained" in page
+    for figure in paper.FIGURES:
+        title = runs.Experiment.of(f"{NAME}.{figure}").about.title
+        assert title.rstrip(".") in page
+    assert "Claim: " not in page and "Without noise, a trained" in page
 
 
 # --- found, redrawn, changed ---
@@ -206,14 +210,15 @@ def test_a_changed_model_gets_a_report_of_its_own(results, monkeypatch, capsys):
     seen = []
 
     def stub(experiment, preset, config, store, *, replot):
-        seen.append(config.train.steps if isinstance(config, models.Setting) else 0)
+        seen.append(config.train.steps if isinstance(config, models.Setting) else None)
         return runs.Run(folder, about, [])
 
     monkeypatch.setattr(runs, "run", stub)
     argv = ["tiny", "--train.steps", "70", "--results", str(results)]
     assert paper.main(argv) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
-    assert [steps for steps in seen if steps] == [70] * len(FIGURES)
+    shared = [figure for figure in paper.FIGURES if figure in FIGURES]
+    assert seen.count(70) == len(shared)  # the others have models of their own
     assert page.exists() and page.name != "report-tiny.html"
 
 
@@ -222,7 +227,12 @@ def test_the_command_that_is_written_down_makes_the_same_run():
     experiment = runs.Experiment.of(f"{NAME}.fig1")
     config = replace(
         fig1.PRESETS["tiny"],
-        task=LinearRegression(dim=2, length=5, covariance=((2.0, 0.5), (0.5, 1.0))),
+        task=LinearRegression(
+            dim=2,
+            length=5,
+            covariance=((2.0, 0.5), (0.5, 1.0)),
+            fixed_weights=(-1.0, 0.5),
+        ),
         model=ModelConfig(layers=2, width=16, final_norm=False, head_dim=4),
         train=replace(fig1.PRESETS["tiny"].train, clip=None, learning_rate=1e-4),
         queries=99,
@@ -237,6 +247,13 @@ def test_a_diagonal_covariance_is_one_row():
     words = ["tiny", "--task.covariance", "2,0.5"]
     parsed = command.parse(f"{NAME}.fig1", fig1.PRESETS, words)
     assert parsed.config.task.covariance == ((2.0, 0.0), (0.0, 0.5))
+
+
+@pytest.mark.parametrize("word", ["-1", "-1,-1"])
+def test_fixed_weights_are_one_word(word):
+    words = ["tiny", "--task.fixed-weights", word]
+    parsed = command.parse(f"{NAME}.fig1", fig1.PRESETS, words)
+    assert parsed.config.task.fixed_weights == (-1.0, -1.0)
 
 
 def test_hashes_tell_configurations_apart():

@@ -91,6 +91,24 @@ def test_weights_are_independent_with_the_stated_scale(weight_std):
     assert_mean(products(weights), weight_std**2 * np.eye(3))
 
 
+def test_fixed_weights_are_those_of_every_prompt_and_change_nothing_else():
+    drawn = LinearRegression(dim=3, length=4, noise_std=0.5)
+    fixed = replace(drawn, fixed_weights=(1.0, -2.0, 0.5), weight_std=7.0)
+    prompts, others = (task.sample(KEY, batch=50) for task in (fixed, drawn))
+    np.testing.assert_array_equal(prompts.weights, np.tile([1.0, -2.0, 0.5], (50, 1)))
+    np.testing.assert_array_equal(prompts.xs, others.xs)
+    # The same noise, as far as float32 labels of size 10 let it be recovered.
+    np.testing.assert_allclose(noise(prompts), noise(others), atol=1e-5)
+
+
+def test_one_number_is_a_vector_of_it(untyped):
+    plain = LinearRegression(dim=2, fixed_weights=(1.0, 1.0))
+    for given in (1, 1.0, [1, 1], np.ones(2, np.float32), jnp.ones(())):
+        task = LinearRegression(dim=2, fixed_weights=given)
+        assert task == plain and hash(task) == hash(plain)
+        assert json.dumps(asdict(task)) == json.dumps(asdict(plain))
+
+
 def test_labels_without_noise_are_exact():
     prompts = LinearRegression(dim=3, length=7).sample(KEY, batch=100)
     # A float32 sum of three products, each rounded: a few units in the last place.
@@ -162,6 +180,9 @@ def test_sampling_compiles():
         ({"covariance": [1.0, np.nan, 1.0]}, "covariance must be finite"),
         ({"covariance": np.triu(np.ones((3, 3)))}, r"symmetric; use \(C \+ C\.T\) / 2"),
         ({"covariance": [1.0, 1.0, -0.5]}, r"its smallest eigenvalue is -0\.5"),
+        ({"fixed_weights": [1.0, 2.0]}, r"fixed_weights .* sizes \(3\), got .* \(2,\)"),
+        ({"fixed_weights": np.eye(3)}, r"fixed_weights must have axes .* \(3, 3\)"),
+        ({"fixed_weights": np.inf}, r"fixed_weights must be finite"),
     ],
     ids=str,
 )

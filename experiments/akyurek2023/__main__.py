@@ -1,11 +1,12 @@
-"""The whole paper at a preset: all figures, of one trained model, and a report page.
+"""The whole paper at a preset: all figures, and a report page.
 
 Run: python -m experiments.akyurek2023 quick
 
-Trains the model, or finds it; computes and draws each figure, or finds it; writes
+Trains the models, or finds them: one for behaviour, and for probing, at d = 4, another
+one and its control. Computes and draws each figure, or finds it; writes
 results/akyurek2023/report-<preset>.html and prints its path last. A second run is a
-matter of seconds. Fields of the model and its training can be changed here; what a
-figure asks of the model is changed at the figure's own command.
+matter of seconds. Fields of the first model and its training can be changed here; what
+a figure asks, and the models that are probed, are changed at the figure's own command.
 """
 
 import sys
@@ -24,14 +25,23 @@ TIMES = {
     "paper": "about a day on one GPU, not measured",
 }
 NAME = "experiments.akyurek2023"
-FIGURES = ("fig1", "fig6", "weights", "fig7", "construction")
+FIGURES = (
+    "fig1",
+    "fig6",
+    "weights",
+    "lens",
+    "fig4",
+    "fig5",
+    "fig7",
+    "construction",
+)
 
 
 def reproduce(argv: Sequence[str]) -> None:
     """Runs all figures and writes the report."""
     from experiments import command
     from experiments.akyurek2023.setting import SETTINGS
-    from experiments.models import Models, Setting
+    from experiments.models import Models
     from experiments.provenance import digest
     from experiments.runs import Experiment, run
 
@@ -42,7 +52,7 @@ def reproduce(argv: Sequence[str]) -> None:
     for figure in FIGURES:
         experiment = Experiment.of(f"{NAME}.{figure}")
         config = experiment.presets[preset]
-        if isinstance(config, Setting):  # others look at no trained model
+        if vars(SETTINGS[preset]).items() <= vars(config).items():
             config = replace(config, **vars(setting))
         finished = run(experiment, preset, config, models, replot=options.replot)
         command.show(finished)

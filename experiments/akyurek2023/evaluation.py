@@ -34,15 +34,18 @@ STREAM = zlib.crc32(b"evaluation")
 """Keys of evaluation are folded in here, far from those that training folds in."""
 
 
-def sample(task: LinearRegression, count: int, seed: int) -> tuple[Prompts, jax.Array]:
+def sample(
+    task: LinearRegression, count: int, seed: int, *, whole: bool = False
+) -> tuple[Prompts, jax.Array]:
     """Prompts of min(length, 2d + 1) pairs, and a key for whatever else is drawn.
 
-    So the longest context has 2d pairs. A causal model says the same in a longer one.
+    So the longest context has 2d pairs. A causal model says the same in a longer one,
+    and in the `whole` of it.
     """
     key = jax.random.fold_in(jax.random.key(seed), STREAM)
     prompts_key, other_key = jax.random.split(key)
     xs, ys, weights = jax.jit(partial(task.sample, batch=count))(prompts_key)
-    length = min(task.length, 2 * task.dim + 1)
+    length = task.length if whole else min(task.length, 2 * task.dim + 1)
     return Prompts(xs[:, :length], ys[:, :length], weights), other_key
 
 
@@ -101,6 +104,23 @@ def hidden_states(model: Transformer, prompts: Prompts) -> np.ndarray:
     """Its residual stream, (layers + 1, prompts, tokens, width)."""
     parts = _batched(model, lambda model, prompts: model(prompts).hidden, prompts)
     return np.concatenate(list(parts), axis=1)
+
+
+def resumed(model: Transformer, hidden: np.ndarray, layer: int) -> np.ndarray:
+    """What it predicts at the last x from the states at a layer.
+
+    Args:
+        model: the transformer.
+        hidden: states, edited or not, (prompts, tokens, width).
+        layer: where they stand.
+
+    Returns:
+        (prompts,).
+    """
+    parts = _batched(
+        model, lambda model, part: model.resume(part, layer).predictions[:, -1], hidden
+    )
+    return np.concatenate(list(parts))
 
 
 def implied(

@@ -49,3 +49,18 @@ SETTINGS = {
         train=TrainConfig.paper(),
     ),
 }
+
+# The models that are probed. The paper probes at d = 4, where more can be read out.
+PROBING = {
+    "tiny": SETTINGS["tiny"],
+    "quick": Setting(
+        task=LinearRegression(dim=4, length=9),
+        model=ModelConfig(layers=12, width=32, heads=1),
+        train=TrainConfig(steps=8_000, batch=64, learning_rate=2e-3),
+    ),
+    "paper": Setting(
+        task=LinearRegression(dim=4, length=40),
+        model=ModelConfig.paper(),
+        train=TrainConfig.paper(),
+    ),
+}

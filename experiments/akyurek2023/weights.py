@@ -3,9 +3,9 @@
 Claim: what least squares would answer is not only behaviour; its weight vector can be
 decoded from hidden states, in deep layers, once the examples determine it.
 
-Paper: Section 5 and Figure 4 of Akyürek et al. 2023 in a first, linear form (claim 25).
-The paper's own probe averages over tokens and has a hidden layer; claims 24 and 26-28
-need it and are not judged here.
+Paper: Section 5 and Figure 4 of Akyürek et al. 2023, for a linear probe of one token
+(claim 25). The paper's own probe averages over tokens and may have a hidden layer:
+`fig4`.
 
 Run: python -m experiments.akyurek2023.weights quick
 
@@ -84,11 +84,9 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     Targets are `w`, the same at every token, and `w_ols`, what least squares knows
     after the pairs that the token has seen.
     """
-    import os
     import warnings
 
     import numpy as np
-    from joblib import parallel_config
 
     from experiments.akyurek2023 import evaluation
     from icl import token_contexts, token_names
@@ -98,7 +96,7 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     model = models(config).model
     prompts, _ = evaluation.sample(config.task, config.prompts, config.evaluation_seed)
     length, task = prompts.ys.shape[1], config.task
-    with warnings.catch_warnings(), parallel_config(n_jobs=os.cpu_count()):
+    with warnings.catch_warnings():
         # From no example, least squares always finds 0: nothing to explain at x1.
         warnings.filterwarnings("ignore", message="Targets that do not vary")
         grid = probe_grid(
@@ -209,7 +207,7 @@ def claims(dataset: "xr.Dataset") -> "list[Claim]":
     )
     return [
         Claim(
-            "akyurek2023.25",
+            "akyurek2023.25c",
             text,
             "Akyürek et al. 2023, Fig. 4",
             threshold=0.5,

@@ -1,0 +1,67 @@
+"""What a probe reads out of each layer: moments X'y and least-squares weights.
+
+Claim: intermediate quantities of least squares can be decoded from the hidden states,
+better by a non-linear probe than by a linear one, X'y in earlier layers than the
+weights; a network that never had to learn in context encodes them less well. The probe
+reads the target after n examples mainly from the token of y_n while n < d, and from all
+y-tokens from the d-th on later.
+
+Paper: Figure 4 and Appendix E of Akyürek et al. 2023 (claims 24-28).
+
+Run: python -m experiments.akyurek2023.fig4 quick
+
+How to read it: left, the error of the probes by layer (0 is the embedding), as a share
+of the target's variance, averaged over the numbers of examples n; 1 is a probe that
+knows nothing but the mean. Bands are 95 % intervals over test prompts; dashed, the best
+layer of the control model, trained with the same w in every prompt. Right, where the
+MLP probe of the best layer looks: one row for each n, one column for each token, rows
+summing to 1; grey is what lies right of y_n, which the probe may not read.
+"""
+
+import sys
+from typing import TYPE_CHECKING
+
+from experiments.akyurek2023 import probing
+from experiments.akyurek2023.probing import Config
+from experiments.akyurek2023.setting import PROBING
+from experiments.models import Models
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.claims import Claim
+
+TIMES = {
+    "tiny": "1 min",
+    "quick": "15 min, 5 min once the two models are trained",
+    "paper": "two days on one GPU, not measured",
+}
+PRESETS = {
+    "tiny": Config(**vars(PROBING["tiny"]), prompts=64, units=8, epochs=3, refits=2),
+    "quick": Config(**vars(PROBING["quick"])),
+    "paper": Config(**vars(PROBING["paper"]), prompts=20_000, units=512),
+}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """`probing.measure` of both models, along a dimension `model`."""
+    return probing.compare(config, models)
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """For each target the error by layer, and a map of where the probe looks."""
+    return probing.draw(dataset, "trained", beside="control")
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claims 24-28 of the paper, for each target where it says "both"."""
+    from experiments.akyurek2023 import decoded
+
+    return decoded.claims(dataset)
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.akyurek2023.fig4"))

@@ -1,0 +1,308 @@
+"""What do pooled probes read out of a model's hidden states? For Figures 4 and 5.
+
+The paper's probe (section 5, Equations 20-21): a softmax over positions, learned and
+the same for every prompt, averages the states of a layer, and a linear map or a
+two-layer MLP reads the target out of the average. One probe for each layer, target and
+number of examples n; after n examples it may read the tokens x1, y1, ..., xn, yn.
+
+Two targets: X'y, here divided by n, and the weights that least squares finds in the n
+examples. Errors are mean squared error over variance, 1 - R2, so that neither the
+division nor the growth of X'y with n matters; the paper does not say how it normalised.
+
+Two models: the one in question and the control, of the same shape and training but with
+w = (1, ..., 1) in every training prompt, so that it had nothing to learn in context.
+Both are probed on the same prompts, whose w is random. What was measured is kept in
+`probing/` of the results folder, for two figures ask for it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from experiments.models import Models, Setting
+from icl import checks
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+    from icl import Prompts
+    from probes import PooledProbe
+
+TARGETS = {"X'y / n": "moment vector X'y", "w OLS": "least-squares weights"}
+HEADS = {"linear": "linear", "mlp": "MLP"}
+REFITS = 12
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Settings of the probed model, and of its probes.
+
+    Attributes:
+        prompts: prompts from which probes are fitted and on which they are tested.
+        units: hidden units of the MLP probe.
+        learning_rate: of Adam, for probes.
+        batch_size: prompts in a minibatch of the probes' training.
+        epochs: of the probes' training, at most.
+        patience: epochs without a lower validation error after which a probe is done.
+        test_fraction: share of the prompts that is for testing.
+        refits: how often the probes of the best layer are fitted again, to resampled
+            training prompts, for the uncertainty of their position weights.
+        evaluation_seed: of the prompts; none of them occur in training.
+        probe_seed: of the split and of the probes' training.
+    """
+
+    prompts: int = 4_000
+    units: int = 64
+    learning_rate: float = 3e-3
+    batch_size: int = 128
+    epochs: int = 200
+    patience: int = 10
+    test_fraction: float = 0.25
+    refits: int = REFITS
+    evaluation_seed: int = 0
+    probe_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("units", "batch_size", "epochs", "patience", "refits"):
+            checks.positive_int(name, getattr(self, name))
+        checks.positive_int("prompts", self.prompts, minimum=16)
+        checks.positive_int("task.length", self.task.length, minimum=2)
+        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        checks.positive_int("probe_seed", self.probe_seed, minimum=0)
+        checks.finite_number("learning_rate", self.learning_rate, positive=True)
+        if not 0.1 <= self.test_fraction <= 0.75:
+            raise ValueError(
+                f"test_fraction must be 0.1 to 0.75, got {self.test_fraction!r}."
+            )
+
+
+def control_of(setting: Setting) -> Setting:
+    """The setting of the control model: every prompt has w = (1, ..., 1)."""
+    task = replace(setting.task, fixed_weights=1.0)
+    return Setting(task, setting.model, setting.train, setting.seed)
+
+
+def measure(
+    config: Config, models: Models, which: Literal["trained", "control"]
+) -> "xr.Dataset":
+    """Scores and position weights of all probes of one of the two models.
+
+    Returns:
+        A Dataset over (head, layer, token, target), the tokens being y1, y2, ..., with
+        `r2`, its interval and the other scores of `probe_grid`, `position_weights` with
+        one more axis `position`, and
+
+        - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
+          interval `error_low`, `error_high` and `error_resampled`, over `resample`;
+        - `refitted`, (target, refit, token, position): position weights at the layer
+          `refitted_layer`, the one where the MLP's error is least.
+    """
+    from experiments.provenance import digest
+    from experiments.runs import kept
+
+    setting = Setting(config.task, config.model, config.train, config.seed)
+    probed = setting if which == "trained" else control_of(setting)
+    if models.results is None:
+        return _measure(config, models, probed)
+    folder = models.results / "akyurek2023" / "probing" / f"{which}-{digest(config)}"
+    return kept(folder, lambda: _measure(config, models, probed))
+
+
+def _measure(config: Config, models: Models, probed: Setting) -> "xr.Dataset":
+    import numpy as np
+    import xarray as xr
+
+    from experiments.akyurek2023 import evaluation
+    from icl import token_contexts, token_names
+    from icl.compare import interval
+    from probes import probe_grid
+
+    prompts, _ = evaluation.sample(
+        config.task, config.prompts, config.evaluation_seed, whole=True
+    )
+    hidden = evaluation.hidden_states(models(probed).model, prompts)
+    names = token_names(config.task.length)
+    contexts = token_contexts(config.task.length)
+    targets = values(prompts)
+    grids = [
+        probe_grid(
+            hidden,
+            targets,
+            probe=probe(config, head),
+            contexts=contexts,
+            tokens=names,
+            at=names[1::2],
+            ceilings=dict.fromkeys(targets, 1.0),
+            test_fraction=config.test_fraction,
+            seed=config.probe_seed,
+            keep_resamples=True,
+        )
+        for head in HEADS
+    ]
+    grid = xr.concat(grids, xr.Variable("head", list(HEADS)))
+    error = 1 - grid.r2_resampled.mean("token")
+    low, high = interval(error.transpose("resample", ...).values)
+    mean = 1 - grid.r2.mean("token")
+    grid = grid.drop_vars("r2_resampled").assign(
+        error=mean,
+        error_low=mean.copy(data=low),
+        error_high=mean.copy(data=high),
+        error_resampled=error.astype("float32"),
+    )
+    best = grid.error.sel(head="mlp").argmin("layer")
+    weights = [
+        _refit(config, hidden[int(best.sel(target=name))], targets[name], contexts)
+        for name in targets
+    ]
+    grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
+    grid["refitted_layer"] = best
+    return grid.assign_coords(position=names).assign_attrs(dim=config.task.dim)
+
+
+def _refit(
+    config: Config,
+    states: "np.ndarray",
+    target: "np.ndarray",
+    contexts: "np.ndarray",
+) -> "np.ndarray":
+    """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
+    import numpy as np
+
+    from probes import pooled
+
+    places = np.arange(1, states.shape[1], 2)
+    reads = np.arange(states.shape[1]) <= places[:, None]
+    wanted = np.moveaxis(target[:, contexts[places]], 1, 0)
+    weights = []
+    for refit in range(config.refits):
+        rng = np.random.default_rng([config.probe_seed, refit])
+        order = rng.permutation(len(states))
+        stop, train = np.split(order, [len(order) // 5])
+        fitted = pooled.fit(
+            states[None],
+            wanted,
+            reads,
+            train=rng.choice(train, len(train)),
+            validation=stop,
+            settings=probe(config, "mlp").settings(),
+            seed=refit,
+        )
+        weights.append(pooled.position_weights(fitted.probes, reads)[0])
+    return np.stack(weights)
+
+
+def values(prompts: "Prompts") -> "dict[str, np.ndarray]":
+    """The two targets after every number of examples, (prompts, contexts, d)."""
+    from icl.targets import learner_weights, moment, target_values
+
+    found = target_values([moment("mean"), learner_weights()], prompts)
+    return dict(zip(TARGETS, found.values(), strict=True))
+
+
+def probe(config: Config, head: str) -> "PooledProbe":
+    """The paper's probe with this head."""
+    from probes import PooledProbe
+
+    return PooledProbe(
+        head=head,
+        units=config.units,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        max_iter=config.epochs,
+        n_iter_no_change=config.patience,
+        random_state=config.probe_seed,
+    )
+
+
+def compare(config: Config, models: Models) -> "xr.Dataset":
+    """`measure` of both models, along a first dimension `model`."""
+    import xarray as xr
+
+    kinds: tuple[Literal["trained", "control"], ...] = ("trained", "control")
+    both = [measure(config, models, kind) for kind in kinds]
+    joined = xr.concat(both, xr.Variable("model", list(kinds)), combine_attrs="drop")
+    return joined.assign_attrs(dim=config.task.dim)
+
+
+# --- pictures ---
+
+
+def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
+    """For each target the errors of a model by layer, and where its probe looks.
+
+    Dashed, beside them, the best layer of the other model.
+    """
+    from experiments.style import canvas
+
+    with canvas(10, 6.4) as figure:
+        panels = figure.subplots(2, 2, width_ratios=[1, 1.25])
+        images, brightest = [], float(dataset.position_weights.sel(head="mlp").max())
+        for (left, right), target in zip(panels, TARGETS, strict=True):
+            _errors(left, dataset.sel(target=target), model, beside)
+            left.set_title(TARGETS[target])
+            own = dataset.sel(model=model, target=target)
+            images.append(_map(right, own, brightest))
+        figure.colorbar(
+            images[-1], ax=list(panels[:, 1]), label="position weight", pad=0.01
+        )
+        panels[-1, 0].set_xlabel("layer (0 = embedding)")
+        panels[-1, 1].set_xlabel("token")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None:
+    from experiments.style import BLUE, VERMILLION
+
+    looks = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
+    for head, (color, marker) in looks.items():
+        own = scores.sel(model=model, head=head)
+        axes.plot(
+            own.layer,
+            own.error,
+            color=color,
+            marker=marker,
+            label=f"{HEADS[head]} probe",
+        )
+        axes.fill_between(
+            own.layer, own.error_low, own.error_high, color=color, alpha=0.15, lw=0
+        )
+        best = scores.error.sel(model=beside, head=head).min("layer")
+        axes.axhline(
+            float(best),
+            color=color,
+            linestyle="--",
+            label=f"{HEADS[head]}, {beside} model's best",
+        )
+    axes.set_ylim(0, None)
+    axes.set_ylabel("error: MSE / variance")
+
+
+def _map(axes: "Axes", scores: "xr.Dataset", brightest: float) -> "AxesImage":
+    import matplotlib
+
+    layer = int(scores.refitted_layer)
+    weights = scores.position_weights.sel(head="mlp", layer=layer)
+    names, tokens = scores.position.values, scores.token.values
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
+    image = axes.imshow(
+        weights.where(weights > 0),  # exactly 0 where the probe may not look
+        aspect="auto",
+        vmin=0,
+        vmax=brightest,
+        cmap=colours,
+    )
+    axes.grid(False)
+    axes.set_title(f"MLP probe of layer {layer}, the best")
+    step = 1 if len(names) <= 24 else 4
+    axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=8)
+    numbers = [str(n + 1) for n in range(len(tokens))]
+    step = 1 if len(tokens) <= 12 else 4
+    axes.set_yticks(range(0, len(tokens), step), numbers[::step], fontsize=8)
+    axes.set_ylabel("number of examples n")
+    return image

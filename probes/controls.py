@@ -1,0 +1,214 @@
+"""Is a score more than what a probe of this capacity reaches on anything?
+
+A probe that is strong enough finds something in any features. What it finds in a
+representation is its score less that of a control at equal capacity: the same probe,
+prompts and split. Different controls answer different doubts:
+
+- Permuted targets (`donors`; `probe_grid` reports them as `control_r2`). The targets of
+  other prompts have nothing to do with the features: a score above 0 shows that test
+  prompts leak into training. It says nothing about capacity.
+- A random function of the inputs (`random_function`), the control task of Hewitt &
+  Liang 2019 ("Designing and interpreting probes with control tasks"). Nothing in the
+  model was trained to represent it: a probe that reads it well has worked it out from
+  the inputs that the states carry, and could as well have worked out the target.
+- Other hidden states: of an untrained network, of the tokens themselves (layer 0), or
+  of a network trained where the target was not needed, such as with one weight vector
+  for every prompt. Run `probe_grid` on those too. They show what inputs and
+  architecture give without what was learned.
+
+Report both scores beside the difference (`selectivity`): 0.9 - 0.6 and 0.3 - 0.0 are
+different findings. A control of *another* target bounds the probe, not the target:
+selectivity near 0 says that the probe is too strong to tell, not that nothing is there.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.preprocessing import StandardScaler
+
+from probes import checks, scores
+
+WAVES = 1_000
+
+
+def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
+    """For each prompt the one, of another group, whose targets it gets as control.
+
+    Whole groups are passed on in a random cycle, so that no group keeps its own and no
+    two get the same; a larger group repeats the prompts of a smaller one.
+
+    Args:
+        groups: a label for each prompt, (prompts,); `np.arange(prompts)` where each is
+            its own group.
+        seed: of the cycle.
+
+    Raises:
+        ValueError: fewer than two groups, a bad seed.
+
+    Example:
+        >>> groups = np.array(["a", "a", "b"])
+        >>> groups[donors(groups, seed=0)].tolist()
+        ['b', 'b', 'a']
+    """
+    groups = np.asarray(groups)
+    labels, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if groups.ndim != 1 or len(labels) < 2:
+        raise ValueError(
+            "groups must hold one label for each prompt, at least 2 different ones, "
+            f"got shape {groups.shape} and {len(labels)} of them."
+        )
+    cycle = np.random.default_rng([checks.seed(seed), 1]).permutation(len(labels))
+    donor = np.empty_like(cycle)
+    donor[cycle] = np.roll(cycle, 1)
+    by_group = np.argsort(member, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty_like(by_group)
+    rank[by_group] = np.arange(len(groups)) - np.repeat(starts, sizes)
+    giver = donor[member]
+    return by_group[starts[giver] + rank % sizes[giver]]
+
+
+def random_function(
+    inputs: ArrayLike, outputs: int = 1, *, length_scale: float = 0.35, seed: int
+) -> Float[np.ndarray, "prompts outputs"]:
+    """A control task: random smooth functions of the inputs, (prompts, outputs).
+
+    Each output is (nearly) a draw of a Gaussian process with mean 0, variance 1 and
+    kernel exp(-|x - x'|^2 / 2 l^2) over standardised inputs: a sum of cosines of random
+    projections (Rahimi & Recht 2007, "Random features for large-scale kernel
+    machines"). Equal inputs have equal values, and the same seed and inputs the same
+    values for every layer, probe and network.
+
+    `length_scale` is l as a share of the root mean square distance between two prompts.
+    For many independent inputs, degree k of the function has the Poisson(1 / 2
+    length_scale^2) share of its variance: at the default 2 % are constant and 7 %
+    linear in the inputs (half of it at 0.77), and a linear probe that scores more reads
+    what a layer computed. With few inputs, such as a weight vector of 4 coordinates, or
+    inputs that recur, a probe can memorise the function from its training prompts and
+    be right on others. With many, values of different prompts are nearly independent
+    and no probe is: then give fewer inputs, or a greater length.
+
+    Args:
+        inputs: what the values depend on: the prompts, their last tokens, or the target
+            itself (can the probe read *any* function of it?); (prompts, ...).
+        outputs: how many functions; as many as the target has coordinates, for a
+            control of the same size.
+        length_scale: roughness, see above.
+        seed: of the functions.
+
+    Raises:
+        ValueError: NaN or infinity, inputs that are the same for all prompts, no
+            outputs, a length scale that is not positive.
+
+    Example:
+        >>> weights = np.random.default_rng(0).normal(size=(500, 4))
+        >>> random_function(weights, 2, seed=0).shape
+        (500, 2)
+    """
+    checks.finite("inputs", inputs)
+    array = np.asarray(inputs, float)
+    flat = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+    flat = flat[:, flat.std(axis=0) > 1e-12 * abs(flat).max(axis=0)]
+    if not flat.size:
+        raise ValueError(
+            "inputs must have axes (prompts, ...) and differ between prompts, got "
+            f"shape {array.shape} and no entry that varies."
+        )
+    if outputs < 1:
+        raise ValueError(f"outputs must be at least 1, got {outputs}.")
+    if not 0 < length_scale < np.inf:
+        raise ValueError(f"length_scale must be positive, got {length_scale!r}.")
+    # Two prompts lie 2 * number of inputs apart, in mean square.
+    gamma = 1 / (2 * length_scale**2 * 2 * flat.shape[1])
+    # A stream of its own: a generator of this seed may have made the inputs.
+    rng = np.random.default_rng([checks.seed(seed), 2])
+    state = int(rng.integers(2**32))
+    sampler = RBFSampler(gamma=gamma, n_components=WAVES, random_state=state)
+    scaler: Any = StandardScaler()
+    waves = sampler.fit_transform(scaler.fit_transform(flat))
+    return waves @ rng.normal(size=(WAVES, outputs))
+
+
+def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
+    """Scores of a task, of its control, and their difference.
+
+    Args:
+        task: a DataArray of scores; an array; or a Dataset of `probe_grid`, whose
+            variable `score` is taken. Where that is a Dataset on both sides and each
+            holds `score + "_resampled"` with an axis `resample`, of the same split and
+            seed, the difference gets an interval: both sides are resampled together.
+        control: likewise, with the same axes and labels.
+        score: name of the variable, where Datasets are given.
+
+    Returns:
+        `task`, `control`, `selectivity` = task - control and, where there are
+        resamples, its 95 % interval `selectivity_low`, `selectivity_high`.
+
+    Raises:
+        ValueError: axes or labels that differ (nothing is matched, dropped or broadcast
+            silently), a Dataset without `score`, intervals of different splits.
+
+    Example:
+        >>> both = selectivity(np.array([0.9, 0.4]), np.array([0.5, 0.5]))
+        >>> both.selectivity.values.round(12).tolist()
+        [0.4, -0.1]
+    """
+    sides = {"task": task, "control": control}
+    found = {name: _scores(name, side, score) for name, side in sides.items()}
+    _check_labels(found["task"], found["control"])
+    # Labels beside the axes, such as the name of one target, may differ.
+    found["control"] = found["control"].reset_coords(drop=True)
+    result = xr.Dataset(found)
+    result["selectivity"] = result.task - result.control
+    resamples = f"{score}_resampled"
+    datasets = isinstance(task, xr.Dataset) and isinstance(control, xr.Dataset)
+    if not (datasets and resamples in task and resamples in control):
+        return result
+    for name in ("seed", "test_fraction"):
+        pair = task.attrs.get(name), control.attrs.get(name)
+        if pair[0] != pair[1]:
+            raise ValueError(
+                f"task and control have {name} {pair[0]} and {pair[1]}: resamples are "
+                "paired only where the split is the same; run both alike."
+            )
+    _check_labels(task[resamples], control[resamples])
+    draws = task[resamples] - control[resamples]
+    draws = draws.transpose(*result.selectivity.dims, "resample")
+    low, high = scores.interval(draws.values)
+    dims = result.selectivity.dims
+    return result.assign(selectivity_low=(dims, low), selectivity_high=(dims, high))
+
+
+def _scores(name: str, side: Any, score: str) -> xr.DataArray:
+    if not isinstance(side, xr.Dataset):
+        return (
+            side if isinstance(side, xr.DataArray) else xr.DataArray(np.asarray(side))
+        )
+    if score not in side:
+        raise ValueError(
+            f"{name} has no {score!r}; it has {sorted(map(str, side.data_vars))}."
+        )
+    return side[score]
+
+
+def _check_labels(task: xr.DataArray, control: xr.DataArray) -> None:
+    """Refuses scores of different grids, and says where they differ."""
+    if task.dims != control.dims:
+        raise ValueError(
+            f"task and control must have the same axes, got {task.dims} and "
+            f"{control.dims}."
+        )
+    shared = [name for name in task.coords if name in control.coords]
+    along = [name for name in shared if task[name].ndim == 1 == control[name].ndim]
+    for name in dict.fromkeys([*task.dims, *along]):
+        ours, theirs = (side[name].to_index() for side in (task, control))
+        if not ours.equals(theirs):
+            only = [list(a.difference(b)) for a, b in ((ours, theirs), (theirs, ours))]
+            raise ValueError(
+                f"task and control must have the same labels along {name!r}, in the "
+                f"same order; only task has {only[0]}, only control {only[1]}."
+            )

@@ -1,0 +1,181 @@
+"""Where do hidden states come from? An array, a function of rows, or an iterator.
+
+Whatever the source, the grid asks for batches of prompts and sees each prompt once:
+
+- an array, (layers, prompts, tokens, features), in memory or memory-mapped: rows of it
+  are looked at where they lie, nothing is copied;
+- a function: `hidden(rows)` returns (layers, len(rows), tokens, features) for the
+  prompts with these indices, in this order, such as a forward pass;
+- an iterator: batches (layers, some, tokens, features) in the order of the prompts.
+
+Training prompts are asked for first and test prompts last, so that nothing must be
+kept. An iterator cannot be asked: its last prompts are the test prompts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from probes import checks
+
+Shape = tuple[int, int, int]
+
+
+class Batch(NamedTuple):
+    """Hidden states of some prompts.
+
+    Attributes:
+        rows: indices of the prompts, ascending.
+        states: an array that has them, (layers, any, tokens, features).
+        places: where on its second axis.
+    """
+
+    rows: Int[np.ndarray, " rows"]
+    states: Shaped[np.ndarray, "layers any tokens features"]
+    places: Int[np.ndarray, " rows"] | slice
+
+
+class Source(ABC):
+    """Hidden states in batches.
+
+    Attributes:
+        shape: numbers of layers, tokens and features.
+    """
+
+    shape: Shape
+
+    @abstractmethod
+    def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
+        """The prompts `rows` (ascending), at most about `size` at a time."""
+
+
+class ArraySource(Source):
+    """Hidden states that are there already."""
+
+    def __init__(self, hidden: np.ndarray):
+        self.states = hidden
+        self.shape = _without_prompts(hidden.shape)
+
+    def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
+        """Looks at the array itself."""
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            yield Batch(some, self.states, some)
+
+
+class FunctionSource(Source):
+    """Hidden states that are computed when they are asked for.
+
+    The first batch is asked for at once, since it tells the shape.
+    """
+
+    def __init__(
+        self, hidden: Callable[[np.ndarray], Any], first: Int[np.ndarray, " rows"]
+    ):
+        self.function = hidden
+        self.ahead = first, self._call(first)
+        self.shape = _without_prompts(self.ahead[1].shape)
+
+    def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
+        """Calls the function."""
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            known, states = self.ahead
+            if not np.array_equal(some, known):
+                states = self._call(some)
+            layers, tokens, features = self.shape
+            expected = (layers, len(some), tokens, features)
+            if states.shape != expected:
+                raise ValueError(
+                    f"hidden(rows) must return {checks.AXES} = {expected} for "
+                    f"{len(some)} rows, got shape {states.shape}."
+                )
+            yield Batch(some, states, slice(None))
+
+    def _call(self, rows: np.ndarray) -> np.ndarray:
+        try:
+            return np.asarray(self.function(rows))
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f"hidden(rows) failed for rows {rows[0]} to {rows[-1]}: {error}"
+            ) from error
+
+
+class IteratorSource(Source):
+    """Hidden states that come by once."""
+
+    def __init__(self, hidden: Iterator[Any], prompts: int):
+        self.iterator, self.prompts = hidden, prompts
+        self.seen = 0
+        self.shape = (0, 0, 0)
+        self.states = self._next()
+        self.shape = _without_prompts(self.states.shape)
+
+    def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
+        """What of `rows` the batches at hand and to come hold; their size is theirs."""
+        while rows[-1] >= self.seen:
+            count = self.states.shape[1]
+            wanted = rows[(rows >= self.seen) & (rows < self.seen + count)]
+            if len(wanted):
+                first = int(wanted[0]) - self.seen  # parts of a stream have no gaps
+                yield Batch(wanted, self.states, slice(first, first + len(wanted)))
+            if rows[-1] < self.seen + count - 1:
+                return  # the rest of this batch is for who asks next
+            self.seen += count
+            if self.seen < self.prompts:
+                self.states = self._next()
+
+    def _next(self) -> np.ndarray:
+        try:
+            states = np.asarray(next(self.iterator))
+        except StopIteration:
+            raise ValueError(
+                f"hidden ended after {self.seen} prompts, but the targets have "
+                f"{self.prompts}."
+            ) from None
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f"hidden failed after {self.seen} of {self.prompts} prompts: {error}"
+            ) from error
+        shape = _without_prompts(checks.four_axes(states.shape))
+        if any(self.shape) and shape != self.shape:
+            raise ValueError(
+                "hidden changed its shape: (layers, tokens, features) were "
+                f"{self.shape}, and are {shape} after {self.seen} prompts."
+            )
+        if self.seen + states.shape[1] > self.prompts:
+            raise ValueError(
+                f"hidden has more than {self.prompts} prompts, as many as the targets."
+            )
+        return states
+
+
+def comes_in_order(hidden: Any) -> bool:
+    """Whether prompts come in their own order, whatever is asked for."""
+    return isinstance(hidden, Iterator)
+
+
+def open_source(hidden: Any, prompts: int, first: Int[np.ndarray, " rows"]) -> Source:
+    """The source of whatever the user gave.
+
+    Args:
+        hidden: an array, a function of rows, or an iterator.
+        prompts: how many there must be.
+        first: the rows that will be asked for first.
+
+    Raises:
+        ValueError: not four axes, or an empty one.
+    """
+    if callable(hidden):
+        return FunctionSource(hidden, first)
+    if comes_in_order(hidden):
+        return IteratorSource(hidden, prompts)
+    return ArraySource(hidden)
+
+
+def _without_prompts(shape: tuple[int, ...]) -> Shape:
+    layers, _, tokens, features = checks.four_axes(shape)
+    return layers, tokens, features

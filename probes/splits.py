@@ -1,0 +1,100 @@
+"""Which prompts fit a probe, choose its penalty, test it? All by group, never by row.
+
+Tokens of one prompt, and prompts that share a weight vector, are copies of one draw of
+the target: a probe that meets one copy in training recognises the other. Groups stay
+whole on every side, also when prompts are resampled.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int, Shaped
+from sklearn.model_selection import GroupShuffleSplit
+
+Rows = Int[np.ndarray, " _"]
+
+
+class Split(NamedTuple):
+    """Rows (indices of prompts, ascending) and the weights of the tested ones.
+
+    Attributes:
+        fit: fits the probe while its penalty is chosen, or while it is trained.
+        validation: chooses the penalty, or stops the training; may be empty.
+        test: held out.
+        weights: how often each test prompt is in each resample, (resamples, test).
+    """
+
+    fit: Rows
+    validation: Rows
+    test: Rows
+    weights: Float32[np.ndarray, "resamples test"]
+
+    @property
+    def train(self) -> Rows:
+        """All that are not held out."""
+        return np.sort(np.concatenate([self.fit, self.validation]))
+
+
+def split(
+    groups: Shaped[np.ndarray, " prompts"],
+    *,
+    test_fraction: float,
+    validation_fraction: float,
+    resamples: int,
+    seed: int,
+    in_order: bool = False,
+) -> Split:
+    """Divides prompts by group.
+
+    Args:
+        groups: one label for each prompt.
+        test_fraction: share of the groups that is held out.
+        validation_fraction: share of the other groups, 0 for none.
+        resamples: bootstrap resamples of the test groups. A single group leaves
+            nothing to resample: none.
+        seed: of the split and the resamples.
+        in_order: hold the last prompts out, and before them those for validation, for
+            a stream that is read once.
+
+    Raises:
+        ValueError: `in_order`, and the last prompts' groups occur before them too.
+    """
+
+    def divide(rows: Rows, fraction: float) -> tuple[Rows, Rows]:
+        if in_order:
+            return _last(rows, groups[rows], fraction)
+        return _shuffled(rows, groups[rows], fraction, seed)
+
+    train, test = divide(np.arange(len(groups)), test_fraction)
+    fit, validation = train, train[:0]
+    if validation_fraction and len(np.unique(groups[train])) > 1:
+        fit, validation = divide(train, validation_fraction)
+    labels, member = np.unique(groups[test], return_inverse=True)
+    draws = resamples if len(labels) > 1 else 0
+    chances = np.full(len(labels), 1 / len(labels))
+    counts = np.random.default_rng([seed, 0]).multinomial(len(labels), chances, draws)
+    return Split(fit, validation, test, counts[:, member].astype(np.float32))
+
+
+def _shuffled(
+    rows: Rows, groups: np.ndarray, fraction: float, seed: int
+) -> tuple[Rows, Rows]:
+    splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+    kept, held = next(splitter.split(rows, groups=groups))
+    return rows[kept], rows[held]
+
+
+def _last(rows: Rows, groups: np.ndarray, fraction: float) -> tuple[Rows, Rows]:
+    """The last rows, from a place on where one group ends and another begins."""
+    cut = len(rows) - max(1, round(fraction * len(rows)))
+    while 0 < cut and groups[cut] == groups[cut - 1]:
+        cut -= 1
+    shared = np.intersect1d(groups[:cut], groups[cut:])
+    if not cut or len(shared):
+        group = shared[0] if cut else groups[0]
+        raise ValueError(
+            "An iterator is read once, so its last prompts are the test prompts, but "
+            f"group {group!r} is on both sides of the cut at prompt {cut}; give the "
+            "prompts group by group, or hidden as an array or a function of rows."
+        )
+    return rows[:cut], rows[cut:]
