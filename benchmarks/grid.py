@@ -178,10 +178,9 @@ def main() -> list[dict[str, str | float]]:
         found = json.loads(done.stdout.splitlines()[-1])
         shape = f"{LAYERS} layers x {TOKENS} tokens x {features} features"
         note = (
-            f"{found['share']:.2f} times the normal equations' products alone "
-            f"({found['limit']:.1f} s); at the peak {found['peak'] / 1e9:.2f} GB beside "
-            f"the data, {found['sums'] / 1e9:.2f} of it sums (a batch of states: "
-            f"{found['batch'] / 1e9:.2f})"
+            f"{found['share']:.2f} times the products alone ({found['limit']:.1f} s); "
+            f"at the peak {found['peak'] / 1e9:.2f} GB beside the data, of which sums "
+            f"{found['sums'] / 1e9:.2f} (a batch of states: {found['batch'] / 1e9:.2f})"
         )
         row: dict[str, str | float] = {"name": f"ridge probes: {shape}", "note": note}
         if "theirs" in found:

@@ -212,6 +212,24 @@ class Claim:
         return f"{text} ({self.unit})" if self.unit else text
 
 
+def exact(
+    id: str,
+    text: str,
+    source: str,
+    value: float,
+    relation: Relation,
+    threshold: float,
+    *,
+    unit: str = "",
+    figure: str = "",
+    note: str = "",
+) -> Claim:
+    """A claim about a number that is computed, not sampled: its interval is a point."""
+    return Claim(
+        id, text, source, value, value, value, threshold, relation, unit, figure, note
+    )
+
+
 # --- statistics of means: each reduces the last axis, the contexts ---
 
 

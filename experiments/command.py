@@ -167,6 +167,9 @@ def _registry() -> "ConstructorRegistry":
     def read_vector(word: str) -> Vector:
         return tuple(map(float, word.split(",")))
 
+    def read_integers(word: str) -> tuple[int, ...]:
+        return tuple(map(int, word.split(",")))
+
     def read_matrix(word: str) -> Matrix:
         rows = tuple(map(read_vector, word.split(";")))
         if len(rows) > 1:
@@ -175,7 +178,7 @@ def _registry() -> "ConstructorRegistry":
         size = range(len(diagonal))
         return tuple(tuple(diagonal[i] * (i == j) for j in size) for i in size)
 
-    def write_vector(vector: Vector) -> str:
+    def write_vector(vector: tuple[float, ...]) -> str:
         return ",".join(map(str, vector))
 
     def write_matrix(matrix: Matrix) -> str:
@@ -183,6 +186,7 @@ def _registry() -> "ConstructorRegistry":
 
     kinds = {
         Vector: ("NUMBER,NUMBER,...", read_vector, write_vector),
+        tuple[int, ...]: ("INTEGER,INTEGER,...", read_integers, write_vector),
         Matrix: ("ROW;ROW;...|DIAGONAL", read_matrix, write_matrix),
     }
     registry = ConstructorRegistry()

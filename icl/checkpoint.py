@@ -86,7 +86,8 @@ def write(directory: Path, stored: Stored) -> Path:
     draft = _draft(directory)
     try:
         arrays = {name: np.asarray(array) for name, array in stored.arrays.items()}
-        _write_arrays(draft / _ARRAYS, arrays)
+        # orbax refuses empty arrays; the manifest says all there is to say of them.
+        _write_arrays(draft / _ARRAYS, {n: a for n, a in arrays.items() if a.size})
         _write_manifest(draft, stored.step, stored.about, arrays)
         if target.exists():
             shutil.rmtree(target)
@@ -110,15 +111,16 @@ def read(folder: Path) -> Stored:
     from orbax.checkpoint import v1 as ocp
 
     manifest = _read_manifest(folder)
-    abstract: Any = {
+    arrays: Any = {
         name: np.empty(spec["shape"], spec["dtype"])
         for name, spec in manifest["arrays"].items()
     }
+    stored: Any = {name: array for name, array in arrays.items() if array.size}
     try:
-        loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), abstract)
+        loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), stored)
     except Exception as error:
         raise CheckpointError(f"{folder} cannot be read: {error}") from error
-    arrays = {name: np.asarray(array) for name, array in loaded.items()}
+    arrays |= {name: np.asarray(array) for name, array in loaded.items()}
     return Stored(manifest["step"], manifest["about"], arrays)
 
 

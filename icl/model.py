@@ -261,12 +261,19 @@ class Transformer(nnx.Module):
             positions = jnp.arange(sequence.shape[1])
         return self.read_in(sequence) + self.positions[...][positions][None]
 
-    def resume(self, hidden: Float[Array, "batch tokens width"], layer: int) -> Output:
+    def resume(
+        self,
+        hidden: Float[Array, "batch tokens width"],
+        layer: int,
+        *,
+        mask: Bool[Array, "tokens tokens"] | None = None,
+    ) -> Output:
         """Goes on from the residual stream at `layer`, edited or not.
 
         Args:
             hidden: state at that layer, as in `Output.hidden[layer]`.
             layer: 0 (embedding) to `layers` (only the read-out is left).
+            mask: which token (row) sees which (column); None is the causal mask.
 
         Returns:
             `Output` whose `hidden` starts at `layer`: (layers + 1 - layer, batch,
@@ -275,13 +282,14 @@ class Transformer(nnx.Module):
         Raises:
             ValueError: no such layer, or a state of another width.
         """
+        self._check_float64()
         if not 0 <= layer <= len(self.body):
             raise ValueError(f"layer must be 0 to {len(self.body)}, got {layer!r}.")
         checks.shape_of(
             "hidden", hidden, (None, None, self.config.width), "(batch, tokens, width)"
         )
-        count = hidden.shape[1]
-        states = self._run_body(hidden, jnp.tri(count, dtype=bool), layer)
+        causal = jnp.tri(hidden.shape[1], dtype=bool)
+        states = self._run_body(hidden, causal if mask is None else mask, layer)
         return Output(self.read_out(states[-1]), jnp.stack(states))
 
     def read_out(
@@ -335,7 +343,14 @@ class Transformer(nnx.Module):
     def _head(self, state: Array) -> Array:
         return self.head(self.final_norm(state) if self.final_norm else state)[..., 0]
 
+    def _check_float64(self) -> None:
+        if self.positions[...].dtype not in (jnp.float32, jnp.result_type(float)):
+            raise ValueError(
+                "this model is float64; call it inside `with jax.enable_x64(True):`."
+            )
+
     def _check(self, prompts: Prompts) -> Prompts:
+        self._check_float64()
         prompts = check_prompts(prompts)
         _, length, dim = prompts.xs.shape
         if dim != self.dim:

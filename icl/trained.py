@@ -98,7 +98,8 @@ def load(path: str | Path) -> Trained:
         )
     task, model_config, train_config = configs(stored.about)
     abstract = abstract_params(task, model_config)
-    params = checkpoint.unflatten(stored.arrays, abstract, "state.params")
+    with jax.enable_x64(True):  # float64 parameters stay what they are
+        params = checkpoint.unflatten(stored.arrays, abstract, "state.params")
     return assemble(
         task, model_config, train_config, params, history_of(stored.arrays), stored.step
     )
@@ -131,7 +132,8 @@ def assemble(
     model = abstract_model(task, model_config)
     # On the default device: a model that stayed on all of a run's devices would do
     # all its later work once on each of them.
-    nnx.update(model, jax.tree.map(jnp.asarray, jax.device_get(params)))
+    with jax.enable_x64(True):  # float64 parameters stay what they are
+        nnx.update(model, jax.tree.map(jnp.asarray, jax.device_get(params)))
     return Trained(
         model=model,
         history=_as_dataset(history, train_config),
@@ -140,6 +142,17 @@ def assemble(
         train_config=train_config,
         steps=steps,
     )
+
+
+def untrained(model: Transformer, task: LinearRegression) -> Trained:
+    """A model as it is, in the form that `save` takes: no updates, an empty history.
+
+    Its `train_config` is the default one, and stands for nothing.
+    """
+    history = {name: np.zeros((0,) * len(axes)) for name, axes in HISTORY.items()}
+    history["evaluated"] = np.zeros(0, int)
+    params = nnx.state(model)
+    return assemble(task, model.config, TrainConfig(), params, history, steps=0)
 
 
 def describe(

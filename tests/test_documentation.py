@@ -36,6 +36,13 @@ def test_readme(page):
     assert result.failed == 0
 
 
+def test_readme_of_the_constructions():
+    path = ROOT / "icl" / "constructed" / "README.md"
+    result = doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS)
+    assert result.attempted > 10
+    assert result.failed == 0
+
+
 def test_readme_commands_exist():
     """What the README tells people to type is there to be typed."""
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()

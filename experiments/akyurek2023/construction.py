@@ -1,0 +1,376 @@
+"""Transformers written by hand: how exactly they run SGD and ridge regression.
+
+Claim: weights exist for which a transformer carries out a step of SGD (Theorem 1) or
+of ridge regression (Theorem 2) as precisely as desired, in a constant number of layers,
+with a width of order d or d^2.
+
+Paper: Theorems 1 and 2 and their proofs in Akyürek et al. 2023 (claims 29-32).
+
+Run: python -m experiments.akyurek2023.construction quick
+
+How to read it: top, the largest error of a prediction against the closed form, for one
+step by dimension d, and by number of steps; then its dependence on the scale K of the
+multiplier and on the pads N that keep LayerNorm harmless, with the slopes of the theory
+as thin lines. Bottom left, depth and width as they are built (points) and as the
+theorems say (lines; with 11 rows of constants, and scratch for the products). Last,
+what goes wrong if the proofs are followed to the letter: the error of the printed
+version of a program, run without round-off, and of ours.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.models import Models
+from icl import checks
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from experiments.claims import Claim
+    from icl import ModelConfig
+    from icl.baselines.base import Learner
+    from icl.constructed import Constructed, Precision
+
+    Case = tuple[Constructed, Learner]
+    Build = Callable[[int, int, Precision], Case]
+
+TIMES = {
+    "tiny": "25 s",
+    "quick": "75 s",
+    "paper": "10 min on two cores, not measured",
+}
+RATE, ALPHA, DECAY = 0.05, 0.5, 0.1
+DTYPES = ("float64", "float32")
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "SGD": {"color": "#0072B2", "marker": "o"},
+    "GD, all pairs": {"color": "#E69F00", "marker": "^"},
+    "ridge, one pair": {"color": "#009E73", "marker": "s"},
+    "ridge, n pairs": {"color": "#CC79A7", "marker": "D"},
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the constructions. No model is trained.
+
+    Attributes:
+        dims: dimensions d, for one step.
+        steps: numbers of steps, in the dimension `sweep_dim`.
+        sweep_dim: dimension in which steps and scales are varied.
+        prompts: random tasks; errors are the largest over them.
+        decades: multiplier scales and pads per factor of ten.
+        seed: of the tasks.
+    """
+
+    dims: tuple[int, ...] = (2, 4, 8)
+    steps: tuple[int, ...] = (1, 2, 4)
+    sweep_dim: int = 4
+    prompts: int = 20
+    decades: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("dims", "steps"):
+            values = getattr(self, name)
+            for value in values:
+                checks.positive_int(name, value)
+            if not values or list(values) != sorted(set(values)):
+                raise ValueError(f"{name} must be ascending numbers, got {values}.")
+        checks.normalise(self, checks.positive_int, "sweep_dim", "prompts", "decades")
+        checks.positive_int("seed", self.seed, minimum=0)
+
+
+PRESETS = {
+    "tiny": Config(dims=(2,), steps=(1,), sweep_dim=2, prompts=3),
+    "quick": Config(),
+    "paper": Config(steps=(1, 2, 4, 8), prompts=100, decades=2),
+}
+
+
+def _algorithms() -> "dict[str, Build]":
+    """What is built for (steps, dim, precision), and what it must be equal to."""
+    from icl.baselines import GradientDescent, OnePassSGD, Ridge
+    from icl.constructed import gradient_step, ridge, ridge_step, sgd_steps
+
+    def sgd(n: int, d: int, p: "Precision") -> "Case":
+        model = sgd_steps(n, d, RATE, alpha=DECAY, precision=p)
+        return model, OnePassSGD(RATE, DECAY)
+
+    def descent(n: int, d: int, p: "Precision") -> "Case":
+        model = gradient_step(d, RATE, length=3, precision=p)
+        return model, GradientDescent(1, RATE)
+
+    def one_pair(n: int, d: int, p: "Precision") -> "Case":
+        return ridge_step(d, ALPHA, precision=p), Ridge(ALPHA)
+
+    def pairs(n: int, d: int, p: "Precision") -> "Case":
+        return ridge(n, d, ALPHA, precision=p), Ridge(ALPHA)
+
+    built = (sgd, descent, one_pair, pairs)
+    return dict(zip(LOOKS, built, strict=True))
+
+
+def _error(case: "Case", config: Config, *, root_mean_square: bool = False) -> float:
+    """Of the predictions at every context length, on random tasks."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from icl import Prompts
+
+    constructed, learner = case
+    rng = np.random.default_rng(config.seed)
+    dim, length = constructed.model.dim, constructed.model.length
+    xs = rng.normal(size=(config.prompts, length, dim))
+    w = rng.normal(size=(config.prompts, dim))
+    with jax.enable_x64(True):
+        ys = jnp.asarray(np.einsum("bld,bd->bl", xs, w))
+        prompts = Prompts(jnp.asarray(xs), ys)
+        expected = np.asarray(learner(prompts).predictions)
+    # The first prediction is made from nothing, and is 0 of both.
+    error = np.abs(np.asarray(constructed(prompts).predictions) - expected)[:, 1:]
+    return float(np.sqrt((error**2).mean()) if root_mean_square else error.max())
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """Errors, sizes, and the printed programs beside the corrected ones.
+
+    Returns:
+        A Dataset with `error` over (algorithm, dim, dtype), `error_by_steps` over
+        (iterated, steps, dtype), `layers` over (iterated, steps), `width` over
+        (algorithm, dim), `width_by_length` over (length,), and `flaws` over (flaw,
+        version); errors are the largest of a prediction. `error_by_multiplier` over
+        (multiplier,) and `error_by_pad` over (pads, pad_scale) are root mean squares,
+        of one SGD step.
+    """
+    import numpy as np
+    import xarray as xr
+
+    from experiments.akyurek2023.flaws import FLAWS
+    from icl.constructed import Precision, sgd_step
+
+    del models
+    algorithms = _algorithms()
+
+    def errors(name: str, steps: int, dim: int) -> list[float]:
+        cases = (algorithms[name](steps, dim, Precision(dtype)) for dtype in DTYPES)
+        return [_error(case, config) for case in cases]
+
+    def shape(name: str, steps: int, dim: int) -> "ModelConfig":
+        return algorithms[name](steps, dim, Precision())[0].model.config
+
+    def swept(precision: Precision) -> float:
+        case = algorithms["SGD"](1, config.sweep_dim, precision)
+        return _error(case, config, root_mean_square=True)
+
+    iterated = ("SGD", "ridge, n pairs")
+    at = config.sweep_dim
+    multipliers = np.logspace(1, 8, 7 * config.decades + 1)
+    pads = np.logspace(2, 9, 7 * config.decades + 1)
+    kinds = ("symmetric", "paper")
+    return xr.Dataset(
+        {
+            "error": (
+                ("algorithm", "dim", "dtype"),
+                [[errors(name, 1, d) for d in config.dims] for name in algorithms],
+            ),
+            "error_by_steps": (
+                ("iterated", "steps", "dtype"),
+                [[errors(name, n, at) for n in config.steps] for name in iterated],
+            ),
+            "layers": (
+                ("iterated", "steps"),
+                [
+                    [shape(name, n, at).layers for n in config.steps]
+                    for name in iterated
+                ],
+            ),
+            "width": (
+                ("algorithm", "dim"),
+                [[shape(name, 1, d).width for d in config.dims] for name in algorithms],
+            ),
+            "error_by_multiplier": (
+                ("multiplier",),
+                [swept(Precision(multiplier=scale, pad=1e6)) for scale in multipliers],
+            ),
+            "error_by_pad": (
+                ("pads", "pad_scale"),
+                [
+                    [swept(Precision(pad=scale, pads=kind)) for scale in pads]
+                    for kind in kinds
+                ],
+            ),
+            "flaws": (
+                ("flaw", "version"),
+                [[flaw.printed(), flaw.corrected()] for flaw in FLAWS],
+            ),
+            "width_by_length": (
+                ("length",),
+                [sgd_step(2, RATE, length=n).model.config.width for n in (2, 40)],
+            ),
+        },
+        coords={
+            "algorithm": list(algorithms),
+            "iterated": list(iterated),
+            "dim": list(config.dims),
+            "steps": list(config.steps),
+            "dtype": list(DTYPES),
+            "multiplier": multipliers,
+            "pad_scale": pads,
+            "pads": list(kinds),
+            "flaw": [flaw.name for flaw in FLAWS],
+            "version": ["printed", "corrected"],
+            "length": [2, 40],
+        },
+        attrs={"sweep_dim": config.sweep_dim},
+    )
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """Errors above, sizes and flaws below."""
+    from experiments.style import canvas
+
+    with canvas(12, 6.2) as figure:
+        grid = figure.add_gridspec(2, 4)
+        by_dim, by_steps, by_scale, by_pad = (
+            figure.add_subplot(grid[0, i]) for i in range(4)
+        )
+        by_steps.sharey(by_dim)
+        _draw_errors(dataset, by_dim, by_steps)
+        _draw_scales(dataset, by_scale, by_pad)
+        _draw_sizes(dataset, *(figure.add_subplot(grid[1, i]) for i in range(2)))
+        _draw_flaws(dataset, figure.add_subplot(grid[1, 2:]))
+        figure.legend(
+            *by_dim.get_legend_handles_labels(), loc="outside lower center", ncols=6
+        )
+    return figure
+
+
+def _draw_errors(dataset: "xr.Dataset", by_dim: "Axes", by_steps: "Axes") -> None:
+    for dtype, line in zip(DTYPES, ("-", ":"), strict=True):
+        for name in dataset.algorithm.values:
+            error = dataset.error.sel(algorithm=name, dtype=dtype)
+            label = name if dtype == "float64" else None
+            by_dim.plot(dataset.dim, error, ls=line, label=label, **LOOKS[name])
+        for name in dataset.iterated.values:
+            error = dataset.error_by_steps.sel(iterated=name, dtype=dtype)
+            by_steps.plot(dataset.steps, error, linestyle=line, **LOOKS[name])
+    by_dim.plot([], [], color="black", linestyle="-", label="float64")
+    by_dim.plot([], [], color="black", linestyle=":", label="float32")
+    d = dataset.attrs["sweep_dim"]
+    for axes, ticks in ((by_dim, dataset.dim), (by_steps, dataset.steps)):
+        axes.set_yscale("log")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [str(tick) for tick in ticks.values])
+    by_dim.set(title="largest error, one step", xlabel="dimension d")
+    by_steps.set(title=f"n steps, d = {d}", xlabel="steps n")
+
+
+def _draw_scales(dataset: "xr.Dataset", by_scale: "Axes", by_pad: "Axes") -> None:
+    from experiments.style import BLUE, GREY, VERMILLION
+
+    by_scale.loglog(dataset.multiplier, dataset.error_by_multiplier, "o-", color=BLUE)
+    _guide(by_scale, dataset.multiplier, dataset.error_by_multiplier, -2, GREY)
+    by_scale.set(title="error by multiplier scale", xlabel="K")
+    for kind, color, marker, slope in (
+        ("symmetric", BLUE, "o", -2),
+        ("paper", VERMILLION, "s", -1),
+    ):
+        error = dataset.error_by_pad.sel(pads=kind)
+        by_pad.loglog(dataset.pad_scale, error, marker=marker, color=color, label=kind)
+        _guide(by_pad, dataset.pad_scale, error, slope, GREY)
+    by_pad.set(title="error by pads", xlabel="N")
+    by_pad.legend(title="pads")
+
+
+def _guide(
+    axes: "Axes", x: "xr.DataArray", y: "xr.DataArray", slope: int, color
+) -> None:
+    """A thin line of this slope through the second point, for three decades."""
+    ends = float(x[1]), 1e3 * float(x[1])
+    values = [float(y[1]) * (end / ends[0]) ** slope for end in ends]
+    axes.plot(ends, values, color=color, linewidth=0.8, linestyle="--", zorder=3)
+    above = slope == -1  # where the other line does not run
+    axes.annotate(
+        f"slope {slope}",
+        (float(x[4 if above else 2]), float(y[4 if above else 2])),
+        color=color,
+        fontsize=8,
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
+        xytext=(5, 3) if above else (-5, -3),
+        textcoords="offset points",
+    )
+
+
+def _draw_sizes(dataset: "xr.Dataset", depth: "Axes", width: "Axes") -> None:
+    import numpy as np
+
+    n = np.array([1, int(dataset.steps.max())])
+    d = np.linspace(1, int(dataset.dim.max()), 50)
+    laws = {"SGD": (7, 2), "ridge, n pairs": (11, 3)}
+    for name, (slope, first) in laws.items():
+        look = LOOKS[name]
+        depth.plot(n, slope * n + first, color=look["color"], linewidth=0.9)
+        depth.plot(
+            dataset.steps, dataset.layers.sel(iterated=name), **(look | {"ls": ""})
+        )
+        depth.annotate(
+            f"{slope}n + {first}",
+            (n[1], slope * n[1] + first),
+            ha="right",
+            va="bottom",
+            xytext=(-6, 2),
+            textcoords="offset points",
+            color=look["color"],
+            fontsize=8,
+        )
+    depth.set(title="layers", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
+    depth.set_xticks(dataset.steps)
+    d2 = d**2
+    theorems = {"SGD": 15 + 5 * d, "ridge, one pair": 14 + 5 * d + 4 * d2}
+    for name, law in theorems.items():
+        width.plot(d, law, color=LOOKS[name]["color"], linewidth=0.9)
+    for name in dataset.algorithm.values:
+        width.plot(
+            dataset.dim, dataset.width.sel(algorithm=name), **(LOOKS[name] | {"ls": ""})
+        )
+    width.set(title="width", xlabel="dimension d", ylim=(0, None))
+    width.set_xticks(dataset.dim)
+
+
+def _draw_flaws(dataset: "xr.Dataset", axes: "Axes") -> None:
+    from experiments.style import BLUE, VERMILLION
+
+    names = dataset.flaw.values[::-1]
+    for version, color, marker in (
+        ("printed", VERMILLION, "X"),
+        ("corrected", BLUE, "o"),
+    ):
+        error = dataset.flaws.sel(version=version, flaw=names)
+        # A difference of exactly 0 is drawn where float64 ends.
+        axes.plot(
+            error.clip(1e-17), range(len(names)), marker, color=color, label=version
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xscale="log", xlim=(1e-18, 100), ylim=(-0.5, len(names) - 0.5))
+    axes.set(title="the proofs to the letter", xlabel="error of the prediction")
+    axes.legend(loc="center")
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claims 29 to 32, and the corrected statements."""
+    from experiments.akyurek2023 import theory
+
+    return theory.claims(dataset)
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.akyurek2023.construction"))

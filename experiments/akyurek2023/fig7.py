@@ -1,0 +1,213 @@
+"""How a unit of a transformer squares a number: GELU, tanh and ReLU.
+
+Claim: x^2 is approximated on [-0.1, 0.1] by differences of GELUs, and also of other
+smooth functions; from ReLU it can only be put together piece by piece.
+
+Paper: Figure 7 and appendix G of Akyürek et al. 2023 (claim 33).
+
+Run: python -m experiments.akyurek2023.fig7 quick
+
+How to read it: left, the three approximations beside x^2; right, how far they are from
+it, in shares of x^2. The GELU's error is -(7/6) x^2, dotted. All constructions rest on
+it: a product x y is what is left of g(x + y) - g(x) - g(y), here with y = x.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.models import Models
+from icl import checks
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.claims import Claim
+
+TIMES = {"tiny": "3 s", "quick": "3 s", "paper": "3 s"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of Figure 7. No model is trained.
+
+    Attributes:
+        bound: x runs over [-bound, bound].
+        points: number of x; odd, so that 0 is among them.
+        delta: the step of the finite difference of tanh, which has no second
+            derivative at 0.
+        pieces: linear pieces of the ReLU sum.
+    """
+
+    bound: float = 0.1
+    points: int = 401
+    delta: float = 0.01
+    pieces: int = 6
+
+    def __post_init__(self) -> None:
+        for name in ("bound", "delta"):
+            checks.finite_number(name, getattr(self, name), positive=True)
+        checks.positive_int("pieces", self.pieces)
+        if checks.positive_int("points", self.points, minimum=5) % 2 == 0:
+            raise ValueError(f"points must be odd, got {self.points}; add one.")
+
+
+PRESETS = {"tiny": Config(points=41), "quick": Config(), "paper": Config()}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """The approximations.
+
+    Returns:
+        A Dataset with `square` over (unit, x).
+    """
+    import numpy as np
+    import xarray as xr
+
+    del models
+    x = np.linspace(-config.bound, config.bound, config.points)
+    x[config.points // 2] = 0  # exactly
+    square = [by_gelu(x), by_tanh(x, config.delta), by_relu(x, config.pieces)]
+    return xr.Dataset(
+        {"square": (("unit", "x"), np.stack(square))},
+        coords={"unit": ["GELU", "tanh", "ReLU"], "x": x},
+    )
+
+
+def by_gelu(x: "np.ndarray") -> "np.ndarray":
+    """sqrt(pi/2) (g(2x) - 2 g(x)): the multiplier of Lemma 4 with both factors x."""
+    import numpy as np
+    from scipy.special import erf
+
+    def gelu(z: np.ndarray) -> np.ndarray:
+        return z / 2 * (1 + erf(z / np.sqrt(2)))
+
+    return np.sqrt(np.pi / 2) * (gelu(2 * x) - 2 * gelu(x))
+
+
+def by_tanh(x: "np.ndarray", delta: float) -> "np.ndarray":
+    """The same difference of tanh, and of that the difference from 0 to delta.
+
+    tanh z = z - z^3/3 + ...: what is left is -2 delta x y.
+    """
+    import numpy as np
+
+    def mixed(shift: float) -> np.ndarray:
+        return np.tanh(2 * x + shift) - 2 * np.tanh(x + shift) + np.tanh(shift)
+
+    return (mixed(delta) - mixed(0.0)) / (-2 * delta)
+
+
+def by_relu(x: "np.ndarray", pieces: int) -> "np.ndarray":
+    """A sum of ReLUs that meets x^2 at the ends of its pieces.
+
+    The slope of a piece from a to b is a + b, and grows by twice its length from one
+    piece to the next.
+    """
+    import numpy as np
+
+    knots = np.linspace(x[0], x[-1], pieces + 1)
+    step = knots[1] - knots[0]
+    line = knots[0] ** 2 + (knots[0] + knots[1]) * (x - knots[0])
+    bends = np.maximum(x[:, None] - knots[None, 1:-1], 0)
+    return line + 2 * step * bends.sum(axis=1)
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """The approximations, and their relative errors."""
+    from experiments.style import BLACK, BLUE, GREEN, ORANGE, canvas
+
+    x = dataset.x.values
+    with canvas(8, 3.4) as figure:
+        left, right = figure.subplots(1, 2)
+        left.plot(x, x**2, color=BLACK, linewidth=5, alpha=0.2, label="x²")
+        styles = {"GELU": (BLUE, "-"), "tanh": (ORANGE, "--"), "ReLU": (GREEN, "-.")}
+        for unit, (color, line) in styles.items():
+            left.plot(
+                x,
+                dataset.square.sel(unit=unit),
+                color=color,
+                linestyle=line,
+                label=unit,
+            )
+            right.plot(
+                x, _relative(dataset).sel(unit=unit), color=color, linestyle=line
+            )
+        right.plot(x, -7 / 6 * x**2, color=BLACK, linestyle=":", label="-(7/6) x²")
+        # ReLU's error has no bound near 0, where x² vanishes and it does not.
+        right.set_ylim(-0.06, 0.06)
+        left.set_title("x² from units of a transformer")
+        right.set_title("error, in shares of x²")
+        for axes in (left, right):
+            axes.set_xlabel("x")
+        right.legend(loc="lower center")
+        left.legend(loc="upper center")
+    return figure
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claim 33, for each of the three; they are computed, not sampled."""
+    from experiments.claims import exact
+
+    error = abs(_relative(dataset)).max("x")
+    x = dataset.x
+    law = (_relative(dataset).sel(unit="GELU") / (-7 / 6 * x**2) - 1)[1:-1]
+    bound = float(abs(x).max())
+    source, figure = "Akyürek et al. 2023, Fig. 7 and App. G", "fig7"
+    relu = abs(dataset.square.sel(unit="ReLU") - x**2).max()
+    return [
+        exact(
+            "akyurek2023.33a",
+            f"By GELUs, x^2 is right to 1.5 % on [-{bound:g}, {bound:g}].",
+            source,
+            float(error.sel(unit="GELU")),
+            "<=",
+            0.015,
+            unit="largest relative error",
+            figure=figure,
+        ),
+        exact(
+            "akyurek2023.33b",
+            "The GELU's relative error is -(7/6) x^2, not of first order (Lemma 4).",
+            "Expansion of the GELU, correcting Lemma 4",
+            float(abs(law).max()),
+            "<",
+            0.05,
+            unit="largest relative difference to the law",
+            figure=figure,
+        ),
+        exact(
+            "akyurek2023.33c",
+            "By a finite difference of tanh, x^2 is right to 10 % there.",
+            source,
+            float(error.sel(unit="tanh")),
+            "<",
+            0.1,
+            unit="largest relative error",
+            figure=figure,
+        ),
+        exact(
+            "akyurek2023.33d",
+            "By ReLUs, x^2 is right to 10 % of its largest value there.",
+            source,
+            float(relu) / bound**2,
+            "<",
+            0.1,
+            unit="largest error / largest x^2",
+            figure=figure,
+        ),
+    ]
+
+
+def _relative(dataset: "xr.Dataset") -> "xr.DataArray":
+    """Error over x^2; NaN at 0."""
+    square = dataset.x**2
+    return (dataset.square / square.where(square > 0)) - 1
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.akyurek2023.fig7"))

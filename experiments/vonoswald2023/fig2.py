@@ -1,0 +1,285 @@
+"""One trained layer of linear self-attention beside one step of gradient descent.
+
+Claim: a layer of linear self-attention that is trained on linear regression becomes a
+step of gradient descent: same loss, same predictions, same sensitivity to the query.
+
+Paper: Figure 2 of von Oswald et al. 2023, here with d = 10 and n = 10 pairs as there.
+
+Run: python -m experiments.vonoswald2023.fig2 quick
+
+How to read it: left, the loss while the layer learns, the loss of the constructed one,
+and the lowest loss that a gradient step can have (a closed form). Middle, how far the
+two layers are apart: their predictions, and their derivatives by the query. Right, the
+loss of layers between the two, from the trained weights (0) to the constructed ones
+(1); weights are compared as the products that a layer is made of, scaled alike. Losses
+are mean squared errors, not halved as in the paper. Bands are 95 % intervals over
+prompts.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.models import Models
+from icl import checks
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from experiments.claims import Claim
+    from experiments.intervals import Sampled
+
+TIMES = {
+    "tiny": "13 s",
+    "quick": "1 min",
+    "paper": "5 min on two cores, not measured",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of Figure 2.
+
+    Attributes:
+        dim: d.
+        pairs: n, in the context; one more x is the query.
+        input_width: each coordinate of x is uniform on an interval of this width
+            around 0.
+        steps: updates of Adam, each on fresh prompts.
+        batch: prompts per update.
+        learning_rate: of Adam, falling to 0 along a cosine.
+        evaluations: looks at the layer during training, evenly spread.
+        prompts: prompts at each look, the same ones.
+        seed: of initial parameters and training prompts.
+        evaluation_seed: of the prompts at a look.
+        resamples: bootstrap resamples of the prompts.
+    """
+
+    dim: int = 10
+    pairs: int = 10
+    input_width: float = 1.0
+    steps: int = 5_000
+    batch: int = 512
+    learning_rate: float = 3e-3
+    evaluations: int = 25
+    prompts: int = 20_000
+    seed: int = 0
+    evaluation_seed: int = 1
+    resamples: int = 500
+
+    def __post_init__(self) -> None:
+        sizes = ("dim", "pairs", "steps", "batch", "evaluations", "resamples")
+        checks.normalise(self, checks.positive_int, *sizes)
+        for name in ("input_width", "learning_rate"):
+            checks.finite_number(name, getattr(self, name), positive=True)
+        checks.positive_int("prompts", self.prompts, minimum=2)
+        for name in ("seed", "evaluation_seed"):
+            checks.positive_int(name, getattr(self, name), minimum=0)
+        if self.evaluations > self.steps:
+            raise ValueError(
+                f"evaluations must be at most {self.steps}, the number of steps, got "
+                f"{self.evaluations}."
+            )
+
+
+PRESETS = {
+    "tiny": Config(
+        dim=3,
+        pairs=4,
+        steps=200,
+        batch=64,
+        evaluations=4,
+        prompts=500,
+        resamples=200,
+    ),
+    "quick": Config(),
+    "paper": Config(steps=20_000, batch=2_048, learning_rate=1e-3, prompts=50_000),
+}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """Trains the layer, and looks at it beside the constructed one.
+
+    Returns:
+        A Dataset of squared errors `error` (step, prompt), `error_constructed`
+        (prompt,) and `error_blend` (blend, prompt), and of how far the trained layer is
+        from the constructed one: `prediction` (squared difference), `distance` and
+        `cosine` of the derivatives by the query, each (step, prompt).
+    """
+    import jax
+    import numpy as np
+    import xarray as xr
+
+    from experiments.vonoswald2023 import training
+    from icl.constructed.linear_attention import linear_gradient_descent, optimal_step
+
+    del models
+    rate, optimum = optimal_step(config.dim, config.pairs, width=config.input_width)
+    task = training.task(config)
+    constructed = linear_gradient_descent(1, config.dim, rate, dtype="float32")
+    prompts = task.sample(jax.random.key(config.evaluation_seed), batch=config.prompts)
+    stages = list(training.train(config, task, constructed))
+    looked = [training.look(model, constructed, prompts) for model in stages]
+    blends = training.between(stages[-1], constructed)
+    measured = {
+        name: (("step", "prompt"), np.stack([look[name] for look in looked]))
+        for name in ("error", "prediction", "distance", "cosine")
+    }
+    own = training.look(constructed, constructed, prompts)["error"]
+    return xr.Dataset(
+        {
+            **measured,
+            "error_constructed": (("prompt",), own),
+            "error_blend": (
+                ("blend", "prompt"),
+                np.stack([training.error(model, prompts) for model in blends]),
+            ),
+        },
+        coords={
+            "step": training.updates(config),
+            "blend": np.linspace(0, 1, training.BLENDS),
+        },
+        attrs={"optimum": optimum, "resamples": config.resamples},
+    )
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """Losses, distances, and the line between the two layers."""
+    from experiments.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, canvas
+
+    sampled = _sample(dataset)
+
+    def draw(axes, x, name, **look):
+        value, low, high = sampled.band(lambda means: means[name])
+        axes.plot(x, value, **look)
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.15, lw=0)
+
+    step, optimum = dataset.step.values, dataset.attrs["optimum"]
+    with canvas(11, 3.6) as figure:
+        loss, apart, line = figure.subplots(1, 3)
+        draw(loss, step, "error", color=BLACK, marker="o", label="trained")
+        own = float(sampled.means.error_constructed)
+        loss.axhline(own, color=BLUE, label="constructed")
+        loss.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
+        loss.set(title="mean squared error", xlabel="updates")
+        draw(
+            apart,
+            step,
+            "prediction",
+            color=GREEN,
+            marker="s",
+            label="predictions, squared difference",
+        )
+        draw(
+            apart,
+            step,
+            "distance",
+            color=ORANGE,
+            marker="^",
+            label="derivatives, distance",
+        )
+        draw(
+            apart,
+            step,
+            "cosine",
+            color=VERMILLION,
+            marker="v",
+            label="derivatives, cosine",
+        )
+        apart.set(title="trained against constructed", xlabel="updates")
+        draw(
+            line,
+            dataset.blend.values,
+            "error_blend",
+            color=BLACK,
+            marker="o",
+            label="layers between",
+        )
+        line.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
+        line.set(title="between the two", xlabel="share of the constructed weights")
+        line.set_ylim(0, 1.5 * own)
+        for axes in (loss, apart, line):
+            axes.legend(fontsize=8)
+    return figure
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """What the paper says of the end of training, and the closed form."""
+    from experiments.claims import Claim
+
+    optimum = dataset.attrs["optimum"]
+    sampled = _sample(dataset.isel(step=-1))
+
+    def claim(number, text, statistic, relation, threshold, unit) -> Claim:
+        return Claim.from_resamples(
+            f"vonoswald2023.{number}",
+            text,
+            "von Oswald et al. 2023, Fig. 2",
+            value=statistic(sampled.means).values,
+            resamples=statistic(sampled.draws).values,
+            relation=relation,
+            threshold=threshold,
+            unit=unit,
+            figure="fig2",
+        )
+
+    return [
+        claim(
+            "1",
+            f"The constructed layer has the loss of the best gradient step, "
+            f"{optimum:.4f} in closed form, to 5 %.",
+            lambda means: abs(means.error_constructed / optimum - 1),
+            "<",
+            0.05,
+            "relative difference",
+        ),
+        claim(
+            "2",
+            "The trained layer's loss exceeds the constructed one's by less than 1 %.",
+            lambda means: means.error / means.error_constructed - 1,
+            "<",
+            0.01,
+            "relative difference, same prompts",
+        ),
+        claim(
+            "3",
+            "Trained and constructed layer predict the same: their squared difference "
+            "is below 1 % of the loss.",
+            lambda means: means.prediction / means.error_constructed,
+            "<",
+            0.01,
+            "mean squared difference / loss",
+        ),
+        claim(
+            "4",
+            "Their derivatives by the query point the same way: cosine above 0.99.",
+            lambda means: means.cosine,
+            ">",
+            0.99,
+            "mean cosine",
+        ),
+        claim(
+            "5",
+            "All layers on the line between the two have the same loss, to 1 %.",
+            lambda means: abs(means.error_blend / means.error_constructed - 1).max(
+                "blend"
+            ),
+            "<",
+            0.01,
+            "largest relative difference, same prompts",
+        ),
+    ]
+
+
+def _sample(dataset: "xr.Dataset") -> "Sampled":
+    from experiments.intervals import sample
+
+    resamples = int(dataset.attrs["resamples"])
+    return sample(dataset, ("prompt",), resamples=resamples)
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.vonoswald2023.fig2"))

@@ -1,0 +1,275 @@
+"""Which learning algorithms are written down as weights? SGD, ridge, a batch step.
+
+Every function returns a `Constructed` transformer whose prediction at x_i is that of
+the algorithm after the i pairs before it, for every i, as for `icl.baselines`. Theirs
+are the conventions: `rate` multiplies the gradient of the squared error, not halved and
+*summed* over pairs, as in w <- w - 2 rate (x (w.x - y) + alpha w); alpha is not scaled
+by n.
+
+The chains of steps are those of Akyürek et al. 2023, appendices A and B, with what is
+wrong or missing there put right:
+
+- the regulariser enters as x (w.x - y) + alpha w (printed -alpha w and -2 alpha w);
+- a second step needs w as an activation, so that w.x is a product, not constants;
+- updates are multiplied by "label": every token runs every step, and x1, which has
+  nothing to read, would else take a step on (x1, 0) and hand it on to y1 and x2;
+- ridge regression on n pairs moves A^-1 and the moments X'y from token to token, of
+  which the paper shows the first update only, with one step that nothing reads and the
+  shape of the last product wrong. x'A^-1 is the transpose of A^-1 x, and not computed
+  again.
+"""
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from icl import checks
+from icl.constructed.compiler import Constructed, construct
+from icl.constructed.layers import Precision
+from icl.constructed.program import Program, allocate
+from icl.constructed.steps import Aff, Div, Mov, Mul, Scale, Step
+
+
+def sgd_step(
+    dim: int,
+    rate: float,
+    *,
+    alpha: float = 0.0,
+    weights: Float[ArrayLike, " dim"] | None = None,
+    length: int = 2,
+    precision: Precision | None = None,
+) -> Constructed:
+    """One step of stochastic gradient descent on the pair before (Theorem 1).
+
+    9 layers, width 4 + 4d for the program, 11 for constants and d for scratch.
+    """
+    return sgd_steps(
+        1,
+        dim,
+        rate,
+        alpha=alpha,
+        weights=weights,
+        length=length,
+        precision=precision,
+    )
+
+
+def sgd_steps(
+    steps: int,
+    dim: int,
+    rate: float,
+    *,
+    alpha: float = 0.0,
+    weights: Float[ArrayLike, " dim"] | None = None,
+    length: int | None = None,
+    precision: Precision | None = None,
+) -> Constructed:
+    """SGD on the last `steps` pairs, in order, one step for each.
+
+    With as many steps as there are pairs this is `icl.baselines.OnePassSGD`, at every
+    context length. 7 steps + 2 layers; width as for one step.
+
+    Args:
+        steps: number of steps, each on the next pair.
+        dim: d.
+        rate: step size.
+        alpha: weight decay.
+        weights: where w starts; None is 0.
+        length: pairs in the longest prompt; None is steps + 1.
+        precision: dtype and scales; None is float64.
+
+    Raises:
+        ValueError: a size below 1, rate not above 0, alpha negative, weights of another
+            shape or not finite.
+    """
+    steps, dim = checks.positive_int("steps", steps), checks.positive_int("dim", dim)
+    rate = checks.finite_number("rate", rate, positive=True)
+    alpha = checks.finite_number("alpha", alpha)
+    start = _start(weights, dim)
+    rows = allocate(
+        y=1, x=dim, w=dim, guess=1, residual=1, xr=dim, gradient=dim, prediction=1
+    )
+    update: list[Step] = [
+        Mul("guess", "w", "x", (1, dim, 1)),
+        Aff("residual", {"guess": 1, "y": -1}),
+        Mul("xr", "x", "residual", (dim, 1, 1)),
+        Scale("gradient", by="label", terms={"xr": 1, "w": alpha}),
+        Aff("w", {"w": 1, "gradient": -2 * rate}),
+    ]
+    move: list[Step] = [Mov(("w",), "label"), Mov(("w",), "input")]
+    chain = [
+        Mov(("x",), "input"),
+        Aff("w", bias=start),
+        *update,
+        *(step for _ in range(steps - 1) for step in (*move, *update)),
+        Mov(("w",), "label"),
+        Mul("prediction", "w", "x", (1, dim, 1)),
+    ]
+    program = Program(f"SGD x {steps}", rows, tuple(chain))
+    length = steps + 1 if length is None else length
+    return construct(program, length=length, precision=precision)
+
+
+def ridge_step(
+    dim: int,
+    alpha: float,
+    *,
+    length: int = 2,
+    precision: Precision | None = None,
+) -> Constructed:
+    """Ridge regression on the pair before, by Sherman-Morrison (Theorem 2).
+
+    w = (alpha I + x x')^-1 x y. 13 layers, width 3 + 4d + 3d^2 for the program (the
+    paper's 3 + 5d + 3d^2, less the step that nothing reads), 11 for constants and d^2
+    for scratch.
+
+    Args:
+        dim: d.
+        alpha: the penalty, above 0: it divides.
+        length: pairs in the longest prompt.
+        precision: dtype and scales; None is float64.
+
+    Raises:
+        ValueError: a size below 1, alpha not above 0.
+    """
+    dim, alpha = _check_ridge(dim, alpha)
+    rows = allocate(**_inverse_rows(dim), v=dim, w=dim, prediction=1)
+    chain = [
+        Mov(("x",), "input"),
+        Aff("inverse", bias=np.eye(dim).ravel() / alpha),
+        *_sherman_morrison(dim),
+        Mul("w", "inverse", "x", (dim, dim, 1)),
+        Scale("w", by="y", terms={"w": 1}),
+        Mov(("w",), "label"),
+        Mul("prediction", "w", "x", (1, dim, 1)),
+    ]
+    program = Program(f"ridge({alpha:g}), one pair", rows, tuple(chain))
+    return construct(program, length=length, precision=precision)
+
+
+def ridge(
+    steps: int,
+    dim: int,
+    alpha: float,
+    *,
+    length: int | None = None,
+    precision: Precision | None = None,
+) -> Constructed:
+    """Ridge regression on the last `steps` pairs, by as many Sherman-Morrison updates.
+
+    With as many steps as there are pairs this is `icl.baselines.Ridge`, at every
+    context length. 11 steps + 3 layers, width 3 + 4d + 3d^2 for the program, 11 for
+    constants and d^2 for scratch.
+
+    Args:
+        steps: number of updates, each with the next pair.
+        dim: d.
+        alpha: the penalty, above 0: it divides.
+        length: pairs in the longest prompt; None is steps + 1.
+        precision: dtype and scales; None is float64.
+
+    Raises:
+        ValueError: a size below 1, alpha not above 0.
+    """
+    steps = checks.positive_int("steps", steps)
+    dim, alpha = _check_ridge(dim, alpha)
+    rows = allocate(**_inverse_rows(dim), v=dim, moments=dim, prediction=1)
+    rows |= {"xy": rows["v"], "w": rows["u"]}  # names that are never needed together
+    state = ("inverse", "moments")
+    update = [
+        *_sherman_morrison(dim),
+        Mul("xy", "x", "y", (dim, 1, 1)),
+        Aff("moments", {"moments": 1, "xy": 1}),
+    ]
+    move = [Mov(state, "label"), Mov(state, "input")]
+    chain = [
+        Mov(("x",), "input"),
+        Aff("inverse", bias=np.eye(dim).ravel() / alpha),
+        *update,
+        *(step for _ in range(steps - 1) for step in (*move, *update)),
+        Mov(state, "label"),
+        Mul("w", "inverse", "moments", (dim, dim, 1)),
+        Mul("prediction", "w", "x", (1, dim, 1)),
+    ]
+    program = Program(f"ridge({alpha:g}), {steps} pairs", rows, tuple(chain))
+    length = steps + 1 if length is None else length
+    return construct(program, length=length, precision=precision)
+
+
+def gradient_step(
+    dim: int,
+    rate: float,
+    *,
+    alpha: float = 0.0,
+    weights: Float[ArrayLike, " dim"] | None = None,
+    length: int = 2,
+    precision: Precision | None = None,
+) -> Constructed:
+    """One gradient step on *all* pairs before; `GradientDescent(1, rate)` in baselines.
+
+    w <- w - 2 rate (X'(Xw - y) + alpha w). Not in the paper: the first head takes the
+    mean over the y-tokens, which is multiplied by their number. 9 layers, width
+    4 + 4d for the program, 11 for constants and d for scratch.
+
+    Args:
+        dim: d.
+        rate: step size, of the sum over pairs.
+        alpha: weight decay, once for the step.
+        weights: where w starts; None is 0.
+        length: pairs in the longest prompt.
+        precision: dtype and scales; None is float64.
+
+    Raises:
+        ValueError: as for `sgd_steps`.
+    """
+    dim = checks.positive_int("dim", dim)
+    rate = checks.finite_number("rate", rate, positive=True)
+    alpha = checks.finite_number("alpha", alpha)
+    rows = allocate(
+        y=1, x=dim, w=dim, guess=1, residual=1, xr=dim, gradient=dim, prediction=1
+    )
+    chain = (
+        Mov(("x",), "input"),
+        Aff("w", bias=_start(weights, dim)),
+        Mul("guess", "w", "x", (1, dim, 1)),
+        Aff("residual", {"guess": 1, "y": -1}),
+        Mul("xr", "x", "residual", (dim, 1, 1)),
+        Scale("gradient", by="count", terms={"xr": 1}, reads="labels"),
+        Aff("gradient", {"gradient": 1, "w": alpha}),
+        Aff("w", {"w": 1, "gradient": -2 * rate}),
+        Mul("prediction", "w", "x", (1, dim, 1)),
+    )
+    return construct(Program("GD x 1", rows, chain), length=length, precision=precision)
+
+
+def _inverse_rows(dim: int) -> dict[str, int]:
+    """Sizes of what a Sherman-Morrison update works on."""
+    square = dim * dim
+    sizes = {"y": 1, "x": dim, "inverse": square, "u": dim}
+    return sizes | {"outer": square, "denominator": 1, "quotient": square}
+
+
+def _sherman_morrison(dim: int) -> list[Step]:
+    """A^-1 <- A^-1 - u u' / (1 + u.x) with u = A^-1 x; at x-tokens nothing changes."""
+    return [
+        Mul("u", "inverse", "x", (dim, dim, 1)),
+        Scale("v", by="label", terms={"u": 1}),
+        Mul("outer", "u", "v", (dim, 1, dim)),
+        Mul("denominator", "v", "x", (1, dim, 1)),
+        Aff("denominator", {"denominator": 1}, bias=1.0),
+        Div("quotient", "outer", "denominator"),
+        Aff("inverse", {"inverse": 1, "quotient": -1}),
+    ]
+
+
+def _check_ridge(dim: int, alpha: float) -> tuple[int, float]:
+    return (
+        checks.positive_int("dim", dim),
+        checks.finite_number("alpha", alpha, positive=True),
+    )
+
+
+def _start(weights: ArrayLike | None, dim: int) -> Float[np.ndarray, " dim"]:
+    start = np.zeros(dim) if weights is None else np.asarray(weights, float)
+    checks.shape_of("weights", start, (dim,), "(dim,)")
+    checks.all_finite("weights", start)
+    return start

@@ -1,0 +1,157 @@
+"""When is linear self-attention a step of gradient descent?
+
+Without a softmax, a token adds to itself sum_k (q . k_k) v_k over the tokens k that it
+sees. Take joint tokens (r_k, x_k), where r_k = y_k - w.x_k starts as y_k because w = 0,
+keys and queries x, and values (-2 rate r, -gamma x). Then every token does
+
+    r <- r - 2 rate sum_k r_k (x_k . x)        which is  w <- w + 2 rate X'r
+    x <- x - gamma sum_k x_k (x_k . x)         which is  x <- (I - gamma X'X) x
+
+The first line is one step of gradient descent on the squared error summed over pairs,
+for all tokens at once, those of the context and the query alike; K layers are K steps.
+With the second line, GD++, the next step works on data whose curvature has been evened
+out. The query starts at r = 0 and ends at -w.x, which is read out with the sign turned.
+
+Shapes: a prompt of n + 1 pairs gives n + 1 tokens of width dim + 1; the last pair's x
+is the query, and its label is not used. Every token sees the n of the context, and not
+the query: K > 1 steps are not possible under a causal mask, where the residual of an
+early pair follows from the pairs before it only.
+
+Source: von Oswald et al. 2023, "Transformers learn in-context by gradient descent"
+(arXiv 2212.07677), Proposition 1 and appendix on GD++.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from icl import checks
+from icl.constructed.compiler import with_parameters
+from icl.model import ModelConfig, Transformer
+from icl.tasks import LinearRegression, Prompts
+
+
+def linear_config(dim: int, layers: int) -> ModelConfig:
+    """Linear attention and nothing else, on joint tokens of width dim + 1."""
+    return ModelConfig(
+        layers=layers,
+        width=checks.positive_int("dim", dim) + 1,
+        heads=1,
+        mlp_width=0,
+        norm="none",
+        final_norm=False,
+        attention="linear",
+        scale_scores=False,
+    )
+
+
+def linear_gradient_descent(
+    steps: int, dim: int, rate: float, *, gamma: float = 0.0, dtype: str = "float64"
+) -> Transformer:
+    """Linear attention whose layers are steps of gradient descent from w = 0.
+
+    Ask it with `predict_query`. With gamma = 0 it is `GradientDescent(steps, rate)`.
+
+    Args:
+        steps: number of layers, one step each.
+        dim: d.
+        rate: step size, of the gradient summed over pairs.
+        gamma: of GD++: after each step x <- (I - gamma X'X) x. 0 is plain descent.
+        dtype: of the parameters.
+
+    Raises:
+        ValueError: a size below 1, rate not above 0, gamma negative.
+
+    Example:
+        >>> prompts = Prompts(np.ones((1, 2, 1)), np.ones((1, 2)))
+        >>> model = linear_gradient_descent(2, dim=1, rate=0.25)
+        >>> predict_query(model, prompts).tolist()
+        [0.75]
+    """
+    config = linear_config(dim, checks.positive_int("steps", steps))
+    rate = checks.finite_number("rate", rate, positive=True)
+    gamma = checks.finite_number("gamma", gamma)
+    width = config.width
+    only_x = np.diag([0.0, *[1.0] * dim])
+    layer = {
+        "attention.qkv.kernel": np.hstack([only_x, only_x, np.eye(width)]),
+        "attention.qkv.bias": np.zeros(3 * width),
+        "attention.out.kernel": np.diag([-2 * rate, *[-gamma] * dim]),
+        "attention.out.bias": np.zeros(width),
+    }
+    arrays = {
+        "read_in.kernel": np.eye(width),
+        "read_in.bias": np.zeros(width),
+        "positions": np.zeros((1, width)),
+        "head.kernel": -np.eye(width)[:, :1],
+        "head.bias": np.zeros(1),
+    }
+    for number in range(steps):
+        arrays |= {f"body.{number}.{name}": array for name, array in layer.items()}
+    return with_parameters(LinearRegression(dim, length=1), config, arrays, dtype)
+
+
+def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"]:
+    """The prediction at the last x of each prompt, from the pairs before it.
+
+    In the dtype of the model's parameters.
+    """
+    dtype = model.positions[...].dtype
+    with jax.enable_x64(dtype == jnp.float64):
+        xs, ys = (jnp.asarray(array, dtype) for array in prompts[:2])
+        mask = context_mask(xs.shape[1])
+        output = model.resume(joint_tokens(Prompts(xs, ys)), 0, mask=mask)
+        return model.read_out(output.hidden[-1][:, -1:])[:, 0]
+
+
+def joint_tokens(prompts: Prompts) -> Float[Array, "batch length entries"]:
+    """Tokens (y, x), one for each pair; the last one's y is 0."""
+    ys = prompts.ys.at[:, -1].set(0.0)
+    return jnp.concatenate([ys[..., None], prompts.xs], axis=-1)
+
+
+def context_mask(length: int) -> Bool[Array, "length length"]:
+    """All tokens see all but the last, the query."""
+    return jnp.tile(jnp.arange(length) < length - 1, (length, 1))
+
+
+def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, float]:
+    """The best rate of one gradient step for uniform inputs, and its loss.
+
+    For x uniform on (-width/2, width/2)^d, w ~ N(0, I), no noise and w_0 = 0, one step
+    gives w_1 = c S w with c = 2 rate and S = X'X of the n pairs. With the moments
+    m2 = E x_1^2 = width^2/12 and m4 = E x_1^4 = width^4/80, the loss at a new x is
+
+        L(c) = E (w.x - w_1.x)^2 = m2 tr E (I - c S)^2
+             = m2 (d - 2 c tr E S + c^2 tr E S^2).
+
+    S is a sum of n independent x x', so that tr E S = n d m2, and
+
+        tr E S^2 = n E |x|^4 + n (n - 1) tr (E x x')^2
+                 = n d (m4 + (d - 1) m2^2) + n (n - 1) d m2^2.
+
+    The minimum is at c = tr E S / tr E S^2 = m2 / (m4 + (n + d - 2) m2^2), where
+
+        L = m2 d (1 - n m2^2 / (m4 + (n + d - 2) m2^2)).
+
+    For width 1 and d = n = 10: m2 = 1/12, m4 = 1/80, c = 20/33, L = 245/594 = 0.4125.
+    Von Oswald et al. halve the loss; this one is not halved.
+
+    Args:
+        dim: d.
+        pairs: n, in the context.
+        width: of the interval from which each coordinate of x is drawn.
+
+    Returns:
+        The rate, of the gradient summed over pairs, and the mean squared error.
+
+    Example:
+        >>> [round(number, 4) for number in optimal_step(10, 10)]
+        [0.303, 0.4125]
+    """
+    checks.positive_int("dim", dim), checks.positive_int("pairs", pairs)
+    width = checks.finite_number("width", width, positive=True)
+    m2, m4 = width**2 / 12, width**4 / 80
+    spread = m4 + (pairs + dim - 2) * m2**2
+    return m2 / spread / 2, m2 * dim * (1 - pairs * m2**2 / spread)

@@ -1,0 +1,200 @@
+"""What is a program of primitives, and which programs make sense?
+
+A program is a list of steps, one per transformer layer, over named rows of the state.
+Names may share rows, as registers are reused; a program that reads a name after another
+one has overwritten its rows is refused, and the error says which step did it.
+
+Beside its own rows a program may read three constant ones: "one" (1 everywhere),
+"label" (1 at y-tokens, 0 at x-tokens) and "count" (complete pairs seen so far).
+
+Shapes: a state is (batch, tokens, rows): the rows of the program, then the constants.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from icl import tokens
+from icl.constructed.steps import Div, Quotient, Raw, Step, Table
+from icl.tasks import Prompts
+
+CONSTANTS = ("one", "label", "count")
+
+
+def allocate(**sizes: int) -> dict[str, range]:
+    """Rows for names, one after the other.
+
+    Example:
+        >>> allocate(y=1, x=2)
+        {'y': range(0, 1), 'x': range(1, 3)}
+    """
+    ends = np.cumsum(list(sizes.values())).tolist()
+    starts = [0, *ends[:-1]]
+    return {name: range(*at) for name, *at in zip(sizes, starts, ends, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Steps over named rows.
+
+    Attributes:
+        name: what it computes.
+        rows: which rows a name stands for. "y" is row 0 and "x" the `dim` rows after
+            it, as tokens have them; "prediction" is the one row that is read out at
+            x-tokens.
+        steps: what is done, one layer each.
+
+    Raises:
+        ValueError: no rows y, x or prediction where they must be, or no step that
+            writes the latter; a step that names rows which do not exist, writes
+            constants, or writes or reads more or fewer rows than its names have; a step
+            that reads, or a prediction in, rows that another step has overwritten under
+            another name. The message names the step.
+    """
+
+    name: str
+    rows: Mapping[str, range]
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        _check_inputs(self.rows)
+        for number, step in enumerate(self.steps, 1):
+            _check_sizes(f"step {number} ({step})", step, self.rows, self.table)
+        if not any("prediction" in step.targets for step in self.steps):
+            raise ValueError("a program must have a step that writes prediction.")
+        _check_overwriting(self.rows, self.steps)
+
+    @property
+    def dim(self) -> int:
+        """d, the dimension of x."""
+        return len(self.rows["x"])
+
+    @property
+    def work(self) -> int:
+        """Number of rows of its own."""
+        return max(rows.stop for rows in self.rows.values())
+
+    @cached_property
+    def table(self) -> dict[str, range]:
+        """Rows of all names, the constants among them."""
+        constants = {
+            name: range(self.work + i, self.work + i + 1)
+            for i, name in enumerate(CONSTANTS)
+        }
+        return {**self.rows, **constants}
+
+    @cached_property
+    def operations(self) -> list[Raw | Quotient]:
+        """The steps on row numbers."""
+        return [step.lower(self.table) for step in self.steps]
+
+    def run(self, prompts: Prompts) -> Float[np.ndarray, "states batch tokens rows"]:
+        """The state before the first step and after each, exactly, in float64 NumPy.
+
+        What the compiled transformer must have in the same rows of `Output.hidden`.
+        """
+        states = [self._initial(prompts)]
+        for operation in self.operations:
+            states.append(operation.apply(states[-1]))
+        return np.stack(states)
+
+    def _initial(self, prompts: Prompts) -> np.ndarray:
+        xs, ys = np.asarray(prompts.xs), np.asarray(prompts.ys)
+        batch, length, dim = xs.shape
+        state = np.zeros(
+            (batch, tokens.token_count(length), self.work + len(CONSTANTS))
+        )
+        state[:, ::2, 1 : dim + 1] = xs
+        state[:, 1::2, 0] = ys[:, :-1]
+        state[..., self.work :] = constants(length)
+        return state
+
+
+def constants(length: int) -> Float[np.ndarray, "tokens constants"]:
+    """The constant rows of every token, in the order of `CONSTANTS`."""
+    contexts = tokens.token_contexts(length)
+    is_label = np.arange(len(contexts)) % 2
+    return np.stack([np.ones_like(contexts), is_label, contexts], axis=1).astype(float)
+
+
+def _check_inputs(rows: Table) -> None:
+    """Where tokens put y and x, and what is read out."""
+    missing = [name for name in ("y", "x", "prediction") if name not in rows]
+    if missing:
+        raise ValueError(f"a program must have rows named {', '.join(missing)}.")
+    clash = [name for name in CONSTANTS if name in rows]
+    if clash:
+        raise ValueError(f"{', '.join(clash)} is a constant; choose another name.")
+    if rows["y"] != range(0, 1) or rows["x"].start != 1 or not len(rows["x"]):
+        raise ValueError(
+            "y must be row 0 and x the rows from 1 on, as in tokens, got "
+            f"y={rows['y']} and x={rows['x']}."
+        )
+    if len(rows["prediction"]) != 1:
+        raise ValueError(f"prediction must be one row, got {rows['prediction']}.")
+
+
+def _check_sizes(where: str, step: Step, rows: Table, table: Table) -> None:
+    """Names that exist, and as many numbers as there are rows."""
+    for name in step.targets:
+        if name in CONSTANTS:
+            raise ValueError(f"{where} writes {name}, which is a constant.")
+    unknown = [name for name in (*step.sources, *step.targets) if name not in table]
+    if unknown:
+        raise ValueError(
+            f"{where} names {', '.join(unknown)}; the program's rows are "
+            f"{', '.join(rows)}."
+        )
+    if isinstance(step, Div) and set(table[step.target]) & set(table[step.numerator]):
+        raise ValueError(
+            f"{where} overwrites {step.numerator}, which it still needs; give "
+            f"{step.target} rows of its own."
+        )
+    operation = step.lower(table)
+    room = len(operation.target)
+    if isinstance(operation, Quotient):
+        numbers = {"writes": (len(operation.numerator), room)}
+        numbers["divides by"] = (len(operation.denominator), 1)
+    else:
+        numbers = {
+            "writes": (len(operation.weight_out), room),
+            "adds a constant of": (len(operation.bias), room),
+            "attends to": (operation.weight_attended.shape[1], len(operation.attended)),
+            "reads": (operation.weight_own.shape[1], len(operation.own)),
+        }
+    for does, (wanted, there) in numbers.items():
+        if wanted != there:
+            raise ValueError(
+                f"{where} {does} {wanted} rows, but the names in it have {there}; "
+                "give them as many rows as the step needs."
+            )
+
+
+def _check_overwriting(rows: Table, steps: tuple[Step, ...]) -> None:
+    """Whoever reads a name must find there what was written under that name."""
+    held = {}  # for every row that was written: under which name, and by which step
+    for number, step in enumerate(steps, 1):
+        where = f"step {number} ({step})"
+        _check_held(rows, held, step.sources, where)
+        for name in step.targets:
+            held |= {row: (name, where) for row in rows[name]}
+    _check_held(rows, held, ("prediction",), "the read-out")
+
+
+def _check_held(
+    rows: Table,
+    held: Mapping[int, tuple[str, str]],
+    names: tuple[str, ...],
+    reader: str,
+) -> None:
+    for name in names:
+        for row in rows.get(name, ()):  # constants are never overwritten
+            holder, writer = held.get(row, (name, ""))
+            if holder != name:
+                raise ValueError(
+                    f"{writer} overwrites row {row} of {name}, which {reader} still "
+                    "needs; give the two rows of their own."
+                )
