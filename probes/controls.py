@@ -168,13 +168,13 @@ def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
     datasets = isinstance(task, xr.Dataset) and isinstance(control, xr.Dataset)
     if not (datasets and resamples in task and resamples in control):
         return result
-    for name in ("seed", "test_fraction"):
-        pair = task.attrs.get(name), control.attrs.get(name)
-        if pair[0] != pair[1]:
-            raise ValueError(
-                f"task and control have {name} {pair[0]} and {pair[1]}: resamples are "
-                "paired only where the split is the same; run both alike."
-            )
+    pair = [np.asarray(side.coords.get("split")).tolist() for side in (task, control)]
+    if pair[0] != pair[1]:
+        raise ValueError(
+            f"task and control have split {pair[0]} and {pair[1]}: resamples are "
+            "paired only where the tested prompts, their groups and the seed are the "
+            "same; run both alike."
+        )
     _check_labels(task[resamples], control[resamples])
     draws = task[resamples] - control[resamples]
     draws = draws.transpose(*result.selectivity.dims, "resample")

@@ -76,21 +76,23 @@ def probe_grid(
             (prompts, q), never (prompts, tokens).
         groups: a label for each prompt, (prompts,). Prompts with the same label, such
             as those that share a weight vector, stay on one side of the split. By
-            default each prompt is its own group; targets that repeat are then refused.
+            default each prompt is its own group; if half of the rows of a target or
+            more repeat others, that is then refused.
         probe: None is ridge regression on standardised features, its penalty chosen
             for every coordinate by the squared error on validation prompts. A
             scikit-learn `Ridge`, alone or after a `StandardScaler`, is fitted in the
             same fast way. A `PooledProbe` reads the cell's token and all before it.
             Any other regressor or pipeline is cloned for each cell and target, and
             given all training prompts and the features as they are.
-        alphas: penalties of the default probe, not scaled by the number of prompts.
+        alphas: penalties of the default probe, not scaled by the number of prompts; a
+            single one is taken as it is.
         contexts: for each token the index on the second axis of a target, (tokens,);
             for interleaved sequences the number of complete pairs seen. That axis
             must have max(contexts) + 1 entries; if the number of tokens is the same
             number, it is still read as contexts.
         tokens: names of the tokens, for the labels of the result.
         at: the tokens that are probed, by name (or position, if they have no names);
-            None is all of them.
+            None is all of them. They keep their order.
         ceilings: by target, the highest R2 that is possible: a number, (tokens,) or
             (contexts,). For the weights of a noise-free linear regression in d
             dimensions with prior N(0, I) it is min(t / d, 1) after t pairs.
@@ -102,7 +104,7 @@ def probe_grid(
         resamples: bootstrap resamples of the test groups.
         seed: of the splits, the permutation and the resampling. A probe's own
             randomness is its `random_state`.
-        batch: prompts that are looked at together.
+        batch: prompts that are looked at together; an iterator's batches are its own.
         coefficients: return the ridge probes themselves.
         keep_resamples: return R2 in every resample, as `probes.onset` wants it.
 
@@ -126,7 +128,8 @@ def probe_grid(
         - `r2_resampled`: if asked for, with one more axis, `resample`.
 
         Coordinates: `layer` (0 is the embedding), `token`, `target`, and `context`
-        beside `token` if it was given. Numbers of prompts and settings are in `attrs`.
+        beside `token` if it was given; `split` is a hash of the tested prompts and
+        their resamples. Numbers of prompts and settings are in `attrs`.
         Grids of several seeds are joined by `xarray.concat(grids, dim="seed")`.
 
     Raises:
@@ -150,6 +153,8 @@ def probe_grid(
     targets = checks.named("targets", targets)
     n_prompts = checks.prompt_count(hidden, targets)
     alphas = checks.positive("alphas", alphas)
+    if probe is not None and alphas != ALPHAS:
+        raise ValueError(f"alphas are for the default probe, not for {probe!r}.")
     spec = RidgeSpec(alphas) if probe is None else RidgeSpec.of(probe)
     if spec is None:
         checks.regressor(probe)
@@ -166,6 +171,11 @@ def probe_grid(
         seed=seed,
         in_order=comes_in_order(hidden),
     )
+    if validates and not len(parts.validation):
+        raise ValueError(
+            "3 groups of prompts are needed where a probe is chosen or stopped on "
+            f"validation prompts, got {len(np.unique(labels))}; or give one alpha."
+        )
     batch = checks.positive_int("batch", batch)
     source = open_source(hidden, n_prompts, parts.fit[:batch])
     n_layers, n_tokens, n_features = source.shape
@@ -217,6 +227,7 @@ def probe_grid(
             "layer": range(n_layers),
             "token": [names[place] for place in places],
             "target": list(read),
+            "split": parts.digest,
         },
         attrs={
             "n_train": len(parts.train),

@@ -8,9 +8,9 @@ prompt share their weight vector.
 
 Two lines are common. *Half the error*: the first layer whose unexplained variance
 1 - R2 is at most a share (one half) of that of the embedding, layer 0; it says where
-the network has made progress, and the embedding itself is never an onset. *A share of
-the ceiling*: the first place whose R2 is at least a share of what could be known there;
-it may be layer 0.
+the network has made progress. *A share of the ceiling*: the first place whose R2 is at
+least a share of what could be known there, if that is anything; it may be layer 0.
+Where there is no R2, because the target does not vary, there is no onset.
 
 A resample that never crosses has no onset, which is told as a share rather than hidden:
 `never`. An end of the interval that lies among such resamples is infinite.
@@ -105,12 +105,12 @@ def _crossing(
             ceiling = ceiling.mean("seed")
         if ceiling.isnull().all():
             raise ValueError("the grid has no ceilings; give probe_grid some.")
-        crossed = r2 >= share * ceiling
+        crossed = (r2 >= share * ceiling) & (ceiling > 0)
     else:
         raise ValueError(f"line must be 'embedding' or 'ceiling', got {line!r}.")
     places = xr.DataArray(np.arange(r2.sizes[along], dtype=float), dims=along)
     first = places.where(crossed, np.inf).min(along)
-    return first.where(r2.notnull().all(along))
+    return first.where(r2.notnull().any(along))
 
 
 def _resample_seeds(resampled: xr.DataArray, seed: int) -> xr.DataArray:

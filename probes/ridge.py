@@ -114,12 +114,10 @@ def run(
         def solve(layer: int) -> None:
             for token in range(tokens):
                 cell = layer, token
-                coef, intercept, alphas = _solve(
-                    *(Moments(part[cell], features) for part in parts), spec=spec
-                )
-                x0, y0 = np.split(moments.shift[cell], [features])
+                sums = (Moments(p[cell], moments.shift[cell], features) for p in parts)
+                coef, intercept, alphas = _solve(*sums, spec=spec)
                 fitted.coef[cell], fitted.alphas[cell] = coef, alphas
-                fitted.intercept[cell] = intercept + y0 - x0 @ coef
+                fitted.intercept[cell] = intercept
 
         each(solve, range(layers))
         parts.clear()
@@ -136,18 +134,24 @@ class Moments:
 
     Args:
         products: the sums.
+        shift: the provisional mean of x and y.
         features: how many entries of z are x.
     """
 
-    def __init__(self, products: Float64[np.ndarray, "z z"], features: int):
-        self.products, self.features = products, features
+    def __init__(
+        self,
+        products: Float64[np.ndarray, "z z"],
+        shift: Float64[np.ndarray, " xy"],
+        features: int,
+    ):
+        self.products, self.shift, self.features = products, shift, features
         self.count = float(products[-1, -1])
-        self.mean = products[:-1, -1] / self.count
+        self.mean = products[:-1, -1] / self.count  # about the provisional one
 
     def about(
         self, center: Float64[np.ndarray, " xy"]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """X'X and X'y of deviations from `center`."""
+        """X'X and X'y of deviations from `center`, itself a deviation as `mean` is."""
         p, mean, away = self.features, self.mean, self.mean - center
         sums = self.products[:p, :-1] - np.outer(self.count * mean[:p], mean)
         if away.any():
@@ -155,7 +159,7 @@ class Moments:
         return sums[:, :p], sums[:, p:]
 
     def __add__(self, other: "Moments") -> "Moments":
-        return Moments(self.products + other.products, self.features)
+        return Moments(self.products + other.products, self.shift, self.features)
 
 
 class _Accumulator:
@@ -217,11 +221,15 @@ def _refuse_non_finite(
         return
     layer, place, _ = bad[0]
     token = tokens[place]
-    values = batch.states[layer, batch.places, token]
-    prompt = np.argwhere(~np.isfinite(values))[0, 0] if len(values) else 0
+    lost = np.argwhere(~np.isfinite(batch.states[layer, batch.places, token]))
+    if not len(lost):
+        raise ValueError(
+            f"Squares of hidden states or targets overflow in layer {layer}, token "
+            f"{token}; divide them by a constant."
+        )
     raise ValueError(
         f"hidden must be finite, but has NaN or infinity in layer {layer}, prompt "
-        f"{batch.rows[prompt]}, token {token}."
+        f"{batch.rows[lost[0, 0]]}, token {token}."
     )
 
 
@@ -241,11 +249,33 @@ def _solve(
     coef = np.empty_like(scaled.cross)
     for alpha in np.unique(alphas):
         where = alphas == alpha
-        penalised = scaled.inputs + alpha * np.eye(len(coef))
-        coef[:, where] = np.linalg.solve(penalised, scaled.cross[:, where])
+        coef[:, where] = _ridge(scaled.inputs, float(alpha), scaled.cross[:, where])
     coef /= scaled.scale[:, None]
-    x, y = np.split(train.mean, [fit.features])
+    x, y = np.split(train.mean + train.shift, [fit.features])
     return coef, y - x @ coef, alphas
+
+
+def _ridge(
+    inputs: np.ndarray, alpha: float, cross: np.ndarray
+) -> Float64[np.ndarray, "features columns"]:
+    """(X'X + alpha)^-1 X'y.
+
+    By elimination, unless alpha is so small that rounding of X'X would count for more:
+    then by eigenvectors, without the directions in which the features do not vary.
+    """
+    if alpha > len(inputs) * np.finfo(float).eps * np.trace(inputs):
+        return np.linalg.solve(inputs + alpha * np.eye(len(inputs)), cross)
+    values, basis = np.linalg.eigh(inputs)
+    return basis @ (_filter(values, np.array([alpha])) * (basis.T @ cross))
+
+
+def _filter(
+    values: Float64[np.ndarray, " features"], alphas: Float64[np.ndarray, " alphas"]
+) -> Float64[np.ndarray, "features alphas"]:
+    """1 / (L + alpha), and 0 where an eigenvalue is nothing but rounding."""
+    present = values > len(values) * np.finfo(float).eps * values[-1]
+    inverse = 1 / (np.where(present, values, 1.0)[:, None] + alphas)
+    return np.where(present[:, None], inverse, 0.0)
 
 
 def _choose(
@@ -258,7 +288,7 @@ def _choose(
     scale = _scale(fit, spec)
     inputs, cross, _ = _standardised(fit, fit.mean, scale)
     values, basis = np.linalg.eigh(inputs)
-    filters = 1 / (np.maximum(values, 0)[:, None] + np.asarray(spec.alphas))
+    filters = _filter(values, np.asarray(spec.alphas))
     path = filters[:, :, None] * (basis.T @ cross)[:, None, :]
     coef = basis @ path.reshape(len(values), -1)  # all penalties side by side
     seen, seen_cross, _ = _standardised(validation, fit.mean, scale)
@@ -288,10 +318,10 @@ def _scale(moments: Moments, spec: RidgeSpec) -> Float64[np.ndarray, " features"
     """
     scale = np.ones(moments.features)
     if spec.standardize:
-        n, eps = moments.count, np.finfo(float).eps
-        mean = moments.mean[: moments.features]
-        squares = moments.products.diagonal()[: moments.features]
-        variance = np.maximum(squares / n - mean**2, 0)
+        p, n, eps = moments.features, moments.count, np.finfo(float).eps
+        squares = moments.products.diagonal()[:p] / n
+        variance = np.maximum(squares - moments.mean[:p] ** 2, 0)
+        mean = moments.mean[:p] + moments.shift[:p]
         bound = n * eps * variance + (n * eps * mean) ** 2
         np.sqrt(variance, out=scale, where=variance > bound)
     return scale

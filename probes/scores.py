@@ -148,12 +148,12 @@ class Scoreboard:
             values[:, token, : errors.shape[1]] = errors
             guess = guess[:, :width]
             own, other = lengths[token], np.square(guess) @ self.pool[:width, :n]
-            # Law of cosines: no third product of all coordinates.
+            # Law of cosines, for speed: right to 1e-16 |truth| / |guess|.
             dot = (own + other - errors[:, :n]) / 2
             values[:, token, 2 * n :] = _cosine(dot, own, other)
         self.sums[layer] += values.sum(axis=0)
         flat = values.reshape(len(prompts), -1).astype(np.float32)
-        resampled = self.split.weights[:, prompts] @ flat
+        resampled = self.split.weights[:, prompts].astype(np.float32) @ flat
         self.draws[layer] += resampled.reshape(self.draws.shape[1:])
 
     def scores(self) -> dict[str, np.ndarray]:
@@ -162,8 +162,8 @@ class Scoreboard:
         Also `r2_per_coordinate`, with one more axis, and `r2_resampled`, likewise.
         """
         n = len(self.starts)
-        weights = self.split.weights
-        counts = np.append(len(self.split.test), weights.sum(axis=1, dtype=float))
+        self._weights = self.split.weights.astype(np.float32)
+        counts = np.append(len(self.split.test), self._weights.sum(axis=1, dtype=float))
         pooled, each = self._spreads(counts[1:])
         # Estimates first, then resamples, as one axis: what follows is done to both.
         sums = np.concatenate([self.sums[:, None], self.draws], axis=1)
@@ -215,12 +215,13 @@ class Scoreboard:
     def _spread(
         self, truth: Float[np.ndarray, "test columns"], counts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        centred = truth - truth.mean(axis=0)
+        centred = truth - truth[:1]  # a constant is now 0, and not its rounding
+        centred -= centred.mean(axis=0)
         squares = centred**2
         each = squares.sum(axis=0)
         each[each <= 1e-28 * np.square(truth).sum(axis=0)] = 0
         pooled = squares @ self.pool
-        sums = self.split.weights @ np.hstack([pooled, centred]).astype(np.float32)
+        sums = self._weights @ np.hstack([pooled, centred]).astype(np.float32)
         around, means = np.split(sums.astype(float), [pooled.shape[1]], axis=1)
         left = around - (means**2 / counts[:, None]) @ self.pool
         # A resample of few groups may hold one value of the target only.

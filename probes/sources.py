@@ -76,15 +76,16 @@ class FunctionSource(Source):
         self, hidden: Callable[[np.ndarray], Any], first: Int[np.ndarray, " rows"]
     ):
         self.function = hidden
-        self.ahead = first, self._call(first)
-        self.shape = _without_prompts(self.ahead[1].shape)
+        states = self._call(first)
+        self.shape = _without_prompts(states.shape)
+        self.ahead = [(first, states)]
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
         """Calls the function."""
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            known, states = self.ahead
-            if not np.array_equal(some, known):
+            known, states = self.ahead.pop() if self.ahead else (None, None)
+            if states is None or not np.array_equal(some, known):
                 states = self._call(some)
             layers, tokens, features = self.shape
             expected = (layers, len(some), tokens, features)
@@ -111,7 +112,7 @@ class IteratorSource(Source):
         self.iterator, self.prompts = hidden, prompts
         self.seen = 0
         self.shape = (0, 0, 0)
-        self.states = self._next()
+        self.states: Any = self._next()
         self.shape = _without_prompts(self.states.shape)
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
@@ -125,8 +126,11 @@ class IteratorSource(Source):
             if rows[-1] < self.seen + count - 1:
                 return  # the rest of this batch is for who asks next
             self.seen += count
+            self.states = None  # goes before the next one is made
             if self.seen < self.prompts:
                 self.states = self._next()
+            elif next(self.iterator, None) is not None:
+                raise self._too_many()
 
     def _next(self) -> np.ndarray:
         try:
@@ -147,10 +151,13 @@ class IteratorSource(Source):
                 f"{self.shape}, and are {shape} after {self.seen} prompts."
             )
         if self.seen + states.shape[1] > self.prompts:
-            raise ValueError(
-                f"hidden has more than {self.prompts} prompts, as many as the targets."
-            )
+            raise self._too_many()
         return states
+
+    def _too_many(self) -> ValueError:
+        return ValueError(
+            f"hidden has more prompts than the {self.prompts} of the targets."
+        )
 
 
 def comes_in_order(hidden: Any) -> bool:

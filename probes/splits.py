@@ -5,10 +5,11 @@ the target: a probe that meets one copy in training recognises the other. Groups
 whole on every side, also when prompts are resampled.
 """
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Int, Shaped, UInt16
 from sklearn.model_selection import GroupShuffleSplit
 
 Rows = Int[np.ndarray, " _"]
@@ -27,7 +28,13 @@ class Split(NamedTuple):
     fit: Rows
     validation: Rows
     test: Rows
-    weights: Float32[np.ndarray, "resamples test"]
+    weights: UInt16[np.ndarray, "resamples test"]
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the tested rows and their weights."""
+        both = (self.test.tobytes(), self.weights.tobytes())
+        return hashlib.sha256(b"".join(both)).hexdigest()[:12]
 
     @property
     def train(self) -> Rows:
@@ -54,7 +61,7 @@ def split(
             nothing to resample: none.
         seed: of the split and the resamples.
         in_order: hold the last prompts out, and before them those for validation, for
-            a stream that is read once.
+            a stream that is read once. The shares are then shares of the prompts.
 
     Raises:
         ValueError: `in_order`, and the last prompts' groups occur before them too.
@@ -72,10 +79,12 @@ def split(
     labels, member = np.unique(groups[test], return_inverse=True)
     count = len(labels)
     draws = resamples if count > 1 else 0
-    drawn = np.random.default_rng([seed, 0]).integers(count, size=(draws, count))
-    drawn += count * np.arange(draws)[:, None]  # one range for each resample
-    counts = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
-    return Split(fit, validation, test, counts[:, member].astype(np.float32))
+    rng = np.random.default_rng([seed, 0])
+    weights = np.empty((draws, len(test)), np.uint16)
+    for row in weights:  # one at a time, for there may be many prompts
+        drawn = np.bincount(rng.integers(count, size=count), minlength=count)
+        row[:] = drawn[member]
+    return Split(fit, validation, test, weights)
 
 
 def _shuffled(
@@ -87,16 +96,15 @@ def _shuffled(
 
 
 def _last(rows: Rows, groups: np.ndarray, fraction: float) -> tuple[Rows, Rows]:
-    """The last rows, from a place on where one group ends and another begins."""
-    cut = len(rows) - max(1, round(fraction * len(rows)))
-    while 0 < cut and groups[cut] == groups[cut - 1]:
-        cut -= 1
+    """The last rows, from that end of a group on which is nearest to the share."""
+    ends = np.flatnonzero(groups[1:] != groups[:-1]) + 1
+    cut = ends[np.abs(ends - (1 - fraction) * len(rows)).argmin()]
     shared = np.intersect1d(groups[:cut], groups[cut:])
-    if not cut or len(shared):
-        group = shared[0] if cut else groups[0]
+    if len(shared):
         raise ValueError(
             "An iterator is read once, so its last prompts are the test prompts, but "
-            f"group {group!r} is on both sides of the cut at prompt {cut}; give the "
-            "prompts group by group, or hidden as an array or a function of rows."
+            f"group {shared[0].item()!r} is on both sides of the cut at prompt "
+            f"{rows[cut]}; give the prompts group by group, or hidden as an array or a "
+            "function of rows."
         )
     return rows[:cut], rows[cut:]

@@ -315,8 +315,9 @@ def test_the_order_of_prompts_does_not_matter_given_groups(hidden, rng):
     targets["w"] = np.searchsorted(np.unique(groups), groups)[:, None] % 7.0
     order = rng.permutation(PROMPTS)
     moved = {name: values[order] for name, values in targets.items()}
-    before = probe_grid(hidden, targets, groups=groups)
+    before = probe_grid(hidden, targets, groups=groups).drop_vars("split")
     after = probe_grid(hidden[:, order], moved, groups=groups[order])
+    after = after.drop_vars("split")
     # Sums in another order: estimates in float64, resampled ones in float32. The
     # control of `t`, whose values differ within a group, pairs the prompts of two
     # groups by their order.
@@ -502,7 +503,7 @@ def test_groups_of_an_iterator_stay_whole(hidden, rng):
     targets = {"t": noisy_readout(hidden, rng)}
     groups = np.arange(PROMPTS) // 7
     grid = probe_grid(batches(hidden), targets, groups=groups)
-    assert grid.attrs["n_train"] % 7 == 0 and grid.attrs["n_test"] >= 60
+    assert grid.attrs["n_train"] % 7 == 0 and abs(grid.attrs["n_test"] - 60) < 4
     with pytest.raises(ValueError, match="on both sides of the cut at prompt"):
         probe_grid(batches(hidden), targets, groups=np.arange(PROMPTS) % 7)
 
@@ -530,7 +531,7 @@ def test_memory_is_bounded_by_a_batch_and_the_sums(rng):
         (lambda h: iter([h[:, :100]]), "hidden ended after 100 prompts.* have 240"),
         (lambda h: iter([h[:, :100], h[:, 100:, :3]]),
          r"changed its shape.*\(3, 4, 6\), and are \(3, 3, 6\) after 100 prompts"),
-        (lambda h: iter([h[:, :100], h]), "more than 240 prompts"),
+        (lambda h: iter([h[:, :100], h]), "more prompts than the 240 of the targets"),
         (lambda h: iter([h[0]]), r"hidden must have axes .* got shape \(240, 4, 6\)"),
         (lambda h: lambda rows: h[:, rows[:-1]], r"for 144 rows, got shape \(3, 143"),
         (lambda h: lambda rows: h[0, rows], "hidden must have axes"),
