@@ -16,7 +16,9 @@ wrong or missing there put right:
 - ridge regression on n pairs moves A^-1 and the moments X'y from token to token, of
   which the paper shows the first update only, with one step that nothing reads and the
   shape of the last product wrong. x'A^-1 is the transpose of A^-1 x, and not computed
-  again.
+  again;
+- what is carried is c A^-1 with c = min(1, alpha), whose entries are below 1. A^-1
+  itself starts as I / alpha, and products err by the size of their factors.
 """
 
 import numpy as np
@@ -131,14 +133,14 @@ def ridge_step(
     Raises:
         ValueError: a size below 1, alpha not above 0.
     """
-    dim, alpha = _check_ridge(dim, alpha)
+    dim, alpha, scale = _check_ridge(dim, alpha)
     rows = allocate(**_inverse_rows(dim), v=dim, w=dim, prediction=1)
     chain = [
         Mov(("x",), "input"),
-        Aff("inverse", bias=np.eye(dim).ravel() / alpha),
-        *_sherman_morrison(dim),
+        Aff("inverse", bias=scale / alpha * np.eye(dim).ravel()),
+        *_sherman_morrison(dim, scale),
         Mul("w", "inverse", "x", (dim, dim, 1)),
-        Scale("w", by="y", terms={"w": 1}),
+        Mul("w", "w", "y", (dim, 1, 1), factor=1 / scale),
         Mov(("w",), "label"),
         Mul("prediction", "w", "x", (1, dim, 1)),
     ]
@@ -171,23 +173,23 @@ def ridge(
         ValueError: a size below 1, alpha not above 0.
     """
     steps = checks.positive_int("steps", steps)
-    dim, alpha = _check_ridge(dim, alpha)
+    dim, alpha, scale = _check_ridge(dim, alpha)
     rows = allocate(**_inverse_rows(dim), v=dim, moments=dim, prediction=1)
     rows |= {"xy": rows["v"], "w": rows["u"]}  # names that are never needed together
     state = ("inverse", "moments")
     update = [
-        *_sherman_morrison(dim),
+        *_sherman_morrison(dim, scale),
         Mul("xy", "x", "y", (dim, 1, 1)),
         Aff("moments", {"moments": 1, "xy": 1}),
     ]
     move = [Mov(state, "label"), Mov(state, "input")]
     chain = [
         Mov(("x",), "input"),
-        Aff("inverse", bias=np.eye(dim).ravel() / alpha),
+        Aff("inverse", bias=scale / alpha * np.eye(dim).ravel()),
         *update,
         *(step for _ in range(steps - 1) for step in (*move, *update)),
         Mov(state, "label"),
-        Mul("w", "inverse", "moments", (dim, dim, 1)),
+        Mul("w", "inverse", "moments", (dim, dim, 1), factor=1 / scale),
         Mul("prediction", "w", "x", (1, dim, 1)),
     ]
     program = Program(f"ridge({alpha:g}), {steps} pairs", rows, tuple(chain))
@@ -248,24 +250,26 @@ def _inverse_rows(dim: int) -> dict[str, int]:
     return sizes | {"outer": square, "denominator": 1, "quotient": square}
 
 
-def _sherman_morrison(dim: int) -> list[Step]:
-    """A^-1 <- A^-1 - u u' / (1 + u.x) with u = A^-1 x; at x-tokens nothing changes."""
+def _sherman_morrison(dim: int, scale: float) -> list[Step]:
+    """M <- M - u u' / (c + u.x) with u = M x, for M = c A^-1 and c = `scale`.
+
+    At x-tokens nothing changes: v and with it the numerator are 0, the denominator 1.
+    """
     return [
         Mul("u", "inverse", "x", (dim, dim, 1)),
         Scale("v", by="label", terms={"u": 1}),
         Mul("outer", "u", "v", (dim, 1, dim)),
         Mul("denominator", "v", "x", (1, dim, 1)),
-        Aff("denominator", {"denominator": 1}, bias=1.0),
+        Aff("denominator", {"denominator": 1, "label": scale - 1}, bias=1.0),
         Div("quotient", "outer", "denominator"),
         Aff("inverse", {"inverse": 1, "quotient": -1}),
     ]
 
 
-def _check_ridge(dim: int, alpha: float) -> tuple[int, float]:
-    return (
-        checks.positive_int("dim", dim),
-        checks.finite_number("alpha", alpha, positive=True),
-    )
+def _check_ridge(dim: int, alpha: float) -> tuple[int, float, float]:
+    """d, alpha, and the scale c of the inverse."""
+    alpha = checks.finite_number("alpha", alpha, positive=True)
+    return checks.positive_int("dim", dim), alpha, min(1.0, alpha)
 
 
 def _start(weights: ArrayLike | None, dim: int) -> Float[np.ndarray, " dim"]:

@@ -131,19 +131,21 @@ class Mov(Step):
 
 @dataclass(frozen=True)
 class Mul(Step):
-    """The matrix product target = left right, of shapes (a, b) and (b, c).
+    """The matrix product target = factor left right, of shapes (a, b) and (b, c).
 
     Attributes:
         target: rows of the product, a c of them.
         left: rows of the first factor, a b of them.
         right: rows of the second, b c of them.
         shape: (a, b, c).
+        factor: a number by which the product is multiplied.
     """
 
     target: str
     left: str
     right: str
     shape: tuple[int, int, int]
+    factor: float = 1.0
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -156,7 +158,8 @@ class Mul(Step):
         return (self.target,)
 
     def __str__(self) -> str:
-        return f"mul {self.target} = {self.left} {self.right}"
+        product = {f"{self.left} {self.right}": self.factor}
+        return f"mul {self.target} = {_combination(product)}"
 
     def lower(self, table: Table) -> Raw:
         """A product with a b c slots: slot (i, j, k) is left[i, j] right[j, k].
@@ -172,7 +175,7 @@ class Mul(Step):
             own=_rows(table, (self.right,)),
             combine="*",
             reads="self",
-            weight_out=np.eye(a * c)[:, i * c + k],
+            weight_out=self.factor * np.eye(a * c)[:, i * c + k],
             weight_attended=np.eye(a * b)[i * b + j],
             weight_own=np.eye(b * c)[j * c + k],
             bias=np.zeros(a * c),
