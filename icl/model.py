@@ -344,7 +344,7 @@ class Transformer(nnx.Module):
         return self.head(self.final_norm(state) if self.final_norm else state)[..., 0]
 
     def _check_float64(self) -> None:
-        if self.positions[...].dtype not in (jnp.float32, jnp.result_type(float)):
+        if self.positions[...].dtype == jnp.float64 and not jax.config.jax_enable_x64:
             raise ValueError(
                 "this model is float64; call it inside `with jax.enable_x64(True):`."
             )

@@ -1,5 +1,6 @@
 """Transformers written by hand against the algorithms they are to be, in float64."""
 
+import re
 from functools import cache
 
 import jax
@@ -26,7 +27,7 @@ from icl.constructed import (
     sgd_step,
     sgd_steps,
 )
-from icl.constructed.layers import RESOLVED, Layout
+from icl.constructed.layers import Layout
 from probes import probe_grid
 
 RATE, ALPHA = 0.05, 0.5
@@ -367,10 +368,10 @@ def test_its_nearest_algorithm_is_the_one_it_is(name):
         (lambda: gradient_step(2, RATE, length=0), "length must be"),
         (lambda: Precision("float16"), "dtype must be one of"),
         (lambda: Precision(multiplier=-1.0), "multiplier must be a finite number > 0"),
-        (lambda: Precision(pad=1e15), r"pad must be at most 4.5e\+13 in float64"),
+        (lambda: ridge(4, 4, 1e-4), "alpha must be at least 0.001 in float64"),
         (
-            lambda: Precision("float32", multiplier=1e6),
-            r"multiplier must be at most 8.4e\+04 in float32",
+            lambda: ridge_step(2, 0.1, precision=Precision("float32")),
+            "alpha must be at least 0.3 in float32",
         ),
         (lambda: primitives.reading("next", 3), "reads must be one of"),
     ],
@@ -380,14 +381,17 @@ def test_bad_settings_are_refused(call, said):
         call()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("field", ["multiplier", "pad"])
-def test_the_largest_scale_that_is_allowed_works(field):
-    """To a few times the share of round-off that is its definition."""
-    largest = float(RESOLVED / np.finfo(np.float32).eps)
-    constructed = sgd_step(2, RATE, precision=Precision("float32", **{field: largest}))
+def test_scales_too_large_are_refused_with_the_largest_that_works(dtype, field):
+    with pytest.raises(ValueError, match=f"{field} must be at most") as refused:
+        Precision(dtype, **{field: 1e15})
+    largest = float(re.search(r"at most (\S+) in", str(refused.value))[1])
+    constructed = sgd_step(2, RATE, precision=Precision(dtype, **{field: largest}))
     prompts = sample(2, 2)
     error = constructed(prompts).predictions - in_float64(OnePassSGD(RATE), prompts)
-    assert 1e-5 < np.abs(error).max() < 10 * RESOLVED
+    # To a few times the share of round-off, 1 %, that is its definition.
+    assert 1e-5 < np.abs(error).max() < 0.1
 
 
 ROWS = allocate(y=1, x=2, u=2, v=2, prediction=1)
@@ -400,12 +404,30 @@ LAST = Mul("prediction", "u", "x", (1, 2, 1))
     [
         (
             [Mul("u", "x", "x", (2, 1, 2)), LAST],
-            r"step 1 \(mul u = x x\) writes 4 rows, but .* have 2",
+            r"step 1 \(mul u = x x\) needs u to have 4 rows, but it has 2",
         ),
-        ([Mul("u", "x", "v", (2, 2, 1)), LAST], r"step 1 .* attends to 4 rows"),
-        ([Aff("u", {"y": 1}), LAST], r"step 1 \(aff u = y\) reads 2 rows, .* have 1"),
-        ([Aff("u", bias=[1.0]), LAST], r"step 1 .* adds a constant of 1 rows"),
-        ([Div("u", "x", "v"), LAST], r"step 1 .* divides by 2 rows"),
+        ([Mul("u", "x", "v", (2, 2, 1)), LAST], "step 1 .* needs x to have 4 rows"),
+        (
+            [LAST, Mul("prediction", "u", "x", (2, 1, 1))],  # as Theorem 2 has it
+            r"step 2 \(mul prediction = u x\) needs x to have 1 rows",
+        ),
+        (
+            [Aff("u", {"y": 1}), LAST],
+            r"step 1 \(aff u = y\) multiplies y by a matrix of shape \(2, 2\), which "
+            r"must be \(2, 1\)",
+        ),
+        (
+            [Scale("u", "y", {"x": np.ones((1, 2))}), LAST],
+            r"step 1 .* multiplies x by a matrix of shape \(1, 2\)",
+        ),
+        ([Scale("u", "x", {"x": 1}), LAST], "step 1 .* needs x to have 1 rows"),
+        ([Aff("u", bias=[1.0]), LAST], r"step 1 .* adds a bias of shape \(1,\)"),
+        ([Div("u", "x", "v"), LAST], "step 1 .* needs v to have 1 rows"),
+        ([Div("u", "y", "y"), LAST], "step 1 .* needs y to have 2 rows"),
+        (
+            [Mov(("u", "overlap"), "label"), LAST],
+            r"step 1 \(mov u, overlap from label\) writes some rows twice",
+        ),
         ([Aff("w", {"x": 1}), LAST], r"step 1 \(aff w = x\) names w"),
         (
             [LAST, Aff("label", {"y": 1})],
@@ -427,6 +449,30 @@ def test_programs_that_cannot_work_are_refused(steps, said):
         Program("bad", ROWS, tuple(steps))
 
 
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (lambda: Mul("u", "x", "y", (2.0, 1, 1)), "shape must be an integer .* 2.0"),
+        (lambda: Mul("u", "x", "y", (2, 1)), r"shape must be \(a, b, c\)"),
+        (lambda: Mul("u", "x", "y", (2, 1, 1), np.inf), "factor must be finite"),
+        (lambda: Aff("u", {"x": np.ones(2)}), r"multiplies x by .* of shape \(2,\)"),
+        (lambda: Aff("u", {"x": np.nan}), "the factor of x must be finite"),
+        (lambda: Aff("u", bias=[[1.0, 1.0]]), r"adds a bias of shape \(1, 2\)"),
+        (lambda: Aff("u", bias=np.nan), "bias must be finite"),
+        (lambda: Mov(("u",), "next"), "reads must be one of 'self'"),
+        (lambda: Scale("u", "y", {"x": 1}, "next"), "reads must be one of 'self'"),
+    ],
+)
+def test_malformed_steps_are_refused(step, said):
+    with pytest.raises(ValueError, match=rf"step 1 \(.*\):? {said}"):
+        Program("bad", ROWS, (step(), LAST))
+
+
+GOOD = allocate(y=1, x=2, prediction=1)
+
+
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -435,6 +481,11 @@ def test_programs_that_cannot_work_are_refused(steps, said):
         (allocate(y=1, x=2, prediction=2), "prediction must be one row"),
         (allocate(y=1, x=2, one=1, prediction=1), "one is a constant"),
         (allocate(y=1, x=2, prediction=1), "a step that writes prediction"),
+        (GOOD | {"u": range(-1, 1)}, r"u must be a range .* got range\(-1, 1\)"),
+        (GOOD | {"u": range(5, 9, 2)}, r"u must be a range .* got range\(5, 9, 2\)"),
+        (GOOD | {"u": range(5, 5)}, r"u must be a range .* got range\(5, 5\)"),
+        (GOOD | {"u": 5}, "u must be a range .* got 5"),
+        (GOOD | {"x": range(1, 1)}, "x must be a range"),
     ],
 )
 def test_rows_must_be_where_tokens_put_them(rows, said):

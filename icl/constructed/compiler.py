@@ -83,7 +83,7 @@ def construct(
     Raises:
         ValueError: length below 1.
     """
-    checks.positive_int("length", length)
+    length = checks.positive_int("length", length)
     precision = precision or Precision()
     rows = Layout.of(program)
     layers = [layer(step, rows, precision) for step in program.operations]

@@ -40,8 +40,8 @@ from icl.constructed.steps import Quotient, Raw, Rows
 
 Matrix = Float[np.ndarray, "_ _"]
 
-RESOLVED = 0.01
-"""Scales are refused where round-off alone is an error of this relative size."""
+LARGEST = {"float64": 4e13, "float32": 8e4}
+"""Of K and N, by dtype: round-off, eps times them, is about 1 % there."""
 
 SCALES = {"float64": (3e5, 1e7), "float32": (1e3, 1e4)}
 """K and N where none are given, by dtype: the best of a scan by factors of 3."""
@@ -53,11 +53,16 @@ class Precision:
 
     Attributes:
         dtype: "float64" or "float32", of parameters and hidden states.
-        multiplier: K; products err by 1 / K^2 (GELU) and by about K eps (round-off),
-            both relative. None is the default for the dtype.
-        pad: N; everything that passes the LayerNorm errs by |state|^2 / (2 N^2),
-            relative, and by about N eps, absolute. None is the default for the dtype.
+        multiplier: K; a product t s errs by (t^2/3 + t s/2 + s^2/3) / K^2, relative
+            (GELU), and by about K eps times a factor, absolute (round-off). None is the
+            default for the dtype.
+        pad: N; everything that passes the LayerNorm errs by
+            (|state|^2 + s^2/2) / (4 N^2), relative, with s the sum of the state, and by
+            about N eps, absolute (round-off). None is the default for the dtype.
         pads: "symmetric", or "paper": those of the published proof.
+
+    The defaults are for states whose entries are of order 1, as on prompts with inputs
+    and weights of unit variance. For entries of order r multiply K and N by r.
 
     Raises:
         ValueError: an unknown dtype or kind of pads; a scale that is not positive, or
@@ -75,12 +80,12 @@ class Precision:
         for name in ("multiplier", "pad"):
             if getattr(self, name) is not None:
                 checks.normalise(self, checks.finite_number, name, positive=True)
-        largest = RESOLVED / float(np.finfo(self.dtype).eps)
+        largest = LARGEST[self.dtype]
         for name, scale in zip(("multiplier", "pad"), self.scales, strict=True):
             if scale > largest:
                 raise ValueError(
-                    f"{name} must be at most {largest:.1e} in {self.dtype}, where "
-                    f"round-off is {RESOLVED:.0%} already; got {scale:g}."
+                    f"{name} must be at most {largest:g} in {self.dtype}, where "
+                    f"round-off is 1% already; got {scale:g}."
                 )
 
     @property

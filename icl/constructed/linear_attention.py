@@ -29,14 +29,14 @@ from jaxtyping import Array, Bool, Float
 from icl import checks
 from icl.constructed.compiler import with_parameters
 from icl.model import ModelConfig, Transformer
-from icl.tasks import LinearRegression, Prompts
+from icl.tasks import LinearRegression, Prompts, check_prompts
 
 
 def linear_config(dim: int, layers: int) -> ModelConfig:
     """Linear attention and nothing else, on joint tokens of width dim + 1."""
     return ModelConfig(
         layers=layers,
-        width=checks.positive_int("dim", dim) + 1,
+        width=dim + 1,
         heads=1,
         mlp_width=0,
         norm="none",
@@ -58,10 +58,10 @@ def linear_gradient_descent(
         dim: d.
         rate: step size, of the gradient summed over pairs.
         gamma: of GD++: after each step x <- (I - gamma X'X) x. 0 is plain descent.
-        dtype: of the parameters.
+        dtype: of the parameters, "float64" or "float32".
 
     Raises:
-        ValueError: a size below 1, rate not above 0, gamma negative.
+        ValueError: a size below 1, rate not above 0, gamma negative, another dtype.
 
     Example:
         >>> prompts = Prompts(np.ones((1, 2, 1)), np.ones((1, 2)))
@@ -69,7 +69,10 @@ def linear_gradient_descent(
         >>> predict_query(model, prompts).tolist()
         [0.75]
     """
-    config = linear_config(dim, checks.positive_int("steps", steps))
+    steps = checks.positive_int("steps", steps)
+    dim = checks.positive_int("dim", dim)
+    checks.one_of("dtype", dtype, ("float64", "float32"))
+    config = linear_config(dim, steps)
     rate = checks.finite_number("rate", rate, positive=True)
     gamma = checks.finite_number("gamma", gamma)
     width = config.width
@@ -96,12 +99,28 @@ def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"
     """The prediction at the last x of each prompt, from the pairs before it.
 
     In the dtype of the model's parameters.
+
+    Raises:
+        ValueError: a model with softmax attention, prompts of another dimension than
+            the model's, of shapes that disagree, or with NaN or infinity.
     """
+    if model.config.attention != "linear":
+        raise ValueError(
+            "predict_query needs a model with linear attention, as "
+            f"linear_gradient_descent makes, got {model.config.attention!r}; call the "
+            "model itself."
+        )
     dtype = model.positions[...].dtype
     with jax.enable_x64(dtype == jnp.float64):
-        xs, ys = (jnp.asarray(array, dtype) for array in prompts[:2])
+        xs, ys, _ = check_prompts(prompts)
+        if xs.shape[-1] != model.dim:
+            raise ValueError(
+                f"prompts must have dim {model.dim} as the model does, got "
+                f"{xs.shape[-1]}."
+            )
+        prompts = Prompts(xs.astype(dtype), ys.astype(dtype))
         mask = context_mask(xs.shape[1])
-        output = model.resume(joint_tokens(Prompts(xs, ys)), 0, mask=mask)
+        output = model.resume(joint_tokens(prompts), 0, mask=mask)
         return model.read_out(output.hidden[-1][:, -1:])[:, 0]
 
 
@@ -150,7 +169,8 @@ def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, fl
         >>> [round(number, 4) for number in optimal_step(10, 10)]
         [0.303, 0.4125]
     """
-    checks.positive_int("dim", dim), checks.positive_int("pairs", pairs)
+    dim = checks.positive_int("dim", dim)
+    pairs = checks.positive_int("pairs", pairs)
     width = checks.finite_number("width", width, positive=True)
     m2, m4 = width**2 / 12, width**4 / 80
     spread = m4 + (pairs + dim - 2) * m2**2

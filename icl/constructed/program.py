@@ -13,12 +13,24 @@ Shapes: a state is (batch, tokens, rows): the rows of the program, then the cons
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from icl import tokens
-from icl.constructed.steps import Div, Quotient, Raw, Step, Table
+from icl import checks, tokens
+from icl.constructed.primitives import Reads
+from icl.constructed.steps import (
+    Aff,
+    Div,
+    Mov,
+    Mul,
+    Quotient,
+    Raw,
+    Scale,
+    Step,
+    Table,
+)
 from icl.tasks import Prompts
 
 CONSTANTS = ("one", "label", "count")
@@ -49,8 +61,9 @@ class Program:
 
     Raises:
         ValueError: no rows y, x or prediction where they must be, or no step that
-            writes the latter; a step that names rows which do not exist, writes
-            constants, or writes or reads more or fewer rows than its names have; a step
+            writes the latter; a name for anything but a range of rows; a step that
+            names rows which do not exist, writes constants or a row twice, has numbers
+            that are not finite, or sizes that do not fit the rows of its names; a step
             that reads, or a prediction in, rows that another step has overwritten under
             another name. The message names the step.
     """
@@ -60,9 +73,9 @@ class Program:
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
-        _check_inputs(self.rows)
+        _check_rows(self.rows)
         for number, step in enumerate(self.steps, 1):
-            _check_sizes(f"step {number} ({step})", step, self.rows, self.table)
+            _check_step(f"step {number} ({step})", step, self.rows, self.table)
         if not any("prediction" in step.targets for step in self.steps):
             raise ValueError("a program must have a step that writes prediction.")
         _check_overwriting(self.rows, self.steps)
@@ -120,15 +133,21 @@ def constants(length: int) -> Float[np.ndarray, "tokens constants"]:
     return np.stack([np.ones_like(contexts), is_label, contexts], axis=1).astype(float)
 
 
-def _check_inputs(rows: Table) -> None:
-    """Where tokens put y and x, and what is read out."""
+def _check_rows(rows: Table) -> None:
+    """Where tokens put y and x, what is read out, and that names stand for rows."""
     missing = [name for name in ("y", "x", "prediction") if name not in rows]
     if missing:
         raise ValueError(f"a program must have rows named {', '.join(missing)}.")
     clash = [name for name in CONSTANTS if name in rows]
     if clash:
         raise ValueError(f"{', '.join(clash)} is a constant; choose another name.")
-    if rows["y"] != range(0, 1) or rows["x"].start != 1 or not len(rows["x"]):
+    for name, at in rows.items():
+        if not isinstance(at, range) or not at or at.start < 0 or at.step != 1:
+            raise ValueError(
+                f"{name} must be a range of one or more rows from 0 on without gaps, "
+                f"such as range(3, 5), got {at!r}."
+            )
+    if rows["y"] != range(0, 1) or rows["x"].start != 1:
         raise ValueError(
             "y must be row 0 and x the rows from 1 on, as in tokens, got "
             f"y={rows['y']} and x={rows['x']}."
@@ -137,8 +156,8 @@ def _check_inputs(rows: Table) -> None:
         raise ValueError(f"prediction must be one row, got {rows['prediction']}.")
 
 
-def _check_sizes(where: str, step: Step, rows: Table, table: Table) -> None:
-    """Names that exist, and as many numbers as there are rows."""
+def _check_step(where: str, step: Step, rows: Table, table: Table) -> None:
+    """Names that exist and may be written, and sizes that fit each other."""
     for name in step.targets:
         if name in CONSTANTS:
             raise ValueError(f"{where} writes {name}, which is a constant.")
@@ -148,28 +167,62 @@ def _check_sizes(where: str, step: Step, rows: Table, table: Table) -> None:
             f"{where} names {', '.join(unknown)}; the program's rows are "
             f"{', '.join(rows)}."
         )
+    written = [row for name in step.targets for row in table[name]]
+    if len(set(written)) < len(written):
+        raise ValueError(
+            f"{where} writes some rows twice; give {', '.join(step.targets)} rows of "
+            "their own."
+        )
     if isinstance(step, Div) and set(table[step.target]) & set(table[step.numerator]):
         raise ValueError(
             f"{where} overwrites {step.numerator}, which it still needs; give "
             f"{step.target} rows of its own."
         )
-    operation = step.lower(table)
-    room = len(operation.target)
-    if isinstance(operation, Quotient):
-        numbers = {"writes": (len(operation.numerator), room)}
-        numbers["divides by"] = (len(operation.denominator), 1)
-    else:
-        numbers = {
-            "writes": (len(operation.weight_out), room),
-            "adds a constant of": (len(operation.bias), room),
-            "attends to": (operation.weight_attended.shape[1], len(operation.attended)),
-            "reads": (operation.weight_own.shape[1], len(operation.own)),
-        }
-    for does, (wanted, there) in numbers.items():
-        if wanted != there:
+    if isinstance(step, Mov | Scale):
+        checks.one_of(f"{where}: reads", step.reads, get_args(Reads))
+    if isinstance(step, Scale | Aff):
+        _check_terms(where, step, table)
+    for name, wanted in _needed(where, step, table):
+        if len(table[name]) != wanted:
             raise ValueError(
-                f"{where} {does} {wanted} rows, but the names in it have {there}; "
-                "give them as many rows as the step needs."
+                f"{where} needs {name} to have {wanted} rows, but it has "
+                f"{len(table[name])}; give it as many as the step needs."
+            )
+
+
+def _needed(where: str, step: Step, table: Table) -> list[tuple[str, int]]:
+    """How many rows a step needs the names in it to have."""
+    if isinstance(step, Mul):
+        if len(step.shape) != 3:
+            raise ValueError(f"{where}: shape must be (a, b, c), got {step.shape}.")
+        checks.all_finite(f"{where}: factor", step.factor)
+        a, b, c = (checks.positive_int(f"{where}: shape", n) for n in step.shape)
+        return [(step.left, a * b), (step.right, b * c), (step.target, a * c)]
+    if isinstance(step, Scale):
+        return [(step.by, 1)]
+    if isinstance(step, Div):
+        return [(step.numerator, len(table[step.target])), (step.denominator, 1)]
+    return []
+
+
+def _check_terms(where: str, step: Scale | Aff, table: Table) -> None:
+    """Numbers, or arrays of finite numbers that fit the names."""
+    size = len(table[step.target])
+    for name, factor in step.terms.items():
+        checks.all_finite(f"{where}: the factor of {name}", factor)
+        shape = np.shape(factor) or (size, size)
+        if shape != (size, len(table[name])):
+            raise ValueError(
+                f"{where} multiplies {name} by a matrix of shape {shape}, which must "
+                f"be {(size, len(table[name]))}, the rows of {step.target} by those of "
+                f"{name}; a number stands for that multiple of the identity."
+            )
+    if isinstance(step, Aff):
+        checks.all_finite(f"{where}: bias", step.bias)
+        if np.shape(step.bias) not in ((), (size,)):
+            raise ValueError(
+                f"{where} adds a bias of shape {np.shape(step.bias)}, which must be a "
+                f"number or of shape {(size,)}, the rows of {step.target}."
             )
 
 
