@@ -15,7 +15,7 @@ float64 is switched on while a model is built or called, never for the process.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -123,8 +123,12 @@ def with_parameters(
 
 @lru_cache(maxsize=8)
 def _abstract(task: LinearRegression, config: ModelConfig) -> tuple[Any, Any]:
-    """A model without parameters; tracing it is most of what a construction costs."""
-    return nnx.split(abstract_model(task, config))
+    """A model without parameters. All layers are alike: one is traced, and repeated."""
+    model = abstract_model(task, replace(config, layers=1))
+    (block,) = model.body
+    model.body = nnx.List([nnx.clone(block) for _ in range(config.layers)])
+    model.config = config
+    return nnx.split(model)
 
 
 def _ends(program: Program, rows: Layout, length: int) -> Arrays:
