@@ -12,6 +12,7 @@ from icl.baselines import GradientDescent, LeastSquares, OnePassSGD, Ridge
 from icl.compare import squared_prediction_difference
 from icl.constructed import (
     Aff,
+    Constructed,
     Div,
     Mov,
     Mul,
@@ -32,44 +33,76 @@ from probes import probe_grid
 
 RATE, ALPHA = 0.05, 0.5
 DIMS = (2, 4, 8)
+LENGTH = 5  # of all prompts and models, so that what is compiled once does for all
 
 
 @cache
-def sample(dim, length, batch=5):
+def sample(dim, length=LENGTH, batch=20):
     """Prompts in float64; labels follow from the weights without noise."""
     rng = np.random.default_rng(dim + 10 * length)
     xs, w = rng.normal(size=(batch, length, dim)), rng.normal(size=(batch, dim))
     return Prompts(xs, np.einsum("bld,bd->bl", xs, w), w)
 
 
+# What each is, and is to be; the tolerances are the issue's bars, for |error| of
+# predictions of size 1. Measured: 2e-9 for the SGD and GD steps, 4e-8 for ridge.
+CASES = {
+    "SGD": (lambda dim: sgd_step(dim, RATE, alpha=ALPHA, length=LENGTH), 1e-6),
+    "ridge": (lambda dim: ridge_step(dim, ALPHA, length=LENGTH), 1e-5),
+    "GD": (lambda dim: gradient_step(dim, RATE / 2, length=LENGTH), 1e-6),
+    "SGD x 4": (lambda dim: sgd_steps(4, dim, RATE, alpha=ALPHA), 1e-6),
+    "ridge, 4 pairs": (lambda dim: ridge(4, dim, ALPHA), 1e-5),
+}
+LEARNERS = {
+    "SGD": OnePassSGD(RATE, ALPHA),
+    "ridge": Ridge(ALPHA),
+    "GD": GradientDescent(1, RATE / 2),
+    "SGD x 4": OnePassSGD(RATE, ALPHA),
+    "ridge, 4 pairs": Ridge(ALPHA),
+}
+every_name = pytest.mark.parametrize("name", CASES)
+every_dim = pytest.mark.parametrize("dim", DIMS)
+every_case = pytest.mark.parametrize(
+    ("name", "dim"),
+    [
+        *((name, dim) for name in CASES for dim in DIMS),
+        *((name, 1) for name in ("SGD x 4", "ridge, 4 pairs")),
+    ],
+)
+
+
 @cache
 def built(name, dim):
     """Constructed once, for all tests that look at it."""
-    return {
-        "SGD": lambda: sgd_step(dim, RATE, alpha=ALPHA),
-        "ridge": lambda: ridge_step(dim, ALPHA),
-        "GD": lambda: gradient_step(dim, RATE / 2, length=5),
-        "SGD x 4": lambda: sgd_steps(4, dim, RATE, alpha=ALPHA),
-        "ridge, 4 pairs": lambda: ridge(4, dim, ALPHA),
-    }[name]()
+    return CASES[name][0](dim)
 
 
-# What each is to be; the tolerances are the issue's bars, for |error| of predictions of
-# size 1. Measured: 8e-10 for the SGD and GD steps, 6e-8 for ridge with d = 8, n = 4.
-CASES = {
-    "SGD": (OnePassSGD(RATE, ALPHA), 1e-6),
-    "ridge": (Ridge(ALPHA), 1e-5),
-    "GD": (GradientDescent(1, RATE / 2), 1e-6),
-    "SGD x 4": (OnePassSGD(RATE, ALPHA), 1e-6),
-    "ridge, 4 pairs": (Ridge(ALPHA), 1e-5),
-}
-every_case = pytest.mark.parametrize("name", CASES)
-every_dim = pytest.mark.parametrize("dim", DIMS)
+@cache
+def output(name, dim):
+    """What it says of the sample."""
+    return built(name, dim)(sample(dim))
 
 
 def in_float64(learner, prompts):
     with jax.enable_x64(True):
         return np.asarray(learner(prompts).predictions)
+
+
+def from_last_pair(learner, prompts):
+    """Predictions of a learner that sees the pair before only; 0 if there is none."""
+    pairs = [
+        Prompts(prompts.xs[:, i : i + 2], prompts.ys[:, i : i + 2])
+        for i in range(prompts.xs.shape[1] - 1)
+    ]
+    last = [in_float64(learner, pair)[:, 1] for pair in pairs]
+    return np.stack([np.zeros(len(prompts.xs)), *last], axis=1)
+
+
+@cache
+def expected(name, dim):
+    """The algorithm's predictions for the sample, at every context length."""
+    sees = from_last_pair if name in ("SGD", "ridge") else in_float64
+    return sees(LEARNERS[name], sample(dim))
 
 
 def predicted(program, states):
@@ -134,41 +167,51 @@ def test_who_reads_whom():
         np.testing.assert_array_equal(primitives.reading(reads, 5), expected)
 
 
-@every_dim
 @every_case
 def test_programs_are_the_algorithms(name, dim):
     """Exactly, when no transformer is in between."""
-    program, length = built(name, dim).program, built(name, dim).model.length
-    prompts = sample(dim, length)
-    exact = predicted(program, program.run(prompts))
+    program = built(name, dim).program
+    exact = predicted(program, program.run(sample(dim)))
     # Double precision; ridge with alpha = 0.5 has a condition number of about 100.
-    np.testing.assert_allclose(exact, in_float64(CASES[name][0], prompts), atol=1e-12)
+    np.testing.assert_allclose(exact, expected(name, dim), atol=1e-12)
 
 
 # --- the transformers ---
 
 
-@every_dim
 @every_case
 def test_transformers_are_the_algorithms(name, dim):
     """At every context length, the empty one included."""
-    constructed, (learner, tolerance) = built(name, dim), CASES[name]
-    prompts = sample(dim, constructed.model.length)
-    output = constructed(prompts)
-    assert output.predictions.dtype == output.hidden.dtype == np.float64
-    expected = in_float64(learner, prompts)
-    assert np.abs(expected).max() > 0.1  # there is something to be wrong about
-    np.testing.assert_allclose(output.predictions, expected, atol=tolerance)
+    found = output(name, dim)
+    assert found.predictions.dtype == found.hidden.dtype == np.float64
+    assert np.abs(expected(name, dim)).max() > 0.1  # something to be wrong about
+    np.testing.assert_allclose(
+        found.predictions, expected(name, dim), atol=CASES[name][1]
+    )
 
 
-@every_case
+@pytest.mark.parametrize(
+    ("alpha", "tolerance"),
+    # The bar of ridge regression; 2e-4 was measured where it is out of reach, with four
+    # updates of a matrix whose condition number is 1e4.
+    [(10.0, 1e-5), (0.1, 1e-5), (1e-3, 1e-3)],
+)
+def test_ridge_regression_with_any_alpha(alpha, tolerance):
+    """Above 1, where A^-1 is carried, and below, where it is scaled."""
+    prompts, dim = sample(4), 4
+    one, four = ridge_step(dim, alpha, length=LENGTH), ridge(4, dim, alpha)
+    target = from_last_pair(Ridge(alpha), prompts)
+    np.testing.assert_allclose(one(prompts).predictions, target, atol=1e-5)
+    target = in_float64(Ridge(alpha), prompts)
+    np.testing.assert_allclose(four(prompts).predictions, target, atol=tolerance)
+
+
+@every_name
 def test_every_layer_holds_what_the_program_says(name):
-    constructed = built(name, 4)
-    prompts = sample(4, constructed.model.length)
-    states = constructed.program.run(prompts)
-    hidden = np.asarray(constructed(prompts).hidden)
-    assert len(hidden) == len(constructed.program.steps) + 1
-    # Of entries up to 10, after up to 47 layers; 1.5e-8 was measured.
+    program, hidden = built(name, 4).program, np.asarray(output(name, 4).hidden)
+    states = program.run(sample(4))
+    assert len(hidden) == len(program.steps) + 1
+    # Of entries up to 20, after up to 47 layers; 1e-7 was measured.
     np.testing.assert_allclose(hidden[..., : states.shape[-1]], states, atol=1e-6)
 
 
@@ -176,9 +219,9 @@ def test_every_layer_holds_what_the_program_says(name):
 def test_a_step_from_other_weights(build):
     """Where the decay matters, whose sign the paper has wrong, at every prefix."""
     start = np.array([1.0, -2.0])
-    prompts = sample(2, 5)
-    output = build(2, RATE, alpha=ALPHA, weights=start, length=5)(prompts)
-    for i in range(5):
+    prompts = sample(2)
+    output = build(2, RATE, alpha=ALPHA, weights=start, length=LENGTH)(prompts)
+    for i in range(LENGTH):
         seen = slice(0, i) if build is gradient_step else slice(max(i - 1, 0), i)
         x, y = prompts.xs[:, seen], prompts.ys[:, seen]
         gradient = np.einsum("bld,bl->bd", x, x @ start - y) + ALPHA * start
@@ -189,8 +232,8 @@ def test_a_step_from_other_weights(build):
 
 def test_steps_forget_what_lies_further_back():
     """Two SGD steps see the last two pairs only."""
-    prompts = sample(2, 5)
-    output = sgd_steps(2, 2, RATE, length=5)(prompts)
+    prompts = sample(2)
+    output = sgd_steps(2, 2, RATE, length=LENGTH)(prompts)
     last = Prompts(prompts.xs[:, 2:], prompts.ys[:, 2:])
     expected = in_float64(OnePassSGD(RATE), last)[:, -1]
     np.testing.assert_allclose(output.predictions[:, -1], expected, atol=1e-6)
@@ -198,17 +241,12 @@ def test_steps_forget_what_lies_further_back():
 
 @pytest.mark.parametrize("name", ["SGD x 4", "ridge, 4 pairs"])
 def test_float32_works_too(name):
-    """To three digits: 1e-2 is the bar of the verified recipe; 3e-3 was measured."""
-    dim, learner = 4, CASES[name][0]
-    single = Precision("float32")
-    constructed = construct(
-        built(name, dim).program, length=built(name, dim).model.length, precision=single
-    )
-    prompts = sample(dim, constructed.model.length)
-    output = constructed(prompts)
+    """To three digits: 1e-2 is the bar of the verified recipe."""
+    program = built(name, 2).program
+    constructed = construct(program, length=LENGTH, precision=Precision("float32"))
+    output = constructed(sample(2))
     assert output.hidden.dtype == np.float32
-    expected = in_float64(learner, prompts)
-    np.testing.assert_allclose(output.predictions, expected, atol=1e-2)
+    np.testing.assert_allclose(output.predictions, expected(name, 2), atol=1e-2)
 
 
 @every_dim
@@ -232,11 +270,11 @@ def test_width_does_not_depend_on_the_length():
     constructed = sgd_step(2, RATE, length=40)
     assert constructed.model.config.width == built("SGD", 2).model.config.width
     prompts = sample(2, 40)
-    expected = built("SGD", 2)(Prompts(prompts.xs[:, 38:], prompts.ys[:, 38:]))
-    output = constructed(prompts)
-    # In another sequence, at another position, at the precision of either.
+    last = Prompts(prompts.xs[:, 38:], prompts.ys[:, 38:])
     np.testing.assert_allclose(
-        output.predictions[:, -1], expected.predictions[:, -1], atol=1e-6
+        constructed(prompts).predictions[:, -1],
+        in_float64(OnePassSGD(RATE), last)[:, -1],
+        atol=1e-6,
     )
 
 
@@ -269,33 +307,92 @@ def test_any_program_compiles():
     np.testing.assert_allclose(hidden, states, atol=1e-5)
 
 
+# --- what the published proofs have otherwise, see `experiments.akyurek2023.flaws` ---
+
+
+@pytest.mark.parametrize("pad", [1e4, 1e6])
+def test_pads_cannot_be_cleared_after_the_layer_norm(pad):
+    """Half of the sum is left of the paper's; of ours what `Precision` says."""
+    state = random_state(10)
+    sums = state.sum(axis=-1)
+
+    def left(first, second):
+        """The first pad, less what a unit behind LayerNorm says that it is."""
+        rows = np.concatenate([state, first[..., None], second[..., None]], axis=-1)
+        normed = rows / np.sqrt((rows**2).mean(axis=-1, keepdims=True))  # mean 0
+        return first - pad * np.sqrt(2 / 12) * normed[..., -2]
+
+    paper = left(pad + 0 * sums, -pad - sums)
+    # The next order is |state|^2 / N, with |state|^2 below 30.
+    np.testing.assert_allclose(paper, sums / 2, atol=30 / pad)
+    ours = left(pad - sums / 2, -pad - sums / 2)
+    error = ((state**2).sum(axis=-1) + sums**2 / 2) / (4 * pad)
+    np.testing.assert_allclose(ours, error, rtol=1e-3)  # next order: s / N
+
+
+def test_the_second_step_of_theorem_2_is_not_read():
+    """x y, in rows of its own, as published: one layer more, the same predictions."""
+    program = built("ridge", 2).program
+    first, *others = program.steps
+    rows = program.rows | {"xy": range(program.work, program.work + 2)}
+    steps = (first, Mul("xy", "x", "y", (2, 1, 1)), *others)
+    published = Program("as published", rows, steps)
+    assert not any("xy" in step.sources for step in steps)
+    np.testing.assert_array_equal(
+        predicted(published, published.run(sample(2))),
+        predicted(program, program.run(sample(2))),
+    )
+
+
+# --- float64 ---
+
+
 def test_float64_is_not_left_on():
+    constructed = built("SGD", 2)
+    constructed(sample(2))
     assert jax.numpy.ones(1).dtype == np.float32
-    built("SGD", 2)(sample(2, 2))
+    with pytest.raises(ValueError, match="at most 5 pairs"):
+        constructed(sample(2, 40))  # inside the block that switches it on
     assert jax.numpy.ones(1).dtype == np.float32
+
+
+def test_it_may_be_compiled():
+    """With float64 switched on inside or outside of `jit`."""
+    constructed, prompts = built("SGD", 2), sample(2)
+    inside = jax.jit(lambda prompts: constructed(prompts).predictions)(prompts)
+    assert jax.numpy.ones(1).dtype == np.float32
+    with jax.enable_x64(True):
+        outside = jax.jit(lambda prompts: constructed.model(prompts).predictions)
+        outside = np.asarray(outside(prompts))
+    for predictions in (inside, outside):
+        assert predictions.dtype == np.float64
+        # Fused sums are added in another order, to the precision of a prediction.
+        np.testing.assert_allclose(predictions, expected("SGD", 2), atol=1e-6)
 
 
 # --- like a trained model ---
 
 
 def test_a_constructed_model_is_saved_and_loaded(tmp_path):
-    constructed, prompts = built("ridge", 2), sample(2, 2)
+    constructed, prompts = built("SGD", 2), sample(2)
     save(tmp_path, constructed.trained)
     loaded = load(tmp_path)
     assert loaded.steps == 0 and loaded.history.sizes["step"] == 0
     with jax.enable_x64(True):
         output = loaded.model(prompts)
     np.testing.assert_array_equal(output.hidden, constructed(prompts).hidden)
+    again = Constructed(constructed.program, loaded.model, constructed.precision)
+    np.testing.assert_array_equal(again(prompts).hidden, output.hidden)
 
 
 def test_it_resumes_and_answers_at_other_inputs():
-    constructed, prompts = built("SGD x 4", 2), sample(2, 5)
+    constructed, prompts = built("SGD", 2), sample(2)
     output = constructed(prompts)
     with jax.enable_x64(True):
-        resumed = constructed.model.resume(output.hidden[12], 12)
+        resumed = constructed.model.resume(output.hidden[5], 5)
         queries = np.stack([prompts.xs, 2 * prompts.xs], axis=2)
         answers = constructed.model.predict_at(prompts, jax.numpy.asarray(queries))
-    np.testing.assert_array_equal(resumed.hidden, output.hidden[12:])
+    np.testing.assert_array_equal(resumed.hidden, output.hidden[5:])
     for factor in (1, 2):  # linear in the query; at the precision of a prediction
         np.testing.assert_allclose(
             answers[..., factor - 1], factor * np.asarray(output.predictions), atol=1e-7
@@ -303,7 +400,7 @@ def test_it_resumes_and_answers_at_other_inputs():
 
 
 def test_without_float64_it_is_refused():
-    constructed, prompts = built("SGD", 2), sample(2, 2)
+    constructed, prompts = built("SGD", 2), sample(2)
     with pytest.raises(ValueError, match="enable_x64"):
         constructed.model(prompts)
     with pytest.raises(ValueError, match="enable_x64"):
@@ -338,16 +435,14 @@ def test_its_nearest_algorithm_is_the_one_it_is(name):
         *(GradientDescent(1, rate) for rate in (0.01, RATE / 2)),
         LeastSquares(),
     ]
-    prompts = sample(4, 5, batch=50)
-    predictions = built(name, 4)(prompts).predictions
     distances = {
         learner: squared_prediction_difference(
-            predictions, in_float64(learner, prompts)
+            output(name, 4).predictions, in_float64(learner, sample(4))
         ).value.mean()
         for learner in learners
     }
     nearest = min(distances, key=distances.get)
-    assert nearest == CASES[name][0]
+    assert nearest == LEARNERS[name]
     # Squares of the bars above; the next one is several percent away.
     assert distances.pop(nearest) < 1e-10 < 1e-4 < min(distances.values())
 
@@ -387,9 +482,9 @@ def test_scales_too_large_are_refused_with_the_largest_that_works(dtype, field):
     with pytest.raises(ValueError, match=f"{field} must be at most") as refused:
         Precision(dtype, **{field: 1e15})
     largest = float(re.search(r"at most (\S+) in", str(refused.value))[1])
-    constructed = sgd_step(2, RATE, precision=Precision(dtype, **{field: largest}))
-    prompts = sample(2, 2)
-    error = constructed(prompts).predictions - in_float64(OnePassSGD(RATE), prompts)
+    precision = Precision(dtype, **{field: largest})
+    constructed = construct(built("SGD", 2).program, length=LENGTH, precision=precision)
+    error = np.asarray(constructed(sample(2)).predictions) - expected("SGD", 2)
     # To a few times the share of round-off, 1 %, that is its definition.
     assert 1e-5 < np.abs(error).max() < 0.1
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl import LinearRegression, Prompts
+from icl import Prompts
 from icl.baselines import GradientDescent
+from icl.constructed import sgd_step
 from icl.constructed.linear_attention import (
     linear_gradient_descent,
     optimal_step,
@@ -14,7 +15,7 @@ from icl.constructed.linear_attention import (
 )
 
 
-def sample(dim, length, batch=6):
+def sample(dim, length=7, batch=6):
     rng = np.random.default_rng(dim)
     xs, w = rng.normal(size=(batch, length, dim)), rng.normal(size=(batch, dim))
     with jax.enable_x64(True):
@@ -25,7 +26,7 @@ def sample(dim, length, batch=6):
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("dim", [1, 4])
 def test_layers_are_steps(steps, dim):
-    prompts, rate = sample(dim, 7), 0.02
+    prompts, rate = sample(dim), 0.02
     predicted = predict_query(linear_gradient_descent(steps, dim, rate), prompts)
     with jax.enable_x64(True):
         expected = GradientDescent(steps, rate)(prompts).predictions[:, -1]
@@ -35,10 +36,10 @@ def test_layers_are_steps(steps, dim):
 
 
 def test_the_label_of_the_query_is_not_used():
-    prompts = sample(3, 5)
+    prompts = sample(4)
     with jax.enable_x64(True):
         other = prompts._replace(ys=prompts.ys.at[:, -1].set(9.0))
-    model = linear_gradient_descent(2, 3, 0.02)
+    model = linear_gradient_descent(2, 4, 0.02)
     np.testing.assert_array_equal(
         predict_query(model, prompts), predict_query(model, other)
     )
@@ -51,7 +52,7 @@ def test_gd_plus_plus_is_a_filter_of_the_spectrum():
     unexplained by 1 - 2 rate l, and l by (1 - gamma l)^2, and labels have no noise.
     """
     rate, gamma, steps = 0.02, 0.015, 3
-    prompts = sample(4, 9)
+    prompts = sample(4)
     predicted = predict_query(
         linear_gradient_descent(steps, 4, rate, gamma=gamma), prompts
     )
@@ -93,11 +94,12 @@ def test_the_number_of_the_paper():
 
 
 def test_the_constructed_layer_reaches_the_optimum():
-    """On prompts of our own task, in float32 as in the figure."""
+    """In float32, as in the figure."""
     rate, optimum = optimal_step(10, 10)
-    variances = tuple(map(tuple, (np.eye(10) / 12).tolist()))
-    task = LinearRegression(dim=10, length=11, inputs="uniform", covariance=variances)
-    prompts = task.sample(jax.random.key(0), batch=20_000)
+    rng = np.random.default_rng(0)
+    xs, w = rng.uniform(-0.5, 0.5, (10_000, 11, 10)), rng.normal(size=(10_000, 10))
+    xs, ys = xs.astype("float32"), np.einsum("bld,bd->bl", xs, w).astype("float32")
+    prompts = Prompts(xs, ys)
     model = linear_gradient_descent(1, 10, rate, dtype="float32")
     square = np.asarray(predict_query(model, prompts) - prompts.ys[:, -1]) ** 2
     assert abs(square.mean() - optimum) < 4 * square.std() / np.sqrt(len(square))
@@ -118,8 +120,19 @@ def test_the_constructed_layer_reaches_the_optimum():
         (lambda: optimal_step(2, 2, width=0.0), "width must be a finite number > 0"),
         (
             lambda: predict_query(linear_gradient_descent(1, 3, 0.1), sample(2, 3)),
-            "hidden must have axes",
+            "prompts must have dim 3 as the model does, got 2",
         ),
+        (
+            lambda: predict_query(
+                linear_gradient_descent(1, 2, 0.1), sample(2, 3)._replace(ys=np.ones(3))
+            ),
+            "ys must have axes",
+        ),
+        (
+            lambda: predict_query(sgd_step(2, 0.1).model, sample(2, 2)),
+            "needs a model with linear attention, .* got 'softmax'",
+        ),
+        (lambda: linear_gradient_descent(1, 2, 0.1, dtype="int8"), "dtype must be one"),
     ],
 )
 def test_bad_input_is_refused(call, said):

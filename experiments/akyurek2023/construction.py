@@ -20,12 +20,14 @@ version of a program, run without round-off, and of ours.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from experiments.models import Models
 from icl import checks
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -45,6 +47,8 @@ TIMES = {
 }
 RATE, ALPHA, DECAY = 0.05, 0.5, 0.1
 DTYPES = ("float64", "float32")
+PROBED = 400
+"""Prompts for the probe: several for each of the 38 rows that it reads."""
 
 LOOKS: dict[str, dict[str, Any]] = {
     "SGD": {"color": "#0072B2", "marker": "o"},
@@ -137,6 +141,32 @@ def _error(case: "Case", config: Config, *, root_mean_square: bool = False) -> f
     return float(np.sqrt((error**2).mean()) if root_mean_square else error.max())
 
 
+def _probed(seed: int) -> "tuple[np.ndarray, np.ndarray]":
+    """Where a linear probe finds ridge regression's w, and where the program holds it.
+
+    For two pairs with d = 2, each of shape (states, tokens): R2, and whether.
+    """
+    import numpy as np
+
+    from icl import Prompts
+    from icl.constructed import ridge
+    from probes import probe_grid
+
+    pairs, dim = 2, 2
+    constructed = ridge(pairs, dim, ALPHA)
+    rng = np.random.default_rng(seed)
+    xs = rng.normal(size=(PROBED, pairs + 1, dim))
+    ys = np.einsum("bld,bd->bl", xs, rng.normal(size=(PROBED, dim)))
+    prompts = Prompts(xs, ys)
+    x, y = xs[:, :pairs], ys[:, :pairs, None]
+    transposed = x.swapaxes(1, 2)
+    w = np.linalg.solve(transposed @ x + ALPHA * np.eye(dim), transposed @ y)[..., 0]
+    grid = probe_grid(np.asarray(constructed(prompts).hidden), {"w": w})
+    states = constructed.program.run(prompts)[..., constructed.program.rows["w"]]
+    held = np.isclose(states, w[:, None], atol=1e-9).all(axis=(1, 3))
+    return grid.r2.sel(target="w").values, held
+
+
 def compute(config: Config, models: Models) -> "xr.Dataset":
     """Errors, sizes, and the printed programs beside the corrected ones.
 
@@ -146,7 +176,8 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
         (algorithm, dim), `width_by_length` over (length,), and `flaws` over (flaw,
         version); errors are the largest of a prediction. `error_by_multiplier` over
         (multiplier,) and `error_by_pad` over (pads, pad_scale) are root mean squares,
-        of one SGD step.
+        of one SGD step. `probe_r2` over (state, token) is how well a linear probe finds
+        the w of ridge regression on two pairs, `probe_held` whether it is there.
     """
     import numpy as np
     import xarray as xr
@@ -157,12 +188,17 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     del models
     algorithms = _algorithms()
 
+    @cache
+    def measured(name: str, steps: int, dim: int) -> "tuple[list[float], ModelConfig]":
+        """Errors by dtype, and the shape."""
+        cases = [algorithms[name](steps, dim, Precision(dtype)) for dtype in DTYPES]
+        return [_error(case, config) for case in cases], cases[0][0].model.config
+
     def errors(name: str, steps: int, dim: int) -> list[float]:
-        cases = (algorithms[name](steps, dim, Precision(dtype)) for dtype in DTYPES)
-        return [_error(case, config) for case in cases]
+        return measured(name, steps, dim)[0]
 
     def shape(name: str, steps: int, dim: int) -> "ModelConfig":
-        return algorithms[name](steps, dim, Precision())[0].model.config
+        return measured(name, steps, dim)[1]
 
     def swept(precision: Precision) -> float:
         case = algorithms["SGD"](1, config.sweep_dim, precision)
@@ -173,6 +209,7 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     multipliers = np.logspace(1, 8, 7 * config.decades + 1)
     pads = np.logspace(2, 9, 7 * config.decades + 1)
     kinds = ("symmetric", "paper")
+    probe_r2, probe_held = _probed(config.seed)
     return xr.Dataset(
         {
             "error": (
@@ -209,6 +246,8 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
                 ("flaw", "version"),
                 [[flaw.printed(), flaw.corrected()] for flaw in FLAWS],
             ),
+            "probe_r2": (("state", "token"), probe_r2),
+            "probe_held": (("state", "token"), probe_held),
             "width_by_length": (
                 ("length",),
                 [sgd_step(2, RATE, length=n).model.config.width for n in (2, 40)],

@@ -150,6 +150,16 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.0,
             unit="width for 40 pairs less width for 2",
         ),
+        claim(
+            "construction.probe",
+            "A linear probe finds the w of ridge regression on two pairs (R2 above "
+            "0.999) at exactly the layers and tokens where the program holds it.",
+            "Closes the loop: our probes on a model whose inside is known",
+            float(((dataset.probe_r2 > 0.999) != dataset.probe_held).sum()),
+            "<=",
+            0.0,
+            unit="layers and tokens where they differ",
+        ),
     ]
     for number, flaw in enumerate(FLAWS, 1):
         values = dataset.flaws.sel(flaw=flaw.name)

@@ -85,12 +85,13 @@ class Config:
 
 PRESETS = {
     "tiny": Config(
-        dim=3,
+        dim=2,
         pairs=4,
-        steps=200,
-        batch=64,
+        steps=800,
+        batch=128,
+        learning_rate=1e-2,
         evaluations=4,
-        prompts=500,
+        prompts=2_000,
         resamples=200,
     ),
     "quick": Config(),
