@@ -20,7 +20,7 @@ the sum of all other rows, make the mean 0 and the deviation N sqrt(2 / width), 
 relative (|state|^2 + s^2/2) / (4 N^2); the next weights undo this constant. The
 paper's pads, N and -N - s, leave an error of first order, s / (2N) (Lemma 6). N is
 `Precision.pad`. Pads are renewed by each layer's attention: taken away after the
-LayerNorm, an error of s/N on N would be an error of s, whatever N.
+LayerNorm, the paper's would leave an error of s/(2N) on N, which is s/2 whatever N.
 
 Division. Pads of N c instead of N: LayerNorm divides the state by |c| (Lemma 8). Two
 units g(z) - g(-z) = z, which is exact, carry the numerator to the target. (The paper's
