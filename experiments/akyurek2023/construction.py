@@ -371,10 +371,23 @@ def _draw_sizes(dataset: "xr.Dataset", depth: "Axes", width: "Axes") -> None:
         )
     depth.set(title="layers", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
     depth.set_xticks(dataset.steps)
-    d2 = d**2
-    theorems = {"SGD": 15 + 5 * d, "ridge, one pair": 14 + 5 * d + 4 * d2}
-    for name, law in theorems.items():
-        width.plot(d, law, color=LOOKS[name]["color"], linewidth=0.9)
+    theorems = {
+        "SGD": ("15 + 5d", 15 + 5 * d),
+        "ridge, one pair": ("14 + 5d + 4d²\n(ours: 4d for 5d)", 14 + 5 * d + 4 * d**2),
+    }
+    for name, (formula, law) in theorems.items():
+        color = LOOKS[name]["color"]
+        width.plot(d, law, color=color, linewidth=0.9)
+        width.annotate(
+            formula,
+            (d[-1], law[-1]),
+            ha="right",
+            va="bottom" if name == "SGD" else "top",
+            xytext=(-14, 2),
+            textcoords="offset points",
+            color=color,
+            fontsize=8,
+        )
     for name in dataset.algorithm.values:
         width.plot(
             dataset.dim, dataset.width.sel(algorithm=name), **(LOOKS[name] | {"ls": ""})
