@@ -344,10 +344,9 @@ class Transformer(nnx.Module):
         return self.head(self.final_norm(state) if self.final_norm else state)[..., 0]
 
     def _check_float64(self) -> None:
-        if self.positions[...].dtype == jnp.float64 and not jax.config.jax_enable_x64:
-            raise ValueError(
-                "this model is float64; call it inside `with jax.enable_x64(True):`."
-            )
+        double = self.positions[...].dtype == jnp.float64
+        if double and jnp.result_type(float) != jnp.float64:
+            raise ValueError("this model is float64: use `with jax.enable_x64(True):`.")
 
     def _check(self, prompts: Prompts) -> Prompts:
         self._check_float64()

@@ -77,6 +77,14 @@ def test_a_wrong_construction_is_noticed(results):
     assert set(verdicts.values()) == {"fails"}, verdicts
 
 
+def test_probes_find_w_where_two_updates_have_put_it(results):
+    """At y2 and x3, from the product of the inverse and the moments on."""
+    dataset = data(results, "akyurek2023.construction")
+    held = [[24, 3], [24, 4], [25, 3], [25, 4]]
+    assert np.argwhere(dataset.probe_held.values).tolist() == held
+    assert np.argwhere(dataset.probe_r2.values > 0.999).tolist() == held
+
+
 def test_wrong_squares_are_noticed(results):
     dataset = data(results, "akyurek2023.fig7")
     worse = dataset.assign(square=1.2 * dataset.square)
