@@ -90,7 +90,7 @@ PRESETS = {
         steps=800,
         batch=128,
         learning_rate=1e-2,
-        evaluations=4,
+        evaluations=2,
         prompts=2_000,
         resamples=200,
     ),
