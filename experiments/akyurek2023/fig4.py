@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 TIMES = {
     "tiny": "1 min",
-    "quick": "15 min, 5 min once the two models are trained",
+    "quick": "15 min, 6 min once the two models are trained",
     "paper": "two days on one GPU, not measured",
 }
 PRESETS = {

@@ -102,14 +102,16 @@ def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
 
         - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
           interval `error_low`, `error_high` and `error_resampled`, over `resample`;
-        - `refitted`, (target, refit, token, position): position weights at the layer
-          `refitted_layer`, the one where the MLP's error is least.
+        - `best_layer`, (target,): where the MLP's error is least;
+        - `refitted`, (target, refit, token, position): position weights there, of the
+          trained model alone.
     """
     from experiments.provenance import digest
     from experiments.runs import kept
 
     def make() -> "xr.Dataset":
-        return _measure(config, _model(config, models, which))
+        refits = config.refits if which == "trained" else 0
+        return _measure(config, _model(config, models, which), refits)
 
     if models.results is None:
         return make()
@@ -128,7 +130,7 @@ def _model(config: Config, models: Models, which: Kind) -> "Transformer":
     return models(setting if which == "trained" else control_of(setting)).model
 
 
-def _measure(config: Config, model: "Transformer") -> "xr.Dataset":
+def _measure(config: Config, model: "Transformer", refits: int) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
@@ -171,12 +173,14 @@ def _measure(config: Config, model: "Transformer") -> "xr.Dataset":
         error_resampled=error.astype("float32"),
     )
     best = grid.error.sel(head="mlp").argmin("layer")
-    weights = [
-        _refit(config, hidden[int(best.sel(target=name))], targets[name], contexts)
-        for name in targets
-    ]
-    grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
-    grid["refitted_layer"] = best
+    grid["best_layer"] = best
+    if refits:
+        layers = {name: hidden[int(best.sel(target=name))] for name in targets}
+        weights = [
+            _refit(config, layers[name], targets[name], contexts, refits)
+            for name in targets
+        ]
+        grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
     return grid.assign_coords(position=names).assign_attrs(dim=config.task.dim)
 
 
@@ -185,6 +189,7 @@ def _refit(
     states: "np.ndarray",
     target: "np.ndarray",
     contexts: "np.ndarray",
+    refits: int,
 ) -> "np.ndarray":
     """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
     import numpy as np
@@ -195,7 +200,7 @@ def _refit(
     reads = np.arange(states.shape[1]) <= places[:, None]
     wanted = np.moveaxis(target[:, contexts[places]], 1, 0)
     weights = []
-    for refit in range(config.refits):
+    for refit in range(refits):
         rng = np.random.default_rng([config.probe_seed, refit])
         order = rng.permutation(len(states))
         stop, train = np.split(order, [len(order) // 5])
@@ -240,9 +245,10 @@ def compare(config: Config, models: Models) -> "xr.Dataset":
     import xarray as xr
 
     kinds = get_args(Kind)
-    every = [measure(config, models, kind) for kind in kinds]
+    trained, *others = (measure(config, models, kind) for kind in kinds)
+    every = [trained.drop_vars("refitted"), *others]
     joined = xr.concat(every, xr.Variable("model", list(kinds)), combine_attrs="drop")
-    return joined.assign_attrs(dim=config.task.dim)
+    return joined.assign(refitted=trained.refitted).assign_attrs(dim=config.task.dim)
 
 
 # --- pictures ---
@@ -300,7 +306,7 @@ def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None
 def _map(axes: "Axes", scores: "xr.Dataset", brightest: float) -> "AxesImage":
     import matplotlib
 
-    layer = int(scores.refitted_layer)
+    layer = int(scores.best_layer)
     weights = scores.position_weights.sel(head="mlp", layer=layer)
     names, tokens = scores.position.values, scores.token.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
