@@ -30,6 +30,11 @@ AXES = "(layers, prompts, tokens, features)"
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of hidden states, or of a batch of them."""
+    if len(shape) in (0, 5):
+        raise ValueError(
+            f"hidden must have axes {AXES}, got shape {shape}; if it is a collection "
+            "of batches, give an iterator, iter(batches)."
+        )
     if len(shape) != 4 or 0 in shape:
         raise ValueError(
             f"hidden must have axes {AXES}, none of them empty, got shape {shape}."
@@ -60,9 +65,11 @@ def target(
         slots = " or ".join(
             f"(prompts={prompts}, {k}={n}, q)" for k, n in sizes.items()
         )
+        scalar = "a scalar has q = 1, values[:, None]"
+        advice = scalar if array.ndim == 1 else _advice(sizes)
         raise ValueError(
             f"target {name!r} must have shape (prompts={prompts}, q) or {slots}, got "
-            f"{array.shape}; {_advice(sizes)}."
+            f"{array.shape}; {advice}."
         )
     finite(f"target {name!r}", array)
     return array
@@ -160,6 +167,8 @@ def group_labels(
             f"groups must hold one label for each of the {prompts} prompts, got shape "
             f"{labels.shape}."
         )
+    if labels.dtype.kind == "f":
+        finite("groups", labels)
     count = len(np.unique(labels))
     if count < 2:
         raise ValueError(
@@ -224,9 +233,9 @@ def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
         return list(range(len(names)))
     known = {name: place for place, name in enumerate(names)}
     missing = [token for token in at if token not in known]
-    if missing or not len(at) or len(set(at)) != len(at):
+    if isinstance(at, str) or missing or not len(at) or len(set(at)) != len(at):
         raise ValueError(
-            f"at must name different tokens among {list(names)}, got {list(at)}."
+            f"at must be a list of different tokens among {list(names)}, got {at!r}."
         )
     return sorted(known[token] for token in at)
 

@@ -35,8 +35,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probes import checks, scores
+from probes.ridge import ALPHAS
 
-ALPHAS = tuple(10.0**power for power in range(-4, 7))
 RESAMPLES = 1_000
 # Least variance of an error, as a share of the target's.
 FLOOR = 1e-12
@@ -115,6 +115,8 @@ def online_codelength(
         0.5
     """
     x, y = _pair(features, target)
+    if groups is None:
+        checks.repeated_rows({"y": y})
     labels = np.arange(len(y)) if groups is None else np.asarray(groups)
     if labels.shape != (len(y),):
         raise ValueError(
@@ -168,7 +170,7 @@ def evidence_codelength(features: ArrayLike, target: ArrayLike) -> Codelength:
     likelihood included and its hyper-priors' terms taken out). The intercept code is
     the same with lambda infinite. The bits to send mean, alpha and lambda are left out:
     mean and alpha cost both codes alike; lambda, about log2(prompts) / 2 per
-    coordinate, only this one. So features that say nothing save about 0, never less.
+    coordinate, only this one. So features that say nothing save about 0.
 
     Does not depend on the order of prompts, and takes them as independent: with prompts
     that share a target use `online_codelength`.
@@ -178,7 +180,8 @@ def evidence_codelength(features: ArrayLike, target: ArrayLike) -> Codelength:
         target: (prompts, q).
 
     Raises:
-        ValueError: shapes that do not match, NaN or infinity, a constant target.
+        ValueError: shapes that do not match, NaN or infinity, a constant target, one
+            whose rows repeat each other, fewer than 3 prompts.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -188,8 +191,11 @@ def evidence_codelength(features: ArrayLike, target: ArrayLike) -> Codelength:
         0.5
     """
     x, y = _pair(features, target)
+    if len(y) < 3:
+        raise ValueError(f"evidence needs at least 3 prompts, got {len(y)}.")
     variance = y.var(axis=0, ddof=1)
     _varying(variance, y, "over prompts")
+    checks.repeated_rows({"y": y})
     scaler: Any = StandardScaler()
     x = _contrasts(scaler.fit_transform(x))
     units = _contrasts(y) / np.sqrt(variance)
@@ -205,10 +211,10 @@ def _blocks(
     place: Int[np.ndarray, " prompts"], first: int, growth: float
 ) -> Iterator[tuple[Bool[np.ndarray, " prompts"], Bool[np.ndarray, " prompts"]]]:
     """For each block after the first: which prompts are known, and which it codes."""
-    count, end = int(place.max()) + 1, float(first)
+    count, end = int(place.max()) + 1, first
     while end < count:
-        start, end = round(end), max(end * growth, end + 1)
-        yield place < start, (place >= start) & (place < round(end))
+        start, end = end, max(round(end * growth), end + 1)
+        yield place < start, (place >= start) & (place < end)
 
 
 def _predict(

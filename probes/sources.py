@@ -84,8 +84,10 @@ class FunctionSource(Source):
         """Calls the function."""
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            known, states = self.ahead.pop() if self.ahead else (None, None)
-            if states is None or not np.array_equal(some, known):
+            ahead = self.ahead.pop() if self.ahead else None
+            if ahead and np.array_equal(some, ahead[0]):
+                states = ahead[1]
+            else:
                 states = self._call(some)
             layers, tokens, features = self.shape
             expected = (layers, len(some), tokens, features)

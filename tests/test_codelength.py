@@ -180,7 +180,12 @@ def test_a_group_that_is_recognised_saves_nothing(rng):
     groups = np.repeat(np.arange(40), 10)
     features = rng.normal(size=(40, 30))[groups] + 0.01 * rng.normal(size=(400, 30))
     target = rng.normal(size=(40, 1))[groups]
-    assert online_codelength(features, target).saved_per_prompt > 0.5
+    rows = np.arange(400)
+    assert online_codelength(features, target, groups=rows).saved_per_prompt > 0.5
+    with pytest.raises(ValueError, match="only 40 different rows among 400"):
+        online_codelength(features, target)
+    with pytest.raises(ValueError, match="only 40 different rows among 400"):
+        evidence_codelength(features, target)
     assert online_codelength(features, target, groups=groups).saved_per_prompt < 0.05
 
 
@@ -230,3 +235,15 @@ def test_bad_input_meets_a_sentence(untyped, rng, changes, message):
 def test_the_evidence_refuses_a_constant_target(rng):
     with pytest.raises(ValueError, match=r"vary over prompts, but coordinates \[1\]"):
         evidence_codelength(rng.normal(size=(9, 2)), np.eye(9)[:, :2] * [1, 0] + 0.1)
+
+
+@pytest.mark.parametrize("prompts", [122, 923])
+def test_the_last_block_may_have_any_size(rng, prompts):
+    features, target = linear_gaussian(rng, prompts, r2=(0.5,))
+    found = online_codelength(features, target, growth=1.5)
+    assert found.low < found.saved_per_prompt < found.high
+
+
+def test_the_evidence_needs_three_prompts(rng):
+    with pytest.raises(ValueError, match="at least 3 prompts, got 2"):
+        evidence_codelength(rng.normal(size=(2, 1)), rng.normal(size=(2, 1)))

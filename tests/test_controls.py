@@ -8,6 +8,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 
+from probes import probe_grid
 from probes.controls import donors, random_function, selectivity
 
 
@@ -130,7 +131,7 @@ def test_the_interval_of_a_difference_is_paired(rng):
     dims = ("resample", "layer", "token")
     sides = []
     for draws in (common + own, common):
-        side = xr.Dataset({"r2": scores_of(np.zeros((3, 2)))}, attrs={"seed": 1})
+        side = xr.Dataset({"r2": scores_of(np.zeros((3, 2)))}, coords={"split": "a"})
         sides.append(side.assign(r2_resampled=(dims, draws)))
     both = selectivity(*sides)
     low, high = np.quantile(own, [0.025, 0.975], axis=0)
@@ -138,8 +139,18 @@ def test_the_interval_of_a_difference_is_paired(rng):
     np.testing.assert_allclose(both.selectivity_low, low, atol=1e-12)
     np.testing.assert_allclose(both.selectivity_high, high, atol=1e-12)
     assert "selectivity_low" not in selectivity(sides[0].r2, sides[1].r2)
-    with pytest.raises(ValueError, match="have seed 1 and 2"):
-        selectivity(sides[0], sides[1].assign_attrs(seed=2))
+    with pytest.raises(ValueError, match="have split a and b"):
+        selectivity(sides[0], sides[1].assign_coords(split="b"))
+
+
+def test_grids_of_other_prompts_are_not_paired(rng):
+    hidden = rng.normal(size=(1, 80, 1, 3))
+    targets = {"w": hidden[0, :, 0]}
+    grid = probe_grid(hidden, targets, keep_resamples=True)
+    streamed = probe_grid(iter([hidden]), targets, keep_resamples=True)
+    assert "selectivity_low" in selectivity(grid, grid)
+    with pytest.raises(ValueError, match="paired only where the tested prompts"):
+        selectivity(grid, streamed)
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,12 @@ def measured(error, control, *, noise=0.01, weights=None):
     jitter = 1 + noise * np.random.default_rng(0).normal(size=(DRAWS, *both.shape))
     dims = ("model", "head", "layer", "target")
     weights = looking_at(newest=False) if weights is None else weights
-    refitted = np.broadcast_to(weights, (2, 2, 4, *weights.shape))
+    refitted = np.broadcast_to(weights, (2, 4, *weights.shape))
     return xr.Dataset(
         {
             "error": (dims, both),
             "error_resampled": (("resample", *dims), both * jitter),
-            "refitted": (("model", "target", "refit", "token", "position"), refitted),
+            "refitted": (("target", "refit", "token", "position"), refitted),
         },
         coords={
             "model": ["trained", "control"],

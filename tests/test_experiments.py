@@ -138,7 +138,7 @@ def test_data_carry_what_made_them(results, figure):
     [
         ("fig1", "spd", {"pair": 13, "prompt": 64, "context": 5}),
         ("fig1", "ilwd", {"pair": 13, "queried": 32, "context": 5}),
-        ("fig4", "r2", {"model": 2, "head": 2, "layer": 3, "token": 4, "target": 2}),
+        ("fig4", "r2", {"model": 3, "head": 2, "layer": 3, "token": 4, "target": 2}),
         (
             "fig4",
             "refitted",
@@ -166,7 +166,11 @@ def test_all_figures_share_one_model_and_its_control(results):
 
 def test_figures_4_and_5_share_what_was_probed(results):
     folders = [p for p in (results / "akyurek2023/probing").iterdir() if p.is_dir()]
-    assert sorted(p.name.split("-")[0] for p in folders) == ["control", "trained"]
+    assert sorted(p.name.split("-")[0] for p in folders) == [
+        "control",
+        "trained",
+        "untrained",
+    ]
     four, five = (runs.read_dataset(only_run(results, f)) for f in ("fig4", "fig5"))
     xr.testing.assert_identical(four.drop_attrs(), five.drop_attrs())
 

@@ -426,6 +426,31 @@ def test_a_constant_target_has_no_score_and_is_named(hidden, rng):
     assert last[:, 0].notnull().all() and last[:, 1].isnull().all()
 
 
+@pytest.mark.parametrize("value", [0.1, 1e6 / 3, -7e-9])
+@pytest.mark.parametrize("probe", [None, LinearRegression()])
+def test_many_copies_of_a_constant_are_one(rng, value, probe):
+    """The mean of 10,000 equal numbers is not exactly that number."""
+    hidden = rng.normal(size=(1, 40_000, 1, 2))
+    with pytest.warns(UserWarning, match="do not vary"):
+        grid = probe_grid(hidden, {"c": np.full((40_000, 1), value)}, probe=probe)
+    assert grid[["r2", "r2_low", "control_r2"]].to_array().isnull().all()
+
+
+def test_a_penalty_below_rounding_is_that_of_scikit_learn(rng):
+    """Features of rank 5 among 30, where X'X + alpha is singular in float64."""
+    base = rng.normal(size=(200, 5))
+    states = 100 * np.hstack([base, base, base @ rng.normal(size=(5, 20))]) + 50
+    target = base[:, :2] + 0.3 * rng.normal(size=(200, 2))
+    grid = probe_grid(states[None, :, None], {"t": target}, probe=Ridge(1e-10))
+    train, test = first_split(200)
+    exact = Ridge(1e-10, solver="svd").fit(states[train], target[train])
+    expected = r2_score(
+        target[test], exact.predict(states[test]), multioutput="variance_weighted"
+    )
+    # Squared singular values against singular values: half of the digits.
+    np.testing.assert_allclose(grid.r2.item(), expected, atol=1e-6)
+
+
 def test_varying_targets_do_not_warn(hidden, rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -532,6 +557,7 @@ def test_memory_is_bounded_by_a_batch_and_the_sums(rng):
         (lambda h: iter([h[:, :100], h[:, 100:, :3]]),
          r"changed its shape.*\(3, 4, 6\), and are \(3, 3, 6\) after 100 prompts"),
         (lambda h: iter([h[:, :100], h]), "more prompts than the 240 of the targets"),
+        (lambda h: iter([h, h]), "more prompts than the 240"),
         (lambda h: iter([h[0]]), r"hidden must have axes .* got shape \(240, 4, 6\)"),
         (lambda h: lambda rows: h[:, rows[:-1]], r"for 144 rows, got shape \(3, 143"),
         (lambda h: lambda rows: h[0, rows], "hidden must have axes"),
@@ -697,6 +723,19 @@ def test_onset_resamples_seeds(rng):
     assert one.onset_low == one.onset_high == 1
 
 
+def test_where_nothing_can_be_known_nothing_is_decoded(rng):
+    """A ceiling of 0 is reached by chance; a token without R2 is none."""
+    hidden = rng.normal(size=(1, 400, 4, 6))
+    target = rng.normal(size=(400, 4, 2))
+    target[:, 0], target[:, 3] = 0, hidden[0, :, 3, :2]
+    with pytest.warns(UserWarning, match="t at 0"):
+        grid = probe_grid(
+            hidden, {"t": target}, keep_resamples=True, ceilings={"t": [0, 0, 0, 1]}
+        )
+    found = onset(grid, along="token", line="ceiling").squeeze()
+    assert found.onset == found.onset_low == found.onset_high == 3
+
+
 def test_a_constant_target_has_no_onset(hidden):
     with pytest.warns(UserWarning, match="do not vary"):
         grid = probe_grid(hidden, {"c": np.ones((PROMPTS, 1))}, keep_resamples=True)
@@ -783,8 +822,13 @@ HOLE = np.where(np.arange(GOOD.size).reshape(GOOD.shape) == 20, np.nan, GOOD)
             r"of its shape \(8, 2, 3, 2\) axis 0 .* np.moveaxis\(hidden, 0, 1\)",
         ),
         ({"targets": {"w": np.repeat(TARGET[:4], 2, 0)}}, "only 4 different rows"),
-        ({"at": [3]}, r"at must name different tokens among \[0, 1, 2\], got \[3\]"),
-        ({"at": []}, "at must name different tokens"),
+        ({"at": [3]}, r"at must be a list .* tokens among \[0, 1, 2\], got \[3\]"),
+        ({"at": []}, "at must be a list of different tokens"),
+        ({"at": "y1"}, "at must be a list of different tokens .* got 'y1'"),
+        ({"hidden": [GOOD[:, :4], GOOD[:, 4:]]}, r"give an iterator, iter\(batches\)"),
+        ({"groups": np.array([0, 1, np.nan] + 5 * [3])}, "groups must be finite"),
+        ({"groups": np.arange(8) // 4}, "3 groups of prompts are needed"),
+        ({"probe": Ridge(), "alphas": [1.0]}, "alphas are for the default probe"),
         ({"alphas": [1.0, 0.0]}, r"alphas must be numbers above 0, got \[1.0, 0.0\]"),
         ({"alphas": []}, "alphas must be numbers above 0"),
         ({"validation_fraction": 1.0}, "validation_fraction must lie between 0 and 1"),
@@ -792,7 +836,7 @@ HOLE = np.where(np.arange(GOOD.size).reshape(GOOD.shape) == 20, np.nan, GOOD)
         ({"batch": 0}, "batch must be an integer >= 1, got 0"),
         ({"targets": {}}, "targets must be a dictionary of at least one"),
         ({"targets": {"w": TARGET[:7]}}, r"'w' must have shape \(prompts=8, q\)"),
-        ({"targets": {"w": TARGET[:, 0]}}, r"got \(8,\)"),
+        ({"targets": {"w": TARGET[:, 0]}}, r"got \(8,\); .* values\[:, None\]"),
         ({"targets": {"w": TARGET[:, :0]}}, r"got \(8, 0\)"),
         ({"targets": {"w": TARGET * np.inf}}, "target 'w' must be finite"),
         (

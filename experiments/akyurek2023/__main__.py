@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from experiments.runs import Run
 
 TIMES = {
-    "tiny": "75 s",
-    "quick": "10 min; seconds, once done",
+    "tiny": "3 min",
+    "quick": "about 30 min; seconds, once done",
     "paper": "about a day on one GPU, not measured",
 }
 NAME = "experiments.akyurek2023"

@@ -12,8 +12,9 @@ Run: python -m experiments.akyurek2023.fig4 quick
 
 How to read it: left, the error of the probes by layer (0 is the embedding), as a share
 of the target's variance, averaged over the numbers of examples n; 1 is a probe that
-knows nothing but the mean. Bands are 95 % intervals over test prompts; dashed, the best
-layer of the control model, trained with the same w in every prompt. Right, where the
+knows nothing but the mean. Bands are 95 % intervals over test prompts. Dashed, the best
+layer of the control model, trained with the same w in every prompt; dotted, of an
+untrained network, which tells what the probe does by itself. Right, where the
 MLP probe of the best layer looks: one row for each n, one column for each token, rows
 summing to 1; grey is what lies right of y_n, which the probe may not read.
 """
@@ -34,18 +35,18 @@ if TYPE_CHECKING:
 
 TIMES = {
     "tiny": "1 min",
-    "quick": "15 min, 5 min once the two models are trained",
+    "quick": "15 min, 6 min once the two models are trained",
     "paper": "two days on one GPU, not measured",
 }
 PRESETS = {
     "tiny": Config(**vars(PROBING["tiny"]), prompts=64, units=8, epochs=3, refits=2),
     "quick": Config(**vars(PROBING["quick"])),
-    "paper": Config(**vars(PROBING["paper"]), prompts=20_000, units=512),
+    "paper": Config(**vars(PROBING["paper"]), prompts=8_000, units=512),
 }
 
 
 def compute(config: Config, models: Models) -> "xr.Dataset":
-    """`probing.measure` of both models, along a dimension `model`."""
+    """`probing.measure` of all models, along a dimension `model`."""
     return probing.compare(config, models)
 
 

@@ -10,7 +10,7 @@ Run: python -m experiments.akyurek2023.fig5 quick
 
 How to read it: as Figure 4, with the models exchanged: curves and position weights are
 those of the control model, and dashed is the best layer of the model that learns in
-context. Both are probed on the same prompts, whose w differ.
+context. All are probed on the same prompts, whose w differ.
 """
 
 import sys
@@ -35,7 +35,7 @@ PRESETS = fig4.PRESETS
 
 
 def compute(config: Config, models: Models) -> "xr.Dataset":
-    """`probing.measure` of both models, along a dimension `model`."""
+    """`probing.measure` of all models, along a dimension `model`."""
     return probing.compare(config, models)
 
 

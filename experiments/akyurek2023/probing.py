@@ -9,14 +9,18 @@ Two targets: X'y, here divided by n, and the weights that least squares finds in
 examples. Errors are mean squared error over variance, 1 - R2, so that neither the
 division nor the growth of X'y with n matters; the paper does not say how it normalised.
 
-Two models: the one in question and the control, of the same shape and training but with
-w = (1, ..., 1) in every training prompt, so that it had nothing to learn in context.
-Both are probed on the same prompts, whose w is random. What was measured is kept in
-`probing/` of the results folder, for two figures ask for it.
+Three models: the one in question; the paper's control, of the same shape and training
+but with w = (1, ..., 1) in every training prompt, so that it had nothing to learn in
+context; and one of that shape that was not trained at all. All are probed on the same
+prompts, whose w is random. What was measured is kept in `probing/` of the results
+folder, for two figures ask for it.
+
+A prompt of n pairs ends at xn, whose label is not fed: the probes are those of n - 1
+numbers of examples (the paper has n = 40 of them).
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from experiments.models import Models, Setting
 from icl import checks
@@ -28,9 +32,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from icl import Prompts
+    from icl import Prompts, Transformer
     from probes import PooledProbe
 
+Kind = Literal["trained", "control", "untrained"]
 TARGETS = {"X'y / n": "moment vector X'y", "w OLS": "least-squares weights"}
 HEADS = {"linear": "linear", "mlp": "MLP"}
 REFITS = 12
@@ -42,6 +47,7 @@ class Config(Setting):
 
     Attributes:
         prompts: prompts from which probes are fitted and on which they are tested.
+            Takes (layers + 1) x prompts x tokens x width x 4 bytes.
         units: hidden units of the MLP probe.
         learning_rate: of Adam, for probes.
         batch_size: prompts in a minibatch of the probes' training.
@@ -86,10 +92,8 @@ def control_of(setting: Setting) -> Setting:
     return Setting(task, setting.model, setting.train, setting.seed)
 
 
-def measure(
-    config: Config, models: Models, which: Literal["trained", "control"]
-) -> "xr.Dataset":
-    """Scores and position weights of all probes of one of the two models.
+def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
+    """Scores and position weights of all probes of one of the models.
 
     Returns:
         A Dataset over (head, layer, token, target), the tokens being y1, y2, ..., with
@@ -98,21 +102,35 @@ def measure(
 
         - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
           interval `error_low`, `error_high` and `error_resampled`, over `resample`;
-        - `refitted`, (target, refit, token, position): position weights at the layer
-          `refitted_layer`, the one where the MLP's error is least.
+        - `best_layer`, (target,): where the MLP's error is least;
+        - `refitted`, (target, refit, token, position): position weights there, of the
+          trained model alone.
     """
     from experiments.provenance import digest
     from experiments.runs import kept
 
-    setting = Setting(config.task, config.model, config.train, config.seed)
-    probed = setting if which == "trained" else control_of(setting)
+    def make() -> "xr.Dataset":
+        refits = config.refits if which == "trained" else 0
+        return _measure(config, _model(config, models, which), refits)
+
     if models.results is None:
-        return _measure(config, models, probed)
+        return make()
     folder = models.results / "akyurek2023" / "probing" / f"{which}-{digest(config)}"
-    return kept(folder, lambda: _measure(config, models, probed))
+    return kept(folder, make)
 
 
-def _measure(config: Config, models: Models, probed: Setting) -> "xr.Dataset":
+def _model(config: Config, models: Models, which: Kind) -> "Transformer":
+    import jax
+
+    from icl.trained import build
+
+    setting = Setting(config.task, config.model, config.train, config.seed)
+    if which == "untrained":
+        return build(config.task, config.model, jax.random.key(config.seed))
+    return models(setting if which == "trained" else control_of(setting)).model
+
+
+def _measure(config: Config, model: "Transformer", refits: int) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
@@ -124,7 +142,7 @@ def _measure(config: Config, models: Models, probed: Setting) -> "xr.Dataset":
     prompts, _ = evaluation.sample(
         config.task, config.prompts, config.evaluation_seed, whole=True
     )
-    hidden = evaluation.hidden_states(models(probed).model, prompts)
+    hidden = evaluation.hidden_states(model, prompts)
     names = token_names(config.task.length)
     contexts = token_contexts(config.task.length)
     targets = values(prompts)
@@ -139,6 +157,7 @@ def _measure(config: Config, models: Models, probed: Setting) -> "xr.Dataset":
             ceilings=dict.fromkeys(targets, 1.0),
             test_fraction=config.test_fraction,
             seed=config.probe_seed,
+            control=False,  # other models are the control here, at less than its price
             keep_resamples=True,
         )
         for head in HEADS
@@ -154,12 +173,14 @@ def _measure(config: Config, models: Models, probed: Setting) -> "xr.Dataset":
         error_resampled=error.astype("float32"),
     )
     best = grid.error.sel(head="mlp").argmin("layer")
-    weights = [
-        _refit(config, hidden[int(best.sel(target=name))], targets[name], contexts)
-        for name in targets
-    ]
-    grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
-    grid["refitted_layer"] = best
+    grid["best_layer"] = best
+    if refits:
+        layers = {name: hidden[int(best.sel(target=name))] for name in targets}
+        weights = [
+            _refit(config, layers[name], targets[name], contexts, refits)
+            for name in targets
+        ]
+        grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
     return grid.assign_coords(position=names).assign_attrs(dim=config.task.dim)
 
 
@@ -168,6 +189,7 @@ def _refit(
     states: "np.ndarray",
     target: "np.ndarray",
     contexts: "np.ndarray",
+    refits: int,
 ) -> "np.ndarray":
     """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
     import numpy as np
@@ -178,7 +200,7 @@ def _refit(
     reads = np.arange(states.shape[1]) <= places[:, None]
     wanted = np.moveaxis(target[:, contexts[places]], 1, 0)
     weights = []
-    for refit in range(config.refits):
+    for refit in range(refits):
         rng = np.random.default_rng([config.probe_seed, refit])
         order = rng.permutation(len(states))
         stop, train = np.split(order, [len(order) // 5])
@@ -219,13 +241,14 @@ def probe(config: Config, head: str) -> "PooledProbe":
 
 
 def compare(config: Config, models: Models) -> "xr.Dataset":
-    """`measure` of both models, along a first dimension `model`."""
+    """`measure` of all models, along a first dimension `model`."""
     import xarray as xr
 
-    kinds: tuple[Literal["trained", "control"], ...] = ("trained", "control")
-    both = [measure(config, models, kind) for kind in kinds]
-    joined = xr.concat(both, xr.Variable("model", list(kinds)), combine_attrs="drop")
-    return joined.assign_attrs(dim=config.task.dim)
+    kinds = get_args(Kind)
+    trained, *others = (measure(config, models, kind) for kind in kinds)
+    every = [trained.drop_vars("refitted"), *others]
+    joined = xr.concat(every, xr.Variable("model", list(kinds)), combine_attrs="drop")
+    return joined.assign(refitted=trained.refitted).assign_attrs(dim=config.task.dim)
 
 
 # --- pictures ---
@@ -234,7 +257,7 @@ def compare(config: Config, models: Models) -> "xr.Dataset":
 def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
     """For each target the errors of a model by layer, and where its probe looks.
 
-    Dashed, beside them, the best layer of the other model.
+    Dashed and dotted, beside them, the best layers of `beside` and of no training.
     """
     from experiments.style import canvas
 
@@ -252,7 +275,7 @@ def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
         panels[-1, 0].set_xlabel("layer (0 = embedding)")
         panels[-1, 1].set_xlabel("token")
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -272,13 +295,10 @@ def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None
         axes.fill_between(
             own.layer, own.error_low, own.error_high, color=color, alpha=0.15, lw=0
         )
-        best = scores.error.sel(model=beside, head=head).min("layer")
-        axes.axhline(
-            float(best),
-            color=color,
-            linestyle="--",
-            label=f"{HEADS[head]}, {beside} model's best",
-        )
+        for other, line in ((beside, "--"), ("untrained", ":")):
+            best = scores.error.sel(model=other, head=head).min("layer")
+            label = f"{HEADS[head]}, {other} model's best"
+            axes.axhline(float(best), color=color, linestyle=line, label=label)
     axes.set_ylim(0, None)
     axes.set_ylabel("error: MSE / variance")
 
@@ -286,7 +306,7 @@ def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None
 def _map(axes: "Axes", scores: "xr.Dataset", brightest: float) -> "AxesImage":
     import matplotlib
 
-    layer = int(scores.refitted_layer)
+    layer = int(scores.best_layer)
     weights = scores.position_weights.sel(head="mlp", layer=layer)
     names, tokens = scores.position.values, scores.token.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")

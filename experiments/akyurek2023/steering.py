@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 TIMES = {
     "tiny": "30 s",
-    "quick": "9 min, 2 min once the model is trained",
+    "quick": "7 min, 2 min once the model is trained",
     "paper": "about a day on one GPU, not measured",
 }
 
