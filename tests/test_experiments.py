@@ -139,11 +139,7 @@ def test_data_carry_what_made_them(results, figure):
         ("fig1", "spd", {"pair": 13, "prompt": 64, "context": 5}),
         ("fig1", "ilwd", {"pair": 13, "queried": 32, "context": 5}),
         ("fig4", "r2", {"model": 3, "head": 2, "layer": 3, "token": 4, "target": 2}),
-        (
-            "fig4",
-            "refitted",
-            {"model": 2, "target": 2, "refit": 2, "token": 4, "position": 9},
-        ),
+        ("fig4", "refitted", {"target": 2, "refit": 2, "token": 4, "position": 9}),
         ("fig6", "residual", {"learner": 4, "prompt": 32, "context": 4}),
         ("lens", "distance", {"head": 2, "layer": 3, "learner": 46, "prompt": 64}),
         ("steering", "r2", {"context": 2, "layer": 3, "quantity": 2}),

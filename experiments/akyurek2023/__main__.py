@@ -71,7 +71,7 @@ def report(page: Path, preset: str, runs: "list[tuple[Entry, Run]]") -> Path:
         FigureResult(
             name=entry.name.rpartition(".")[2],
             title=entry.title.rstrip("."),
-            description=f"The paper's claim: {entry.paragraph('Claim')} "
+            description=f"What is claimed: {entry.paragraph('Claim')} "
             f"How to read it: {entry.paragraph('How to read it')}",
             figure_png=run.picture,
             claims=run.claims,
