@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from experiments.runs import Run
 
 TIMES = {
-    "tiny": "3 min",
+    "tiny": "75 s",
     "quick": "about 30 min; seconds, once done",
     "paper": "about a day on one GPU, not measured",
 }
