@@ -60,11 +60,10 @@ class Columns:
         self, rows: Int[np.ndarray, " rows"]
     ) -> list[Float[np.ndarray, "rows columns"]]:
         """The columns of every token for some prompts."""
-        sources = [rows] if self.donors is None else [rows, self.donors[rows]]
         # Prompts first, then slots: the other way is several times slower.
         parts = [
             (target.slots, target.values[source])
-            for source in sources
+            for source in self._sources(rows)
             for target in self.targets.values()
         ]
         return [
@@ -76,13 +75,16 @@ class Columns:
         self, token: int, rows: Int[np.ndarray, " rows"]
     ) -> Float[np.ndarray, "rows columns"]:
         """The same of one token, given by position."""
-        sources = [rows] if self.donors is None else [rows, self.donors[rows]]
         parts = [
             target.values[source, target.slots[token]]
-            for source in sources
+            for source in self._sources(rows)
             for target in self.targets.values()
         ]
         return np.concatenate(parts, axis=1)
+
+    def _sources(self, rows: Int[np.ndarray, " rows"]) -> list[np.ndarray]:
+        """Whose targets stand side by side: the prompts' own, and their donors'."""
+        return [rows] if self.donors is None else [rows, self.donors[rows]]
 
 
 def slots_of(contexts: ArrayLike | None, tokens: int) -> dict[str, np.ndarray]:
