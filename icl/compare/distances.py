@@ -20,8 +20,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from icl import checks
-
-LEVEL = 0.95
+from icl.compare.resampling import bootstrap_means, interval
 
 
 class Estimate(NamedTuple):
@@ -59,39 +58,6 @@ class ImpliedWeights(NamedTuple):
     residual: Float[np.ndarray, "batch length"]
     total: Float[np.ndarray, "batch length"]
     bias: Float[np.ndarray, "batch length"]
-
-
-def bootstrap_means(
-    per_prompt: Float[ArrayLike, "batch *rest"], *, resamples: int = 1000, seed: int = 0
-) -> Float[np.ndarray, "resamples *rest"]:
-    """Means over prompts drawn with replacement.
-
-    A resample of a mean is a weighted mean whose weights are multinomial counts, so
-    all resamples are one matrix product. The same seed and batch give the same
-    resamples: differences and ratios of two calls are paired.
-
-    Raises:
-        ValueError: fewer than two prompts, NaN or infinity, resamples below 1.
-    """
-    values = np.asarray(per_prompt, dtype=float)
-    checks.positive_int("resamples", resamples)
-    batch = values.shape[0] if values.ndim else 0
-    if batch < 2:
-        raise ValueError(f"per_prompt must hold at least 2 prompts, got {batch}.")
-    checks.all_finite("per_prompt", values)
-    generator = np.random.default_rng(seed)
-    counts = generator.multinomial(batch, np.full(batch, 1 / batch), size=resamples)
-    means = (counts / batch) @ values.reshape(batch, -1)
-    return means.reshape(resamples, *values.shape[1:])
-
-
-def interval(
-    resampled: Float[ArrayLike, "resamples *rest"],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile interval of resampled values, (low, high)."""
-    tail = (1 - LEVEL) / 2
-    ends = np.quantile(np.asarray(resampled), [tail, 1 - tail], axis=0)
-    return ends[0, ...], ends[1, ...]  # arrays, also of no axis
 
 
 def squared_prediction_difference(

@@ -1,0 +1,29 @@
+"""Do two learners do the same, and which textbook learner is a model nearest to?
+
+`nearest(model, prompts)` is the one to call on a model of your own: see `ranking`, and
+`grids` for the learners that it chooses among; `path` finds the ridge alpha, or the
+time of gradient flow, that a model behaves like. `distances` holds two learners against
+each other by context length, and `resampling` says how sure any of it is.
+"""
+
+from icl.compare.distances import Estimate as Estimate
+from icl.compare.distances import ImpliedWeights as ImpliedWeights
+from icl.compare.distances import implied_weight_difference as implied_weight_difference
+from icl.compare.distances import implied_weights as implied_weights
+from icl.compare.distances import linearity as linearity
+from icl.compare.distances import (
+    squared_prediction_difference as squared_prediction_difference,
+)
+from icl.compare.grids import families as families
+from icl.compare.members import family_distances as family_distances
+from icl.compare.path import Effective as Effective
+from icl.compare.path import effective as effective
+from icl.compare.ranking import Fit as Fit
+from icl.compare.ranking import Margin as Margin
+from icl.compare.ranking import Nearest as Nearest
+from icl.compare.ranking import nearest as nearest
+from icl.compare.ranking import rank as rank
+from icl.compare.resampling import LEVEL as LEVEL
+from icl.compare.resampling import bootstrap as bootstrap
+from icl.compare.resampling import bootstrap_means as bootstrap_means
+from icl.compare.resampling import interval as interval

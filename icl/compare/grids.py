@@ -1,0 +1,85 @@
+"""Which members does a family of textbook learners have, if nobody says otherwise?
+
+A family is a list of learners that differ in their hyper-parameters; families are a
+dictionary of them by name. Add your own, or leave some out:
+
+    families(8) | {"average": [Average()]}
+
+The grids suit inputs of about unit variance in each coordinate, such as those of
+`LinearRegression`. Scale yours, or give families of your own: alpha and 1 / rate are in
+units of the eigenvalues of X'X, so they grow with the square of x.
+"""
+
+import math
+
+from icl import checks
+from icl.baselines import (
+    GradientDescent,
+    Learner,
+    LeastSquares,
+    NearestNeighbors,
+    Newton,
+    OnePassSGD,
+    Ridge,
+)
+
+STEPS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+PER_DECADE = 10
+
+
+def families(dim: int) -> dict[str, list[Learner]]:
+    """The textbook families that `nearest` chooses among.
+
+    - "least squares": of minimum norm; nothing to choose.
+    - "ridge": alpha from 0.001 to 100.
+    - "one-step GD": rates from 0.01 / dim to 1 / dim, and the optimal rate of each
+      context length (`optimal_rate`, for tasks without noise).
+    - "GD": 2 to 128 steps (the powers of 2, and 1.5 times these), at the same rates.
+      The largest eigenvalue of X'X after dim pairs is about 4 dim, and a rate above
+      one over it diverges: such members lose by themselves.
+    - "SGD": one pass over the context, at the same rates.
+    - "Newton": 1 to 12 iterations.
+    - "k-NN": k from 1 to 5, uniform and weighted by distance.
+
+    Alphas and rates are ten to a decade, in two digits: 0.1, 0.13, 0.16, 0.2, ...
+
+    Families meet at their ends. Ridge as alpha falls, and GD and Newton as steps grow,
+    become least squares. Ridge as alpha grows becomes one-step GD at the rate
+    1 / (2 alpha), and GD at small rates one-step GD at the rate steps * rate, as does
+    SGD. So a best member at an end of its grid speaks for the family that it runs into.
+
+    Args:
+        dim: dimension of x.
+
+    Raises:
+        ValueError: dim not an integer >= 1.
+
+    Example:
+        >>> members = families(8)
+        >>> [learner.name for learner in members["one-step GD"][8:11]]
+        ['GD(0.0079)', 'GD(0.01)', 'GD(0.013)']
+        >>> sum(len(family) for family in members.values())
+        390
+    """
+    checks.positive_int("dim", dim)
+    rates = _decades(0.01 / dim, 1 / dim)
+    return {
+        "least squares": [LeastSquares()],
+        "ridge": [Ridge(alpha) for alpha in _decades(0.001, 100)],
+        "one-step GD": [GradientDescent(1, rate) for rate in (*rates, None)],
+        "GD": [GradientDescent(steps, rate) for steps in STEPS for rate in rates],
+        "SGD": [OnePassSGD(rate) for rate in rates],
+        "Newton": [Newton(steps) for steps in range(1, 13)],
+        "k-NN": [
+            NearestNeighbors(k, weighting)
+            for weighting in ("uniform", "distance")
+            for k in range(1, 6)
+        ],
+    }
+
+
+def _decades(low: int | float, high: int | float) -> list[float]:
+    """From about low to about high, evenly on a logarithmic scale, in two digits."""
+    first, last = (round(PER_DECADE * math.log10(end)) for end in (low, high))
+    powers = [10 ** (k / PER_DECADE) for k in range(first, last + 1)]
+    return [float(f"{power:.2g}") for power in powers]
