@@ -80,20 +80,19 @@ class _Worker:
 
 def _ours() -> Callable[[], None]:
     import jax
-    import jax.numpy as jnp
 
     from experiments.command import Options, set_up_runtime
-    from icl.program import compile_program
+    from icl.program import compile_program, scales_of
 
     set_up_runtime(Options())
     devices = tuple(jax.local_devices())
     program = compile_program(QUICK.task, QUICK.model, QUICK.train, devices, None)
-    key, rate = jax.random.key(0), jnp.float32(1e-3)
+    key, scales = jax.random.key(0), scales_of(QUICK.task, QUICK.train)
     state = program.init(key)
 
     def run() -> None:
         nonlocal state
-        state, losses, _ = program.advance(state, key, rate, 0, STEPS)
+        state, losses, _ = program.advance(state, key, scales, 0, STEPS)
         np.asarray(losses)
 
     return run

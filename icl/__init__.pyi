@@ -1,4 +1,5 @@
 from .checkpoint import CheckpointError as CheckpointError
+from .ensembles import train_ensemble as train_ensemble
 from .model import ModelConfig as ModelConfig
 from .model import Output as Output
 from .model import Transformer as Transformer
@@ -14,4 +15,3 @@ from .trained import load as load
 from .trained import save as save
 from .training import NonFiniteLossError as NonFiniteLossError
 from .training import train as train
-from .training import train_ensemble as train_ensemble

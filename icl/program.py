@@ -2,10 +2,13 @@
 
 Three compiled functions made from frozen configs: the initial state, a stretch of
 training steps, and an evaluation. The host decides only where a stretch ends
-(`icl.training`). Compiled once per configuration and reused within the process.
+(`icl.training`). Compiled once per configuration and reused within the process. Numbers
+that change no shape (`Scales`) are arguments: runs that differ in nothing else share
+one program, be it one after the other or as the members of an ensemble.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,16 +32,31 @@ class State(NamedTuple):
     moments: Any
 
 
+class Scales(NamedTuple):
+    """What a run does not need to be compiled for: a number each, or one per member.
+
+    Attributes:
+        rate: peak learning rate.
+        noise_std: of the task.
+        weight_std: of the task.
+    """
+
+    rate: jax.Array
+    noise_std: jax.Array
+    weight_std: jax.Array
+
+
 class Program(NamedTuple):
-    """The compiled functions of a run. `keys`, `rates`: one of each, or one per member.
+    """The compiled functions of a run. `keys`, `scales`: for it, or for each member.
 
     Attributes:
         init: keys -> State.
-        advance: (State, keys, rates, start, stop) -> (State, losses, gradient norms),
+        advance: (State, keys, scales, start, stop) -> (State, losses, gradient norms),
             each of the two (chunk,) or (chunk, members) with stop - start entries
             filled; it stops early after a step whose loss is not finite (for an
             ensemble: not finite for any member). Takes its state's memory over.
-        evaluate: (params, keys) -> held-out loss, (length,) or (members, length).
+        evaluate: (params, keys, scales) -> held-out loss, (length,) or
+            (members, length).
         place: puts a State on the run's devices.
     """
 
@@ -48,7 +66,17 @@ class Program(NamedTuple):
     place: Callable[[State], State]
 
 
-@lru_cache(maxsize=32)
+def scales_of(task: LinearRegression, config: TrainConfig) -> Scales:
+    """The scales of one run."""
+    numbers = (config.learning_rate, task.noise_std, task.weight_std)
+    return Scales(*map(jnp.float32, numbers))
+
+
+def unscaled(task: LinearRegression) -> LinearRegression:
+    """The task but for its scales: equal for tasks that share a program."""
+    return replace(task, noise_std=0.0, weight_std=1.0)
+
+
 def compile_program(
     task: LinearRegression,
     model_config: ModelConfig,
@@ -58,8 +86,21 @@ def compile_program(
 ) -> Program:
     """The program of one run (`members` None) or of an ensemble.
 
-    One run splits its batch over the devices; an ensemble splits its members.
+    One run splits its batch over the devices; an ensemble splits its members. The
+    scales of `task` and `config` are those given when its functions are called.
     """
+    config = replace(config, learning_rate=1.0)
+    return _compile(unscaled(task), model_config, config, devices, members)
+
+
+@lru_cache(maxsize=32)
+def _compile(
+    task: LinearRegression,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    devices: tuple[jax.Device, ...],
+    members: int | None,
+) -> Program:
     mesh = Mesh(np.array(devices), ("split",))
     split = NamedSharding(mesh, PartitionSpec("split"))
     whole = NamedSharding(mesh, PartitionSpec())
@@ -74,23 +115,26 @@ def compile_program(
         predictions = nnx.merge(graphdef, params)(prompts).predictions
         return jnp.square(predictions - prompts.ys)
 
+    def sample(key: jax.Array, scales: Scales, batch: int) -> Prompts:
+        return task.sample_scaled(key, scales.noise_std, scales.weight_std, batch=batch)
+
     def step(
-        state: State, key: jax.Array, rate: jax.Array, number: jax.Array
+        state: State, key: jax.Array, scales: Scales, number: jax.Array
     ) -> tuple[State, jax.Array, jax.Array]:
         data_key = jax.random.fold_in(_streams(key)["data"], number)
-        prompts = task.sample(data_key, batch=config.batch)
+        prompts = sample(data_key, scales, config.batch)
         if members is None:
             prompts = jax.lax.with_sharding_constraint(prompts, split)
         loss, gradient = jax.value_and_grad(
             lambda params: squared_errors(params, prompts).mean()
         )(state.params)
         updates, moments = optimise.update(gradient, state.moments, state.params)
-        updates = jax.tree.map(lambda u: -rate * share(number) * u, updates)
+        updates = jax.tree.map(lambda u: -scales.rate * share(number) * u, updates)
         params = optax.apply_updates(state.params, updates)
         return State(params, moments), loss, optax.tree.norm(gradient)
 
-    def evaluate(params: Any, key: jax.Array) -> jax.Array:
-        prompts = task.sample(_streams(key)["held out"], batch=config.held_out)
+    def evaluate(params: Any, key: jax.Array, scales: Scales) -> jax.Array:
+        prompts = sample(_streams(key)["held out"], scales, config.held_out)
         with jax.default_matmul_precision("highest"):
             return squared_errors(params, prompts).mean(axis=0)
 
@@ -101,7 +145,7 @@ def compile_program(
     def advance(
         state: State,
         keys: jax.Array,
-        rates: jax.Array,
+        scales: Scales,
         start: jax.Array,
         stop: jax.Array,
     ) -> tuple[State, jax.Array, jax.Array]:
@@ -114,7 +158,7 @@ def compile_program(
 
         def one_step(carry: tuple) -> tuple:
             number, state, losses, norms = carry
-            state, loss, norm = step(state, keys, rates, number)
+            state, loss, norm = step(state, keys, scales, number)
             at = number - start
             return number + 1, state, losses.at[at].set(loss), norms.at[at].set(norm)
 

@@ -19,6 +19,7 @@ from icl import checks
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
+Scale = float | Float[Array, ""]
 
 
 class Prompts(NamedTuple):
@@ -128,16 +129,25 @@ class LinearRegression:
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
         """A batch of prompts, drawn on the device; a pure function of the key."""
         checks.positive_int("batch", batch)
+        return self.sample_scaled(key, self.noise_std, self.weight_std, batch=batch)
+
+    def sample_scaled(
+        self, key: Key[Array, ""], noise_std: Scale, weight_std: Scale, *, batch: int
+    ) -> Prompts:
+        """`sample` with these deviations in place of the task's own.
+
+        They may be traced: compiled once, for any noise and any scale of the weights.
+        """
         weights_key, inputs_key, noise_key = jax.random.split(key, 3)
         if self.fixed_weights is None:
             normal = jax.random.normal(weights_key, (batch, self.dim))
-            weights = self.weight_std * normal
+            weights = weight_std * normal
         else:  # the other keys stay as they are: x and noise are the same in both cases
             weights = jnp.tile(jnp.asarray(self.fixed_weights), (batch, 1))
         xs = self.sample_inputs(inputs_key, (batch, self.length))
         # A sum of products, not a matmul: TF32 would put 1e-3 of noise on the labels.
         ys = jnp.sum(xs * weights[:, None, :], axis=-1)
-        ys = ys + self.noise_std * jax.random.normal(noise_key, ys.shape)
+        ys = ys + noise_std * jax.random.normal(noise_key, ys.shape)
         return Prompts(xs, ys, weights)
 
     def sample_inputs(

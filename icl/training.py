@@ -4,26 +4,25 @@ Sampling, forward pass, gradient and update happen inside one loop on the device
 host is met once per chunk. Step s draws its prompts from `fold_in(key, s)`, so what is
 seen depends neither on chunks, interruptions nor the number of devices: a run that was
 killed and resumed ends in the same bits. An ensemble is the same program with one more
-axis.
+axis (`icl.ensembles`).
 """
 
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from icl import checkpoint, checks
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
-from icl.program import Program, compile_program
+from icl.program import Program, Scales, compile_program, scales_of
 from icl.tasks import LinearRegression
 from icl.trained import Trained, assemble, describe, history_of
 
@@ -84,13 +83,13 @@ def train(
     """
     checks.typed_key("key", key)
     devices = tuple(devices or jax.local_devices())
-    _check_divides(devices, "batch", train_config.batch)
-    run = _Run(
+    check_divides(devices, "batch", train_config.batch)
+    run = Run(
         program=compile_program(task, model_config, train_config, devices, None),
         config=train_config,
         keys=key,
-        rates=jnp.float32(train_config.learning_rate),
-        about=describe(task, model_config, train_config) | {"key": _key_data(key)},
+        scales=scales_of(task, train_config),
+        about=about_of(task, model_config, train_config, key),
         directory=None if directory is None else Path(directory),
     )
     run.finish(callback)
@@ -100,87 +99,14 @@ def train(
     )
 
 
-def train_ensemble(
-    task: LinearRegression,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    *,
-    keys: Key[Array, " members"],
-    learning_rates: Float[Array, " members"] | Sequence[float] | None = None,
-    directory: str | Path | None = None,
-    callback: Callback | None = None,
-    devices: Sequence[jax.Device] | None = None,
-) -> list[Trained]:
-    """Trains one transformer per key, all in one vectorised program.
-
-    A member equals the single run with its key (and learning rate) up to round-off:
-    batched matrix products may add in another order.
-
-    Args:
-        task: as for `train`, shared by all members.
-        model_config: likewise.
-        train_config: likewise; its learning rate is used if none are given below.
-        keys: one key per member.
-        learning_rates: one peak learning rate per member.
-        directory: as for `train`; one checkpoint holds all members.
-        callback: as for `train`, with means over the members still finite.
-        devices: the members are split over these; None takes the largest number of
-            local ones that divides them.
-
-    Returns:
-        The members in the order of `keys`. One that diverged has NaN or infinity in
-        its history from there on; the others are not affected.
-
-    Raises:
-        NonFiniteLossError: every member diverged.
-        ValueError: as for `train`, or other than one learning rate per key.
-    """
-    checks.typed_key("keys", keys, ndim=1)
-    members = checks.positive_int("len(keys)", len(keys))
-    if learning_rates is None:
-        learning_rates = [train_config.learning_rate] * members
-    checks.shape_of("learning_rates", learning_rates, (members,), "(members,)")
-    rates = [
-        checks.finite_number("learning_rates", rate, positive=True)
-        for rate in np.asarray(learning_rates).tolist()
-    ]
-    if devices is None:
-        local = jax.local_devices()
-        devices = local[: max(n for n in range(1, len(local) + 1) if members % n == 0)]
-    _check_divides(devices, "number of members", members)
-    program = compile_program(task, model_config, train_config, tuple(devices), members)
-    run = _Run(
-        program=program,
-        config=train_config,
-        keys=keys,
-        rates=jnp.asarray(rates, jnp.float32),
-        about=describe(task, model_config, train_config)
-        | {"key": _key_data(keys), "members": members, "learning_rates": rates},
-        directory=None if directory is None else Path(directory),
-    )
-    run.finish(callback)
-    params = jax.device_get(run.state.params)
-    return [
-        assemble(
-            task,
-            model_config,
-            replace(train_config, learning_rate=rate),
-            jax.tree.map(lambda leaf, m=member: leaf[m], params),
-            run.history(member),
-            run.step,
-        )
-        for member, rate in enumerate(rates)
-    ]
-
-
 @dataclass
-class _Run:
+class Run:
     """A run in progress: where it stands, and what has been recorded so far."""
 
     program: Program
     config: TrainConfig
     keys: Array
-    rates: Array
+    scales: Scales
     about: dict[str, Any]
     directory: Path | None
     step: int = 0
@@ -203,7 +129,7 @@ class _Run:
                     self._evaluate()
                 due = self.step % self.config.checkpoint_every == 0
                 if done or due:
-                    self._save()
+                    self.save()
                 try:
                     if callback:
                         callback(self.step, means)
@@ -211,7 +137,7 @@ class _Run:
                         raise KeyboardInterrupt
                 except KeyboardInterrupt:
                     if not (done or due):
-                        self._save()
+                        self.save()
                     raise
 
     def history(self, member: int | None = None) -> dict[str, np.ndarray]:
@@ -230,7 +156,7 @@ class _Run:
         periods = (config.chunk, config.evaluate_every, config.checkpoint_every)
         stop = min(config.steps, *((self.step // p + 1) * p for p in periods))
         self.state, losses, norms = self.program.advance(
-            self.state, self.keys, self.rates, self.step, stop
+            self.state, self.keys, self.scales, self.step, stop
         )
         losses = np.asarray(losses)[: stop - self.step]
         norms = np.asarray(norms)[: stop - self.step]
@@ -246,17 +172,12 @@ class _Run:
         }
 
     def _stop_at(self, step: int) -> None:
-        kept = f" Checkpoints in {self.directory} stay." if self.directory else ""
-        ends = sorted({float(np.min(self.rates)), float(np.max(self.rates))})
-        raise NonFiniteLossError(
-            f"The loss or its gradient became NaN or infinite at step {step} of "
-            f"{self.config.steps} (learning rate "
-            f"{' to '.join(f'{rate:g}' for rate in ends)}).{kept} "
-            "Try a lower learning rate, a longer warm-up or clipping."
-        )
+        rates = np.atleast_1d(self.scales.rate).tolist()
+        kept = f"Checkpoints in {self.directory} stay." if self.directory else ""
+        raise diverged(step, self.config.steps, rates, kept)
 
     def _evaluate(self) -> None:
-        loss = self.program.evaluate(self.state.params, self.keys)
+        loss = self.program.evaluate(self.state.params, self.keys, self.scales)
         self._record(
             held_out_loss=np.asarray(loss)[None], evaluated=np.array([self.step])
         )
@@ -265,7 +186,8 @@ class _Run:
         for name, array in arrays.items():
             self.records.setdefault(name, []).append(array)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Adds a checkpoint to the directory, if there is one."""
         if self.directory is None:
             return
         arrays = checkpoint.flatten(self.state, "state")
@@ -316,7 +238,8 @@ def _interrupt_deferred(wanted: bool) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
+def check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
+    """Refuses what cannot be split evenly over the devices."""
     if size % len(devices):
         raise ValueError(
             f"The {what} must divide over the devices, got {size} for {len(devices)}; "
@@ -324,6 +247,24 @@ def _check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
         )
 
 
-def _key_data(key: Array) -> list:
-    """A typed key as JSON."""
-    return [str(jax.random.key_impl(key)), jax.random.key_data(key).tolist()]
+def diverged(
+    step: int, steps: int, rates: Sequence[float], kept: str = ""
+) -> NonFiniteLossError:
+    """The error of a run, or of an ensemble with these learning rates."""
+    ends = " to ".join(f"{rate:g}" for rate in sorted({min(rates), max(rates)}))
+    return NonFiniteLossError(
+        f"The loss or its gradient became NaN or infinite at step {step} of {steps} "
+        f"(learning rate {ends}).{kept and f' {kept}'} "
+        "Try a lower learning rate, a longer warm-up or clipping."
+    )
+
+
+def about_of(
+    task: LinearRegression,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    key: Array,
+) -> dict[str, Any]:
+    """What a checkpoint says of its run: the configs, and the key as JSON."""
+    data = [str(jax.random.key_impl(key)), jax.random.key_data(key).tolist()]
+    return describe(task, model_config, train_config) | {"key": data}

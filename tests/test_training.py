@@ -22,7 +22,7 @@ from icl import (
 )
 from icl.checkpoint import flatten
 from icl.optimizer import optimizer, schedule
-from icl.program import _streams, compile_program
+from icl.program import _streams, compile_program, scales_of
 
 KEY = jax.random.key(0)
 
@@ -223,7 +223,7 @@ def test_first_steps_of_a_run_by_hand(trained, task, model_config, train_config)
     program = compile_program(
         task, model_config, train_config, tuple(jax.local_devices()), None
     )
-    rate = jnp.float32(train_config.learning_rate)
+    scales = scales_of(task, train_config)
     graphdef = nnx.graphdef(trained.model)
 
     @jax.jit
@@ -247,7 +247,7 @@ def test_first_steps_of_a_run_by_hand(trained, task, model_config, train_config)
         params = jax.device_get(state.params)
         loss, gradient = loss_and_gradient(params, prompts)
         before, gradient = flat(params), flat(gradient)
-        state, losses, norms = program.advance(state, KEY, rate, step, step + 1)
+        state, losses, norms = program.advance(state, KEY, scales, step, step + 1)
         # Two compilations of the same float32 sums.
         assert losses[0] == pytest.approx(float(loss), rel=1e-5)
         assert norms[0] == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
@@ -316,6 +316,64 @@ def test_a_member_that_diverges_does_not_disturb_the_other(
     assert all(np.isfinite(list(means.values())).all() for means in metrics)
 
 
+def test_members_may_differ_in_the_scales_of_their_tasks(
+    trained, task, model_config, train_config, tmp_path
+):
+    """Kept one by one, each of them is the finished run of its own arguments."""
+    noisy = replace(task, noise_std=0.5, weight_std=1.5)
+    keys = jnp.stack([jax.random.key(0), jax.random.key(5)])
+    members = train_ensemble(
+        [task, noisy],
+        model_config,
+        train_config,
+        keys=keys,
+        learning_rates=[train_config.learning_rate, 3e-3],
+        directory=tmp_path / "both",
+        directories=[None, tmp_path / "noisy"],
+    )
+    slow = replace(train_config, learning_rate=3e-3)
+    single = train(noisy, model_config, slow, key=keys[1])
+    for member, alone in zip(members, (trained, single), strict=True):
+        assert member.task == alone.task
+        # As for members that differ in their keys.
+        np.testing.assert_allclose(
+            member.history.loss[:100], alone.history.loss[:100], rtol=1e-4
+        )
+        np.testing.assert_allclose(last_losses(member), last_losses(alone), rtol=0.02)
+
+    def never(step, metrics):
+        raise AssertionError("there is nothing left to do")
+
+    directory = tmp_path / "noisy"
+    found = train(
+        noisy, model_config, slow, key=keys[1], directory=directory, callback=never
+    )
+    assert_same_bits(found, members[1])
+    assert found.history.identical(members[1].history)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "noisy"]
+    for other in (task, [noisy, noisy]):  # the same keys, but other tasks
+        with pytest.raises(ValueError, match=r"noise_std: .* there, .* asked for"):
+            train_ensemble(
+                other,
+                model_config,
+                train_config,
+                keys=keys,
+                learning_rates=[train_config.learning_rate, 3e-3],
+                directory=tmp_path / "both",
+            )
+
+
+def test_scales_are_no_part_of_a_program(task, model_config, train_config):
+    devices = tuple(jax.local_devices())
+    noisy = replace(task, noise_std=0.5, weight_std=1.5)
+    fast = replace(train_config, learning_rate=1.0)
+    one, two = (
+        compile_program(each, model_config, config, devices, None)
+        for each, config in ((task, train_config), (noisy, fast))
+    )
+    assert one is two
+
+
 def test_an_ensemble_in_which_all_diverge_stops(task, model_config, train_config):
     with pytest.raises(NonFiniteLossError, match=r"step \d of 300 .*1e\+25 to 1e\+30"):
         train_ensemble(
@@ -334,6 +392,12 @@ def test_an_ensemble_in_which_all_diverge_stops(task, model_config, train_config
         ({"learning_rates": [0.1]}, r"learning_rates must have axes \(members,\)"),
         ({"learning_rates": [0.1, -0.1]}, "learning_rates must be a finite number > 0"),
         ({"keys": jax.random.key(0)}, "keys must be a vector of typed keys"),
+        ({"directories": ["a"]}, "directories must be one per key, got 1 for 2 keys"),
+        ({"task": [LinearRegression()] * 3}, "task must be one per key, got 3 for 2"),
+        (
+            {"task": [LinearRegression(dim=1), LinearRegression(dim=2, noise_std=1.0)]},
+            "may differ in noise_std and weight_std only, but: dim: 1 there, 2 asked",
+        ),
         ({"keys": jax.random.PRNGKey(0)}, "keys must be a vector of typed keys"),
         (
             {"keys": jax.random.split(KEY, 3), "devices": jax.devices()},
@@ -342,9 +406,11 @@ def test_an_ensemble_in_which_all_diverge_stops(task, model_config, train_config
     ],
 )
 def test_bad_ensembles_are_refused(task, model_config, train_config, changes, message):
-    arguments = {"keys": jax.random.split(KEY, 2)} | changes
+    arguments = {"task": task, "keys": jax.random.split(KEY, 2)} | changes
     with pytest.raises(ValueError, match=message):
-        train_ensemble(task, model_config, train_config, **arguments)
+        train_ensemble(
+            model_config=model_config, train_config=train_config, **arguments
+        )
 
 
 # --- Loss that is not finite ---------------------------------------------------------
@@ -355,9 +421,9 @@ def first_bad_step(task, model_config, config):
     program = compile_program(
         task, model_config, config, tuple(jax.local_devices()), None
     )
-    state, rate = program.init(KEY), jnp.float32(config.learning_rate)
+    state, scales = program.init(KEY), scales_of(task, config)
     for step in range(50):
-        state, losses, _ = program.advance(state, KEY, rate, step, step + 1)
+        state, losses, _ = program.advance(state, KEY, scales, step, step + 1)
         if not np.isfinite(losses[0]):
             return step
     raise AssertionError("it never diverged")
@@ -386,8 +452,8 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_it_is_saved(
     devices = tuple(jax.local_devices())
     program = compile_program(task, model_config, train_config, devices, None)
 
-    def advance(state, keys, rates, start, stop):
-        state, losses, norms = program.advance(state, keys, rates, start, stop)
+    def advance(state, keys, scales, start, stop):
+        state, losses, norms = program.advance(state, keys, scales, start, stop)
         bad = (start <= 199) & (199 < stop)
         return state, losses, norms.at[199 - start].set(jnp.inf) if bad else norms
 
