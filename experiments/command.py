@@ -14,13 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from experiments import catalogue
 from experiments.runs import Experiment, Run, run, say
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
+
+    from experiments.models import Models, Setting
 
 STOPPED, REFUSED = 130, 2
 
@@ -32,11 +34,19 @@ class Options:
     Attributes:
         results: folder for models, data and figures.
         replot: draw figure and claims again from the data that is there.
+        list: show the models that are needed, their state and cost; compute nothing.
+        jobs: how many models are trained side by side; None is one per core, or one on
+            an accelerator.
+        together: how many models of equal shape are trained as one program; None is one
+            on CPU, and all of them on an accelerator.
         debug: show where an error came from.
     """
 
     results: Path = Path("results")
     replot: bool = False
+    list: bool = False
+    jobs: int | None = None
+    together: int | None = None
     debug: bool = False
 
 
@@ -52,17 +62,23 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
     """Runs the figure module `name` as a program; returns its exit status."""
 
     def action(argv: Sequence[str]) -> None:
-        from experiments.models import Models
-
         experiment = Experiment.of(name)
-        command = parse(name, experiment.presets, argv)
-        set_up_runtime(command.options)
-        models = Models(command.options.results)
-        preset, config = command.preset, command.config
-        replot = command.options.replot
-        show(run(experiment, preset, config, models, replot=replot))
+        preset, config, options = parse(name, experiment.presets, argv)
+        set_up_runtime(options)
+        models = models_of(options)
+        if options.list:
+            show_models(experiment.settings(config), models)
+        else:
+            show(run(experiment, preset, config, models, replot=options.replot))
 
     return guarded(name, action, argv)
+
+
+def models_of(options: Options) -> "Models":
+    """The models of the results folder, trained as the options say."""
+    from experiments.models import Models
+
+    return Models(options.results, options.jobs, options.together)
 
 
 def show(finished: Run) -> None:
@@ -70,6 +86,13 @@ def show(finished: Run) -> None:
     for claim in finished.claims:
         print(claim)
     print(finished.picture)
+
+
+def show_models(settings: "Sequence[Setting]", models: "Models") -> None:
+    """Prints which models are needed, with their state and cost."""
+    from experiments import sweeps
+
+    print(sweeps.table(settings, models) if settings else "No model is trained.")
 
 
 def guarded(
@@ -89,9 +112,9 @@ def guarded(
         say("\nstopped; run the same command again to resume")
         return STOPPED
     except Exception as error:
-        if "--debug" in argv or not isinstance(error, _expected()):
+        if "--debug" in argv or not isinstance(error, expected()):
             raise
-        say(f"error: {' '.join(_sentence(error).split())}")
+        say(f"error: {' '.join(sentence(error).split())}")
         return REFUSED
     finally:
         warnings.formatwarning = before
@@ -184,18 +207,20 @@ def _registry() -> "ConstructorRegistry":
     def write_matrix(matrix: Matrix) -> str:
         return ";".join(map(write_vector, matrix))
 
+    # By what they hold: tyro may hand typing.Tuple over, which does not equal tuple.
     kinds = {
-        Vector: ("NUMBER,NUMBER,...", read_vector, write_vector),
-        tuple[int, ...]: ("INTEGER,INTEGER,...", read_integers, write_vector),
-        Matrix: ("ROW;ROW;...|DIAGONAL", read_matrix, write_matrix),
+        get_args(Vector): ("NUMBER,NUMBER,...", read_vector, write_vector),
+        (int, ...): ("INTEGER,INTEGER,...", read_integers, write_vector),
+        get_args(Matrix): ("ROW;ROW;...|DIAGONAL", read_matrix, write_matrix),
     }
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
     def one_word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-        if info.type not in kinds:
+        held = get_args(info.type)
+        if get_origin(info.type) is not tuple or held not in kinds:
             return None
-        metavar, read, write = kinds[info.type]
+        metavar, read, write = kinds[held]
         return PrimitiveConstructorSpec(
             nargs=1,
             metavar=metavar,
@@ -231,14 +256,14 @@ def set_up_runtime(options: Options) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _expected() -> tuple[type[Exception], ...]:
+def expected() -> tuple[type[Exception], ...]:
     """Errors that tell the user something; any other is a mistake of ours."""
     from icl import NonFiniteLossError
 
     return ValueError, OSError, NonFiniteLossError
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """What an error says; for one of the system, what and where."""
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""

@@ -33,9 +33,9 @@ def fingerprint(described: Mapping[str, Any]) -> str:
 
 def command_line(experiment: "Experiment", preset: str, config: Any) -> str:
     """The command that makes this run: the preset and what was changed of it."""
-    default = _leaves(asdict(experiment.presets[preset]))
+    default = leaves(asdict(experiment.presets[preset]))
     words = ["python", "-m", experiment.name, preset]
-    for name, value in _leaves(asdict(config)).items():
+    for name, value in leaves(asdict(config)).items():
         if value == default[name]:
             continue
         parent, _, leaf = name.rpartition(".")
@@ -56,11 +56,12 @@ def _word(value: Any) -> str:
     return separator.join(map(_word, value))
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a nested configuration by dotted name, as flags call them."""
     flat = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _leaves(value, f"{prefix}{name}.")
+            flat |= leaves(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

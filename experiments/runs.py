@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.models import Models
+    from experiments.models import Models, Setting
 
 DATA, ABOUT, CLAIMS = "data.nc", "run.json", "claims.json"
 PICTURES = ("figure.png", "figure.pdf")
@@ -52,6 +52,8 @@ class Experiment:
         compute: the slow part, (config, models) -> Dataset.
         plot: Dataset -> Figure.
         claims: Dataset -> claims.
+        settings: config -> the models that `compute` asks for, so that they can be
+            listed and trained side by side.
     """
 
     name: str
@@ -59,17 +61,35 @@ class Experiment:
     compute: Callable[[Any, "Models"], "xr.Dataset"]
     plot: Callable[["xr.Dataset"], "Figure"]
     claims: Callable[["xr.Dataset"], list[Claim]]
+    settings: Callable[[Any], "list[Setting]"]
 
     @classmethod
     def of(cls, name: str) -> "Experiment":
         """The experiment of a module."""
         module = importlib.import_module(name)
-        return cls(name, module.PRESETS, module.compute, module.plot, module.claims)
+        settings = getattr(module, "settings", _own_setting)
+        return cls(
+            name,
+            module.PRESETS,
+            module.compute,
+            module.plot,
+            module.claims,
+            settings,
+        )
 
     @property
     def about(self) -> catalogue.Entry:
         """What its docstring says."""
         return catalogue.entry(self.name)
+
+
+def _own_setting(config: Any) -> "list[Setting]":
+    """The one model of a module without `settings`, if its configuration names one."""
+    from experiments.models import Setting
+
+    if not isinstance(config, Setting):
+        return []
+    return [Setting(config.task, config.model, config.train, config.seed)]
 
 
 @dataclass(frozen=True)
@@ -114,10 +134,7 @@ def run(
             message names the file and the fix.
         OSError: the folder cannot be written, or the disk is full.
     """
-    assert models.results is not None, "runs are kept in a results folder"
-    folder = models.results.joinpath(
-        *experiment.name.split(".")[1:], f"{preset}-{digest(config)}"
-    )
+    folder = _folder(experiment, preset, config, models)
     if replot and not folder.exists():
         raise ValueError(f"{folder} does not exist; run it once without --replot.")
     if not replot and _is_drawn(folder):
@@ -136,6 +153,13 @@ def run(
         return Run(folder, about, load_claims(folder / CLAIMS))
 
 
+def is_computed(
+    experiment: Experiment, preset: str, config: Any, models: "Models"
+) -> bool:
+    """Whether the Dataset of a run is there, so that `run` asks for no model."""
+    return _folder(experiment, preset, config, models).exists()
+
+
 def kept(folder: Path, make: "Callable[[], xr.Dataset]") -> "xr.Dataset":
     """A Dataset that several figures need: found in `folder`, or made and kept there.
 
@@ -148,6 +172,13 @@ def kept(folder: Path, make: "Callable[[], xr.Dataset]") -> "xr.Dataset":
             _write(folder, make(), provenance())
         read_about(folder)
         return read_dataset(folder)
+
+
+def _folder(experiment: Experiment, preset: str, config: Any, models: "Models") -> Path:
+    assert models.results is not None, "runs are kept in a results folder"
+    return models.results.joinpath(
+        *experiment.name.split(".")[1:], f"{preset}-{digest(config)}"
+    )
 
 
 def _found(folder: Path) -> Run:
@@ -239,21 +270,45 @@ def _checksum(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from working on a folder, which need not exist yet."""
+def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keeps other processes from working on a folder, which need not exist yet.
+
+    Raises:
+        TimeoutError: another one does, and `wait` is False.
+        OSError: the folder it is in cannot be written.
+    """
     from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    lock = FileLock(_lock_of(folder))
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not wait:
+            raise
         say(f"another process is working on {folder}; waiting for it")
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process works on a folder; leaves no trace of the question."""
+    from filelock import FileLock, Timeout
+
+    if not _lock_of(folder).exists():
+        return False
+    try:
+        with FileLock(_lock_of(folder)).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def say(message: str) -> None:

@@ -1,0 +1,126 @@
+"""How far is a sweep? One bar over its runs, while they train in other processes.
+
+Runs tell nothing while they train; their checkpoints do, wherever they are written.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.models import Status
+from experiments.runs import say
+
+if TYPE_CHECKING:
+    from experiments.workers import Program
+
+EVERY = 5  # seconds between two looks at the checkpoints
+
+
+class Board:
+    """Runs done, running and failed, and the time left by their cost.
+
+    Args:
+        programs: what is to be trained.
+        states: of the runs that need nothing more, "done" or "failed".
+        jobs: programs that run side by side.
+        here: whether they run in this process, each with a bar of its own: then a line
+            before each of them takes the place of this bar.
+    """
+
+    def __init__(
+        self,
+        programs: "Sequence[Program]",
+        states: Sequence[str],
+        jobs: int,
+        *,
+        here: bool,
+    ):
+        from tqdm import tqdm
+
+        self.left = list(programs)
+        self.jobs, self.here = jobs, here
+        self.done, self.failed = states.count("done"), states.count("failed")
+        self.begun = {program.home: newest_step(program.home) for program in programs}
+        self.paid, self.start = 0.0, time.monotonic()
+        self.total = len(states) + sum(len(program.folders) for program in programs)
+        self.bar = tqdm(
+            total=self.total,
+            initial=self.done,
+            desc="sweep",
+            bar_format="{desc} |{bar}|",
+            disable=here,
+            mininterval=0.5 if sys.stderr.isatty() else 15,
+        )
+        self.closed = threading.Event()
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Board":
+        self._show()
+        if not self.here:
+            self.watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed.set()
+        if not self.here:
+            self.watch.join()
+        self.bar.close()
+
+    def __str__(self) -> str:
+        running = sum(len(program.folders) for program in self.left[: self.jobs])
+        counts = [f"{self.done} of {self.total} runs done"]
+        counts += [f"{running} running"] if running else []
+        counts += [f"{self.failed} failed"] if self.failed else []
+        seconds = self.seconds_left()
+        counts += [f"{duration(seconds)} left"] if self.left and seconds else []
+        return f"sweep: {', '.join(counts)}"
+
+    def finished(self, program: "Program", statuses: Sequence[Status]) -> None:
+        """Takes note of what became of a program."""
+        self.left.remove(program)
+        self.paid += self._share(program, program.settings[0].train.steps)
+        states = [status.state for status in statuses]
+        self.failed += states.count("failed")
+        self.done += states.count("done")
+        self.bar.update(states.count("done"))
+        self._show()
+
+    def seconds_left(self) -> float | None:
+        """By the cost of what was done since the start; None before anything was."""
+        left = list(self.left)
+        paid = self.paid + sum(self._share(p, newest_step(p.home)) for p in left)
+        ahead = sum(self._share(p, p.settings[0].train.steps) for p in left)
+        spent = time.monotonic() - self.start
+        return spent * (self.paid + ahead - paid) / paid if paid else None
+
+    def _share(self, program: "Program", step: int) -> float:
+        """The cost of the steps from the start of this sweep until `step`."""
+        steps = program.settings[0].train.steps
+        return program.cost * max(step - self.begun[program.home], 0) / steps
+
+    def _watch(self) -> None:
+        while not self.closed.wait(EVERY):
+            self._show()
+
+    def _show(self) -> None:
+        self.bar.set_description_str(str(self))
+        if self.here and self.left and self.total > 1:
+            say(str(self))
+
+
+def newest_step(home: Path) -> int:
+    """The step of the newest checkpoint in a folder, whole or not; 0 without one."""
+    from icl import checkpoint
+
+    found = checkpoint.folders(home)
+    return int(found[-1].name.removeprefix("step_")) if found else 0
+
+
+def duration(seconds: float) -> str:
+    """A time in words, such as "40 s", "7 min" or "3.5 h"."""
+    if seconds < 99:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 99 * 60 else f"{seconds / 3600:.1f} h"
