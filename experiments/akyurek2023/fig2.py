@@ -1,0 +1,241 @@
+"""Which ridge regression the transformer resembles, by how noisy the labels are.
+
+Claim: trained on noisy labels, the transformer predicts as the Bayes-optimal learner
+does: ridge regression with lambda = sigma^2 / tau^2, the variance of the noise over
+that of the weights. Without noise that is OLS.
+
+Paper: Figure 2 of Akyürek et al. 2023 (claims 10-13). Its order can be compared, its
+values cannot: they are not what they are said to be (claim noise.published).
+
+Run: python -m experiments.akyurek2023.fig2 quick
+
+How to read it: in each table a column is a level of noise, in training and in test, and
+a cell the distance to one learner: (prediction - prediction)^2 / d, averaged over
+n = 1 .. d-1 examples; of that the median over prompts, as the expectation for OLS is
+infinite with noise. A box marks the learner that the paper claims, a star the nearest
+of the column: they should coincide. The darker, the nearer, by the logarithm of the
+share of the column's largest distance. Left trained transformers, averaged over seeds;
+in the middle the Bayes predictor, the ideal case; right the paper's own numbers. Below,
+the lambda of the ridge regression that fits best, whatever it is: dashed where it
+should be; bars are 95 % intervals over prompts, and over seeds if they are three or
+more; hollow each seed. Right of it, why the paper's numbers cannot be: without noise
+OLS and ridge regression are this far apart at d = 8, and may be that far if both are as
+near to one transformer as the paper's first column says.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from experiments.akyurek2023.noise import Config, measure, settings
+from experiments.akyurek2023.setting import PROBING, SETTINGS
+from experiments.models import Models
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+    from experiments.claims import Claim
+    from experiments.intervals import Sampled
+
+TIMES = {
+    "tiny": "1 min",
+    "quick": "25 min, 1 min once the models are trained",
+    "paper": "about two weeks on one GPU, not measured",
+}
+PRESETS = {
+    "tiny": Config(**vars(SETTINGS["tiny"]), seeds=1, prompts=64, resamples=200),
+    "quick": Config(**vars(PROBING["quick"])),
+    "paper": Config(**vars(SETTINGS["paper"])),
+}
+SMALLEST_SHARE = 0.01
+"""Of a column's largest distance: cells below it have the darkest colour."""
+
+STAR: Mapping[str, Any] = {
+    "marker": "*",
+    "markersize": 9,
+    "color": "black",
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.7,
+    "linestyle": "",
+}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """Trains what is missing, and measures what there is: see `noise.measure`.
+
+    The cells of a model whose training failed are NaN.
+    """
+    from experiments import sweeps
+
+    runs = sweeps.train(settings(config), models)
+    finished = [run.setting for run in runs if run.state == "done"]
+    return measure(config, {setting: models(setting).model for setting in finished})
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """Three tables; below them the best lambda, and what the paper's table allows."""
+    from experiments.akyurek2023 import ordering
+    from experiments.style import canvas
+
+    sampled, dim = ordering.sample(dataset), dataset.attrs["dim"]
+    tables = {
+        f"trained transformers, d = {dim}": sampled.means.distance,
+        f"the Bayes predictor, d = {dim}": sampled.means.bayes,
+        "the paper's table, d = 8": dataset.published,
+    }
+    with canvas(11, 7.2) as figure:
+        grid = figure.add_gridspec(2, 6, height_ratios=[1.15, 1])
+        above = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(3)]
+        for axes, (title, table) in zip(above, tables.items(), strict=True):
+            image = _table(axes, table.transpose("alpha", "noise"))
+            axes.set_title(title)
+        for axes in above[1:]:
+            axes.tick_params(labelleft=False)
+        bar = figure.colorbar(image, ax=above, pad=0.01, aspect=30)
+        bar.set_label("share of the column's largest")
+        bar.set_ticks([-2, -1, 0], labels=["≤ 0.01", "0.1", "1"])
+        _penalties(figure.add_subplot(grid[1, :3]), dataset, sampled)
+        _bounds(figure.add_subplot(grid[1, 3:]), dataset, sampled)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _table(axes: "Axes", table: "xr.DataArray") -> "AxesImage":
+    """A heat map of distances with their numbers, (alpha, noise)."""
+    import matplotlib
+    import numpy as np
+    from matplotlib.patches import Rectangle
+
+    from experiments.akyurek2023.ordering import fraction, predictor
+    from experiments.style import BLACK, VERMILLION
+
+    share = (table / table.max("alpha")).clip(SMALLEST_SHARE)
+    shade = np.log10(share.values)
+    colours = matplotlib.colormaps["Blues_r"].with_extremes(bad="#dddddd")
+    image = axes.imshow(
+        shade, vmin=np.log10(SMALLEST_SHARE), vmax=0, cmap=colours, aspect="auto"
+    )
+    for (row, column), distance in np.ndenumerate(table.values):
+        dark = shade[row, column] < np.log10(SMALLEST_SHARE) / 2
+        axes.text(
+            column,
+            row,
+            _short(distance),
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else BLACK,
+        )
+    for i, column in enumerate(table.values.T):
+        box = {"fill": False, "edgecolor": VERMILLION, "linewidth": 2}
+        axes.add_patch(Rectangle((i - 0.46, i - 0.46), 0.92, 0.92, **box))
+        if not np.isnan(column).any():
+            axes.plot(i + 0.33, column.argmin() - 0.29, **STAR)
+    axes.grid(False)
+    axes.set_xticks(range(table.sizes["noise"]), map(fraction, table.noise.values))
+    axes.set_yticks(range(table.sizes["alpha"]), map(predictor, table.alpha.values))
+    axes.set_xlabel("noise σ²/τ²")
+    return image
+
+
+def _short(distance: float) -> str:
+    """Two digits, as short as can be; NaN where a run of the column failed.
+
+    Example:
+        >>> _short(0.00124), _short(0.0)
+        ('1.2e-3', '0')
+    """
+    import math
+
+    if math.isnan(distance):
+        return "run\nfailed"
+    return f"{distance:.1e}".replace("e-0", "e-") if distance else "0"
+
+
+def _penalties(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
+    """The best lambda by noise; no noise stands where a quarter of the least would."""
+    import numpy as np
+
+    from experiments.akyurek2023.ordering import best_penalty, fraction
+    from experiments.style import BLUE, GREY
+
+    noise = dataset.noise.values
+    x = np.where(noise > 0, noise, noise[1] / 4)
+    value, low, high = sampled.band(lambda means: best_penalty(means.path))
+    seeds = best_penalty(dataset.path.median("prompt", skipna=False))
+    axes.plot(noise[1:], noise[1:], "--", color=GREY, label="λ = σ²/τ²")
+    for seed in dataset.seed.values if dataset.sizes["seed"] > 1 else ():
+        hollow = {"markerfacecolor": "none", "markersize": 7, "zorder": 3}
+        axes.plot(x, seeds.sel(seed=seed), "o", color=GREY, **hollow)
+    errors = [value - low, high - value]
+    axes.errorbar(
+        x, value, np.maximum(errors, 0), fmt="o", color=BLUE, capsize=4, zorder=4
+    )
+    axes.set(xscale="log", yscale="log", xlabel="noise σ²/τ² (0 at the left edge)")
+    axes.set_xticks(x, map(fraction, noise))
+    ends = dataset.penalty.values[[0, -1]]
+    ticks = np.array([1 / 1024, 1 / 256, 1 / 64, 1 / 16, 1 / 4, 1, 4])
+    axes.set_yticks(ticks, ["≤ 1/1024", *map(fraction, ticks[1:-1]), "≥ 4"])
+    axes.set_ylim(ends[0] / 1.3, ends[1] * 1.3)
+    axes.minorticks_off()
+    axes.set_title("λ of the ridge regression that fits best")
+    axes.legend(loc="lower right")
+
+
+def _bounds(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
+    """Without noise at d = 8: OLS to each ridge predictor, and the paper's bound."""
+    from experiments.akyurek2023.ordering import allowed, predictor
+    from experiments.style import BLUE, VERMILLION
+
+    ridge = {"alpha": slice(1, None)}
+    value, low, high = sampled.band(lambda means: means.ols_to_ridge.isel(ridge))
+    bound = allowed(dataset.published.isel(noise=0)).isel(ridge)
+    x = range(value.size)
+    axes.errorbar(
+        x,
+        value,
+        [value - low, high - value],
+        fmt="o",
+        color=BLUE,
+        capsize=4,
+        label="between the predictors themselves",
+    )
+    axes.plot(x, bound, "v", color=VERMILLION, label="at most, by the paper's table")
+    for i, (true, most) in enumerate(zip(value.values, bound.values, strict=True)):
+        axes.annotate(f"{true / most:.1f} times", (i + 0.08, (true * most) ** 0.5))
+        axes.vlines(i, most, true, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xticks(x, map(predictor, value.alpha.values))
+    axes.set(yscale="log", xlim=(-0.4, value.size - 0.2))
+    axes.set_ylim(float(bound.min()) / 2, float(value.max()) * 8)
+    axes.set_title("why not the paper's values: SPD / d to OLS, d = 8, no noise")
+    axes.legend(loc="upper left")
+
+
+def _legend() -> list:
+    """What a box and a star are."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    from experiments.style import VERMILLION
+
+    claimed = "claimed by the paper: λ = σ²/τ²"
+    return [
+        Patch(fill=False, edgecolor=VERMILLION, linewidth=2, label=claimed),
+        Line2D([], [], label="nearest of the column", **STAR),
+    ]
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claims 10-13 of the paper, and that its table is not what it is said to be."""
+    from experiments.akyurek2023 import ordering
+
+    return ordering.claims(dataset)
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.akyurek2023.fig2"))
