@@ -40,6 +40,7 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     "ICL": _look(BLACK, "o"),
     "OLS": _look(BLUE, "o"),
     "Ridge(0.1)": _look(GREEN, "s"),
+    "Ridge(0.5)": _look(GREEN, "D", hollow=True),
     "GD(0.01)": _look(ORANGE, "v"),
     "GD(0.02)": _look(ORANGE, "^"),
     "GD(optimal)": _look(ORANGE, "D", hollow=True),
@@ -47,6 +48,14 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     "SGD(0.03)": _look(VERMILLION, ">", hollow=True),
     "3-NN weighted": _look(PURPLE, "P"),
     "3-NN uniform": _look(PURPLE, "X"),
+}
+
+# Tints of the families' colours, to be drawn behind curves, each with its own hatching.
+BACKGROUNDS: Mapping[str, Mapping[str, Any]] = {
+    "GD/SGD": {"facecolor": "#fdf0d5", "edgecolor": "#f0d08a", "hatch": "////"},
+    "ridge": {"facecolor": "#d9f2e8", "edgecolor": "#8fcfb6", "hatch": "...."},
+    "OLS": {"facecolor": "#dbeaf5", "edgecolor": "#dbeaf5", "hatch": ""},
+    "k-NN": {"facecolor": "#f7e6ef", "edgecolor": "#deb0ca", "hatch": "xxxx"},
 }
 
 

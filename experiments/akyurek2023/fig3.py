@@ -1,0 +1,281 @@
+"""Which learner a transformer is nearest to, by its depth and by its width.
+
+Claim: without noise, a transformer of one layer predicts as a step of gradient descent
+does, one of two or four layers as ridge regression, and a deeper one as least squares
+(OLS); with width the nearest learner shifts in the same order.
+
+Paper: Figure 3 of Akyürek et al. 2023 (claims 14-20).
+
+Run: python -m experiments.akyurek2023.fig3 quick
+
+How to read it: each curve is the distance to one learner: the mean over n = 1 .. d-1 of
+(prediction - prediction)^2 / d. The lowest is what models of this size resemble; the
+background tells its family, and the strip below names it: with a question mark where
+its family is not separated from the next, with an asterisk where predicting 0 is nearer
+than any learner, so that the model has learnt next to nothing. The run of each size was
+chosen by validation loss; dotted is the distance of the run that is nearest to that
+learner, which may be another one for each. Sizes are evenly spaced.
+
+The paper's learners are few: a model may be between them, or nearer to one that is not
+plotted. The lower panels have a continuous answer: the ridge alpha that fits best, and
+the amount of gradient descent, which is the time of gradient flow counted in steps of
+rate 0.01; black and thin above, how far away these are. An arrow is the last value that
+was tried, so that the best may lie beyond. Bands and bars are 95 % intervals over
+prompts; three seeds or more are resampled in the bands, and are points of their own in
+the lower panels.
+"""
+
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.akyurek2023 import capacity
+from experiments.akyurek2023.capacity import SWEEPS, Sweep
+from experiments.akyurek2023.capacity import settings as settings
+from experiments.models import Models, Setting
+from icl import checks
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from experiments.claims import Claim
+
+TIMES = {
+    "tiny": "1 min",
+    "quick": "60 min, 2 min once the models are trained",
+    "paper": "1,728 models of up to a day each on one GPU, not measured",
+}
+
+SMALL_STEP = 0.01
+"""Gradient flow is counted in steps of this rate."""
+
+BOUNDS = ("value", "low", "high", "distance", "edge")
+
+NOUNS = {"layers": "depth", "width": "width"}
+
+
+@dataclass(frozen=True)
+class Config(Sweep):
+    """Settings of Figure 3.
+
+    Attributes:
+        fitted: on how many of the prompts alpha and number of steps are fitted.
+    """
+
+    fitted: int = 1_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive_int("fitted", self.fitted, minimum=2)
+        if self.fitted > self.prompts:
+            raise ValueError(
+                f"fitted must be at most prompts={self.prompts}, got {self.fitted}."
+            )
+
+
+PRESETS = {
+    "tiny": Config(**vars(SWEEPS["tiny"]), fitted=64),
+    "quick": Config(**vars(SWEEPS["quick"])),
+    "paper": Config(**vars(SWEEPS["paper"])),
+}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """Distances of every point to every learner, and the members that fit best.
+
+    Returns:
+        What `capacity.measure` returns, for n < d, and `effective` over
+        (dim, point, seed, path, bound): for each path, "alpha" and "steps", the value
+        that fits best, the ends "low" and "high" of its interval, the "distance" there,
+        and at "edge" -1 or 1 where it is the first or last that was tried, else 0.
+    """
+    from experiments.akyurek2023 import shift
+
+    learners = [*itertools.chain(*shift.FAMILIES.values()), shift.NOTHING]
+    dataset = capacity.measure(config, models, learners, ["n < d"], pooled=False)
+    return dataset.assign(effective=_effective(config, models, dataset))
+
+
+def _effective(config: Config, models: Models, dataset: "xr.Dataset") -> "xr.DataArray":
+    """`effective` for the chosen runs; NaN where all failed."""
+    import xarray as xr
+
+    from experiments.akyurek2023 import evaluation
+    from icl.baselines import GradientFlow, Ridge
+    from icl.compare import effective
+
+    grid = np.geomspace(1e-3, 1e2, 51)
+    paths = [
+        ([Ridge(float(alpha)) for alpha in grid], grid),
+        ([GradientFlow(float(time)) for time in grid], grid / SMALL_STEP),
+    ]
+
+    @cache
+    def fit(run: Setting) -> np.ndarray:
+        """(path, bound)."""
+        prompts = capacity.evaluated(config, run.task.dim)
+        prompts = evaluation.first(prompts, config.fitted)
+        predicted = evaluation.predictions(models(run).model, prompts)
+        fits = []
+        for path, values in paths:
+            best = effective(
+                predicted, prompts, path, values, resamples=config.resamples
+            )
+            side = 1 if best.value > values[len(values) // 2] else -1
+            fits.append([*best[:4], best.at_edge * side])
+        return np.array(fits)
+
+    shape = (*dataset.best_shape.shape, len(paths), len(BOUNDS))
+    fitted = np.full(shape, np.nan)
+    for index, run in capacity.chosen(config, dataset):
+        fitted[index] = fit(run)
+    return xr.DataArray(
+        fitted,
+        dims=(*dataset.best_shape.dims, "path", "bound"),
+        coords={"path": ["alpha", "steps"], "bound": list(BOUNDS)},
+    )
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """For each dimension, by depth and by width: distances, the nearest, the fits."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    from experiments.akyurek2023 import judging
+    from experiments.style import BACKGROUNDS, canvas
+
+    dataset = dataset.sel(region="n < d")
+    bands = judging.sample(dataset).band(lambda means: means.distance)
+    columns = [(int(d), size) for d in dataset.dim for size in ("layers", "width")]
+    widths = [len(judging.values(dataset, size)) for _, size in columns]
+    with canvas(0.62 * sum(widths) + 1.2, 8.6) as figure:
+        grid = figure.subplots(
+            4,
+            len(columns),
+            sharex="col",
+            sharey="row",
+            squeeze=False,
+            width_ratios=widths,
+            height_ratios=(5, 0.8, 1.6, 1.6),
+        )
+        for (d, size), axes in zip(columns, grid.T, strict=True):
+            sizes = judging.values(dataset, size)
+            at = {"dim": d, "point": [f"{size}={value}" for value in sizes]}
+            _draw_distances(axes[0], [band.sel(at) for band in bands], dataset.sel(at))
+            _draw_nearest(axes[:2], dataset.sel(at))
+            _draw_fits(axes[2:], dataset.effective.sel(at))
+            axes[0].set_title(f"d = {d}, by {NOUNS[size]}")
+            axes[3].set_xlabel(size)
+            axes[3].set_xticks(range(len(sizes)), [str(value) for value in sizes])
+            axes[3].set_xlim(-0.5, len(sizes) - 0.5)
+        grid[0, 0].set_ylabel("mean SPD / d over n < d")
+        grid[1, 0].set_ylabel("nearest", rotation=0, ha="right", va="center")
+        grid[2, 0].set_ylabel("ridge alpha")
+        grid[3, 0].set_ylabel(f"steps of {SMALL_STEP}")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        for family, look in BACKGROUNDS.items():
+            handles.append(Patch(**look))
+            labels.append(f"{family} nearest")
+        for mark, meaning in (("?", "not separated"), ("*", "0 is nearer")):
+            handles.append(Line2D([], [], ls="", marker=f"${mark}$", color="black"))
+            labels.append(meaning)
+        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    return figure
+
+
+def _draw_distances(
+    axes: "Axes", band: Sequence["xr.DataArray"], part: "xr.Dataset"
+) -> None:
+    """One curve for each learner."""
+    from experiments.akyurek2023.shift import NOTHING
+    from experiments.style import GREY, LOOKS
+
+    looks: dict[str, Mapping[str, Any]] = dict(LOOKS)
+    looks[NOTHING.name] = {"color": GREY, "linewidth": 1}
+    value, low, high = band
+    x = range(value.sizes["point"])
+    for learner in value.learner.values:
+        look, at = looks[learner], {"learner": learner}
+        label = "predicts 0" if learner == NOTHING.name else learner
+        axes.plot(x, value.sel(at), label=label, **look)
+        axes.fill_between(
+            x, low.sel(at), high.sel(at), color=look["color"], alpha=0.2, lw=0
+        )
+        others = part.smallest.sel(at).mean("seed")
+        axes.plot(x, others, color=look["color"], linestyle=":", linewidth=1)
+    thin = {"color": "black", "linewidth": 1}
+    for path, line, label in (
+        ("alpha", "--", "ridge, best alpha"),
+        ("steps", "-.", "flow, best time"),
+    ):
+        fitted = part.effective.sel(path=path, bound="distance").mean("seed")
+        axes.plot(x, fitted, linestyle=line, label=label, **thin)
+    axes.plot([], [], linestyle=":", label="chosen by distance", **thin)
+    axes.set_yscale("log")
+
+
+def _draw_nearest(axes: Sequence["Axes"], part: "xr.Dataset") -> None:
+    """The background of the curves, and the names in the strip below them."""
+    from experiments.akyurek2023.shift import FAMILIES, NOTHING
+    from experiments.style import BACKGROUNDS
+    from icl.compare import rank
+
+    resamples = int(part.attrs["resamples"])
+    by_point = part.distance.mean("seed", skipna=False)
+    by_point = by_point.transpose("point", "prompt", "learner")
+    nothing = by_point.sel(learner=NOTHING.name).mean("prompt").values
+    by_point = by_point.drop_sel(learner=NOTHING.name)
+    for x, distance in enumerate(by_point.values):
+        if np.isnan(distance).any():
+            continue
+        nearest = rank(distance, FAMILIES, resamples=resamples)
+        for each in axes:
+            each.axvspan(
+                x - 0.5, x + 0.5, lw=0, zorder=0, **BACKGROUNDS[nearest.winner.family]
+            )
+        name = nearest.winner.learner.name.replace("(", "\n(").replace(" ", "\n")
+        name += "" if nearest.separated else "?"
+        name += "*" if nothing[x] < nearest.winner.distance else ""
+        axes[1].text(x, 0.5, name, ha="center", va="center", fontsize=7)
+    axes[1].set(ylim=(0, 1), yticks=[])
+    axes[1].grid(visible=False)
+
+
+def _draw_fits(axes: Sequence["Axes"], effective: "xr.DataArray") -> None:
+    """The effective alpha and number of steps, each seed beside the other."""
+    shifts = np.linspace(-0.2, 0.2, effective.sizes["seed"] + 2)[1:-1]
+    for each, path in zip(axes, effective.path.values, strict=True):
+        for shift, seed in zip(shifts, effective.seed.values, strict=True):
+            fit = effective.sel(path=path, seed=seed)
+            value, low, high, edge = (
+                fit.sel(bound=bound).values
+                for bound in ("value", "low", "high", "edge")
+            )
+            x = np.arange(len(value)) + shift
+            each.errorbar(
+                x, value, (value - low, high - value), fmt="o", color="black", ms=4
+            )
+            for marker, beyond in (("v", -1), ("^", 1)):
+                at = edge == beyond
+                each.plot(x[at], value[at], marker, color="black", ms=8)
+        each.set_yscale("log")
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claims 14-20 of the paper."""
+    from experiments.akyurek2023 import judging, shift
+
+    return shift.claims(judging.Judge.of(dataset, "fig3"))
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.akyurek2023.fig3"))

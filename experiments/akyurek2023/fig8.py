@@ -1,0 +1,237 @@
+"""How large a transformer must be to predict as least squares does, by dimension.
+
+Claim: a width of 16 or 32, at most 8 layers and a single head suffice for predictions
+that are nearer to least squares (OLS) than to Ridge(0.1), for every d up to 20.
+
+Paper: Figure 8 of Akyürek et al. 2023 (claims 21-23).
+
+Run: python -m experiments.akyurek2023.fig8 quick
+
+How to read it: for each dimension d, the smallest of the sizes tried at which the mean
+of SPD(OLS, ICL) is below that of SPD(Ridge(0.1), ICL), for the run of lowest validation
+loss among all that have this size. Bars reach from the smallest size for which the 95 %
+interval of the difference allows it to the smallest for which it is sure. Solid for
+n < d, as in Figure 3; dashed for all n up to 2d. At the top is what no size tried has
+reached. Dotted: the width of the paper's construction of ridge regression (Theorem 2).
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.akyurek2023 import capacity
+from experiments.akyurek2023.capacity import SWEEPS, Sweep
+from experiments.akyurek2023.capacity import settings as settings
+from experiments.models import Models
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from experiments.akyurek2023.judging import Judge
+    from experiments.claims import Claim
+
+TIMES = {
+    "tiny": "1 min, 10 s after fig3",
+    "quick": "10 min more than fig3, 2 min once the models are trained",
+    "paper": "6,048 models of up to a day each on one GPU, not measured",
+}
+
+PRESETS = {
+    "tiny": SWEEPS["tiny"],
+    "quick": replace(
+        SWEEPS["quick"],
+        dims=(1, 2, 4, 8),
+        steps=(8_000, 8_000, 8_000, 12_000),
+    ),
+    "paper": replace(SWEEPS["paper"], dims=(1, 2, 4, 8, 12, 16, 20)),
+}
+
+PANELS = {"width": "(a) width", "layers": "(b) depth", "heads": "(c) heads"}
+
+REGION_LOOKS = {
+    "n < d": {"color": "#0072B2", "marker": "o", "linestyle": "-", "shift": -0.06},
+    "n <= 2d": {"color": "#D55E00", "marker": "s", "linestyle": "--", "shift": 0.06},
+}
+
+
+def compute(config: Sweep, models: Models) -> "xr.Dataset":
+    """Distances of every point to OLS and Ridge(0.1); see `capacity.measure`."""
+    from icl.baselines import LeastSquares, Ridge
+
+    learners, regions = [LeastSquares(), Ridge(0.1)], list(capacity.REGIONS)
+    return capacity.measure(config, models, learners, regions, pooled=True)
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """The smallest width, depth and number of heads by dimension."""
+    from experiments.akyurek2023 import judging
+    from experiments.style import GREY, canvas
+
+    bands = judging.sample(dataset).band(excess)
+    dims = dataset.dim.values
+    with canvas(10, 4) as figure:
+        panels = figure.subplots(1, len(PANELS))
+        for axes, (size, title) in zip(panels, PANELS.items(), strict=True):
+            values = judging.values(dataset, size)
+            for region, look in REGION_LOOKS.items():
+                at = {"region": region}
+                found, sure, allowed = (
+                    # Ends of the interval: the upper one is below 0 where it is sure.
+                    first_below(band, size, values).sel(at).values
+                    for band in (bands[0], bands[2], bands[1])
+                )
+                _draw_steps(
+                    axes, allowed, found, sure, label=region.replace("<=", "≤"), **look
+                )
+            above = 2 * values[-1]
+            axes.set_yscale("log", base=2)
+            axes.set_yticks([*values, above], [*map(str, values), "not reached"])
+            axes.set_ylim(values[0] / 1.5, above * 1.5)
+            axes.set_xticks(range(len(dims)), [str(d) for d in dims])
+            axes.set(title=title, xlabel="dimension d")
+        widths = [construction(int(d)) for d in dims]
+        panels[0].plot(widths, ":", color=GREY, label="construction, 3 + 5d + 3d²")
+        labelled = panels[0].get_legend_handles_labels()
+        figure.legend(*labelled, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_steps(
+    axes: "Axes",
+    allowed: np.ndarray,
+    found: np.ndarray,
+    sure: np.ndarray,
+    *,
+    label: str,
+    color: str,
+    marker: str,
+    linestyle: str,
+    shift: float,
+) -> None:
+    """A step curve with bars from what may be enough to what surely is."""
+    x = np.arange(len(found)) + shift
+    axes.step(x, found, where="mid", color=color, linestyle=linestyle, alpha=0.6)
+    axes.errorbar(
+        x,
+        found,
+        (found - allowed, sure - found),
+        fmt=marker,
+        color=color,
+        linestyle="",
+        capsize=3,
+        label=label,
+    )
+
+
+def excess(means: "xr.Dataset") -> "xr.DataArray":
+    """How much further away OLS is than Ridge(0.1); below 0 is what is looked for."""
+    return means.distance.sel(learner="OLS") - means.distance.sel(learner="Ridge(0.1)")
+
+
+def first_below(
+    excess: "xr.DataArray", size: str, values: Sequence[int]
+) -> "xr.DataArray":
+    """The smallest of these values at which the excess is below 0.
+
+    Where there is none, or all runs failed, twice the largest of them, which stands for
+    "not reached".
+    """
+    import xarray as xr
+
+    points = [f"{size}={value}" for value in values]
+    sizes = xr.DataArray(list(values), dims="point")
+    return sizes.where(excess.sel(point=points) < 0, 2 * values[-1]).min("point")
+
+
+def construction(dim: int) -> int:
+    """The width of the paper's Theorem 2, which grows with the square of d."""
+    return 3 + 5 * dim + 3 * dim**2
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claims 21-23 of the paper, for n < d."""
+    from experiments.akyurek2023.judging import Judge
+
+    judge = Judge.of(dataset, "fig8")
+    dims = judge.dims
+    largest = dims[-1]
+    every = f"d = {', '.join(map(str, dims))}"
+    alone = "" if len(dims) > 1 else "This run has one dimension only."
+
+    def suffices(
+        id: str, text: str, size: str, limit: float, dims: list[int]
+    ) -> "Claim":
+        """At each of these d some value of this size, up to the limit, is enough."""
+        small = [value for value in judge.values(size) if value <= limit]
+        points = [f"{size}={value}" for value in small]
+
+        def statistic(means: "xr.Dataset") -> "xr.DataArray":
+            distance = means.distance.sel(dim=dims, point=points)
+            ratio = distance.sel(learner="OLS") / distance.sel(learner="Ridge(0.1)")
+            return ratio.min("point").max("dim", skipna=False)
+
+        return judge(
+            id,
+            f"{text} SPD to OLS is below SPD to Ridge(0.1).",
+            statistic,
+            "<",
+            1.0,
+            "ratio of MSPD, the least of these sizes, the largest over d",
+            missing="" if small else f"This run has no {size} up to {limit:g}.",
+        )
+
+    def rises(id: str, size: str, noun: str) -> "Claim":
+        """What is needed never falls from one d to the next."""
+        values = judge.values(size)
+
+        def statistic(means: "xr.Dataset") -> "xr.DataArray":
+            needed = first_below(excess(means), size, values)
+            return (needed.shift(dim=1) / needed).isel(dim=slice(1, None)).max("dim")
+
+        return judge(
+            id,
+            f"The smallest such {noun} never falls as d grows ({every}).",
+            statistic,
+            "<=",
+            1.0,
+            f"largest ratio of the {noun} needed at one d and at the next",
+            missing=alone or _never_reached(judge, size),
+        )
+
+    width = construction(largest)
+    return [
+        suffices("21", f"One head suffices for {every}:", "heads", 1, dims),
+        suffices(
+            "22a", f"A width of at most 32 suffices for {every}:", "width", 32, dims
+        ),
+        suffices("22b", f"At most 8 layers suffice for {every}:", "layers", 8, dims),
+        rises("22c", "width", "width"),
+        rises("22d", "layers", "depth"),
+        suffices(
+            "23",
+            f"d = {largest}: far less width is needed than the {width} of the paper's "
+            "construction, 3 + 5d + 3d^2; a quarter suffices:",
+            "width",
+            width / 4,
+            [largest],
+        ),
+    ]
+
+
+def _never_reached(judge: "Judge", size: str) -> str:
+    """Says that no value of a size suffices at any d, so that none can be compared."""
+    values = judge.values(size)
+    needed = first_below(excess(judge.sampled.means), size, values)
+    reached = (needed <= values[-1]).any()
+    return "" if reached else f"This run has no {size} that suffices at any d."
+
+
+if __name__ == "__main__":
+    from experiments.command import main
+
+    sys.exit(main("experiments.akyurek2023.fig8"))
