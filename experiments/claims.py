@@ -36,7 +36,7 @@ COMPARE = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-WORDING = {
+WORDING: dict[Verdict, str] = {
     "holds": "holds",
     "fails": "fails",
     "undecided": "undecided at this scale",

@@ -1,4 +1,4 @@
-"""One page that holds everything: figures, the claims they support, how they were made.
+"""One page that holds everything: claims, the figures behind them, how they were made.
 
 The page is a single HTML file with its pictures inside, without scripts and without
 anything to fetch, so that it can be mailed, archived and read on a phone. Its looks are
@@ -12,15 +12,23 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jinja2
 
-from experiments.claims import WORDING, Claim, Verdict, write_whole
+from experiments import checklist
+from experiments.checklist import Group, Judgement
+from experiments.claims import WORDING, Claim, write_whole
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 PNG_START = b"\x89PNG\r\n\x1a\n"
-SYMBOLS: dict[Verdict, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
+SYMBOLS: dict[Judgement, str] = {
+    "holds": "✓",
+    "fails": "✗",
+    "undecided": "?",
+    "missing": "○",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ def write_report(
     figures: Sequence[FigureResult],
     provenance: Mapping[str, Any],
     *,
+    groups: Sequence[Group] = (),
+    missing: Mapping[str, str] = MappingProxyType({}),
     title: str = "Which learning algorithm runs in the context?",
 ) -> Path:
     """Writes the page and returns its path.
@@ -68,6 +78,8 @@ def write_report(
         figures: in the order in which they are shown.
         provenance: versions, commit, preset, date, device and the like; nested
             mappings are welcome.
+        groups: a paper's claims beside ours, for a table at the top of the page.
+        missing: names of figures that could not be made, and why.
         title: heading of the page.
 
     Raises:
@@ -75,7 +87,7 @@ def write_report(
             missing or not a PNG.
     """
     names = [figure.name for figure in figures]
-    if not names or len(set(names)) != len(names):
+    if not (names or missing) or len(set(names)) != len(names):
         raise ValueError(
             f"a report needs figures, each with a name of its own, got {names}."
         )
@@ -89,10 +101,15 @@ def write_report(
     page = environment.get_template(TEMPLATE.name).render(
         title=title,
         summary=summary([claim for figure in figures for claim in figure.claims]),
+        groups=groups,
+        count=checklist.count(groups),
+        rule=checklist.RULE,
+        label=checklist.label,
+        missing=missing,
         figures=figures,
         pictures={figure.name: read_picture(figure) for figure in figures},
         provenance=provenance,
-        wording=WORDING,
+        wording=checklist.JUDGEMENTS,
         symbols=SYMBOLS,
         as_json=_as_json,
     )
@@ -110,7 +127,7 @@ def summary(claims: Sequence[Claim]) -> str:
     if not claims:
         return "No claim is judged here."
     verdicts = [claim.verdict for claim in claims]
-    holds, fails, undecided = (verdicts.count(word) for word in SYMBOLS)
+    holds, fails, undecided = map(verdicts.count, WORDING)
     return (
         f"Of {len(claims)} claim{_s(len(claims) != 1)}, "
         f"{holds} hold{_s(holds == 1)}, {fails} fail{_s(fails == 1)} and "

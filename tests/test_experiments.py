@@ -19,19 +19,23 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import command, models, provenance, runs
+from experiments import checklist, command, models, provenance, runs, sweeps
 from experiments.akyurek2023 import __main__ as paper
 from experiments.akyurek2023 import (
     fig1,
+    fig2,
+    fig3,
     fig4,
     fig5,
     fig6,
+    fig8,
     lens,
     probing,
     setting,
     steering,
     weights,
 )
+from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
 from experiments.claims import load_claims
 from icl import LinearRegression, ModelConfig
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
@@ -39,25 +43,28 @@ from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
 ROOT = Path(__file__).parents[1]
 FIGURES = {
     "fig1": fig1,
+    "fig2": fig2,
+    "fig3": fig3,
     "fig4": fig4,
     "fig5": fig5,
     "fig6": fig6,
+    "fig8": fig8,
     "lens": lens,
     "steering": steering,
     "weights": weights,
 }
 FILES = {"data.nc", "run.json", "figure.png", "figure.pdf", "claims.json"}
 NAME = "experiments.akyurek2023"
+SWEPT = ("fig3", "fig8")
 every_figure = pytest.mark.parametrize("figure", FIGURES)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """The whole paper at `tiny`: one model, its figures, a report; then the others."""
+    """The whole paper at `tiny`: nine models, its figures, a report."""
     folder = tmp_path_factory.mktemp("results")
-    assert paper.main(["tiny", "--results", str(folder)]) == 0
-    for figure in FIGURES.keys() - paper.FIGURES:
-        assert run(figure, "tiny", "--results", folder) == 0
+    # In this process: workers of their own would import and compile everything again.
+    assert paper.main(["tiny", "--jobs", "1", "--results", str(folder)]) == 0
     return folder
 
 
@@ -153,11 +160,21 @@ def test_dimensions_of_the_data(results, figure, variable, sizes):
     assert dict(dataset[variable].sizes) == sizes
 
 
-def test_all_figures_share_one_model_and_its_control(results):
+def test_figures_share_their_models(results):
+    """All but the sweeps look at one model and its control, and fig3 and 8 agree."""
+    shared, kept = setting.SETTINGS["tiny"], models.Models(results)
+    planned = paper.plan("tiny", shared)
+    asked = {
+        figure: {kept.folder(one) for one in experiment.settings(config)}
+        for figure, (experiment, _, config) in planned.items()
+    }
     found = {p for p in (results / "models").iterdir() if p.is_dir()}
-    shared = setting.SETTINGS["tiny"]
-    kept = models.Models(results)
-    assert found == {kept.folder(shared), kept.folder(probing.control_of(shared))}
+    assert found == set().union(*asked.values()) and len(found) == 9
+    one, control = kept.folder(shared), kept.folder(probing.control_of(shared))
+    assert asked.pop("fig3") == asked.pop("fig8") > {one}
+    assert len(asked.pop("fig2")) == 5
+    assert asked["fig4"] == asked["fig5"] == {one, control}
+    assert set().union(*asked.values()) == {one, control}
 
 
 def test_figures_4_and_5_share_what_was_probed(results):
@@ -180,6 +197,75 @@ def test_the_report_holds_every_figure(results):
     assert "Claim: " not in page and "Without noise, a trained" in page
 
 
+def claims_of(results):
+    files = sorted((results / "akyurek2023").glob("*/tiny-*/claims.json"))
+    return [claim for file in files for claim in load_claims(file)]
+
+
+def test_every_claim_of_the_paper_is_judged_by_the_figure_that_is_said_to(results):
+    claims = claims_of(results)
+    for statement in PUBLISHED:
+        by = {
+            claim.figure
+            for claim in claims
+            if checklist.number(claim, PAPER) == statement.number
+        }
+        assert statement.figure in by, statement.number
+
+
+def test_every_claim_is_of_the_paper_or_of_a_group_beside_it(results):
+    claims = claims_of(results)
+    ids = [claim.id for claim in claims]
+    assert len(ids) == len(set(ids))
+    assert {id.partition(".")[0] for id in ids} == {PAPER, *BESIDE}
+    numbers = {checklist.number(claim, PAPER) for claim in claims} - {None}
+    assert numbers == {statement.number for statement in PUBLISHED}
+
+
+def test_the_report_and_its_markdown_have_all_claims(results):
+    page = (results / "akyurek2023" / "report-tiny.html").read_text()
+    text = (results / "akyurek2023" / "results-tiny.md").read_text()
+    assert page.count('<tr role="row" class="claim">') == len(PUBLISHED)
+    assert "Of the paper's 33 claims" in html.unescape(page)
+    assert "not judged here" not in text and "is missing" not in page
+    rows = text.split("## Every number")[1].count("holds |\n")
+    assert rows == sum(claim.verdict == "holds" for claim in claims_of(results))
+    assert "train steps 60 (paper 500,000)" in page and "train steps 60" in text
+
+
+def test_what_fails_does_not_stop_the_rest(results, tmp_path, capsys, monkeypatch):
+    """The control model diverged before; two figures need it."""
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
+    kept = models.Models(tmp_path)
+    control = kept.folder(probing.control_of(setting.SETTINGS["tiny"]))
+    shutil.rmtree(control)
+    models.record_failure(control, ValueError("The loss is NaN at step 20."))
+    for figure in ("fig4", "fig5", "probing"):
+        shutil.rmtree(tmp_path / "akyurek2023" / figure)
+    monkeypatch.setattr(fig6, "compute", None)  # the others are found
+    assert paper.main(["tiny", "--jobs", "1", "--results", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    page = tmp_path / "akyurek2023" / "report-tiny.html"
+    assert said.out.splitlines()[-1] == str(page)
+    assert said.err.splitlines()[-1] == (
+        f"error: fig4, fig5 could not be made; {page} says why and has the rest."
+    )
+    assert "Traceback" not in said.err
+    text = html.unescape(page.read_text())
+    assert text.count("fig4 is missing: The loss is NaN at step 20.") == 4  # 24-26, 28
+    assert text.count("data:image/png") == len(paper.FIGURES) - 2
+    assert "5 are not judged here" in text
+
+
+def test_models_are_listed_and_nothing_is_done(tmp_path, no_work, capsys):
+    assert paper.main(["tiny", "--list", "--results", str(tmp_path / "new")]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert sum("waiting" in line for line in listed[:-1]) == 9
+    assert not list(tmp_path.rglob("manifest.json"))
+    assert run("fig7", "tiny", "--list", "--results", tmp_path) == 0
+    assert capsys.readouterr().out == "No model is trained.\n"
+
+
 # --- found, redrawn, changed ---
 
 
@@ -192,7 +278,8 @@ def test_a_second_run_only_finds(results, no_work, capsys):
     assert output.err.count("found ") == len(paper.FIGURES)
     after = contents(results / "akyurek2023")
     changed = {path for path in after if after[path] != before[path]}
-    assert changed <= {page} and after.keys() == before.keys()
+    assert changed <= {page, page.with_name("results-tiny.md")}
+    assert after.keys() == before.keys()
 
 
 def test_replot_redraws_from_the_data(results, tmp_path, no_work, capsys):
@@ -242,18 +329,20 @@ def test_a_changed_model_gets_a_report_of_its_own(results, monkeypatch, capsys):
     """What is computed is beside the point here, so that nothing is."""
     folder = only_run(results, "fig6")
     about = json.loads((folder / "run.json").read_text())
-    seen = []
+    seen, trained = [], []
 
     def stub(experiment, preset, config, store, *, replot):
         seen.append(config.train.steps if isinstance(config, models.Setting) else None)
         return runs.Run(folder, about, [])
 
     monkeypatch.setattr(runs, "run", stub)
+    monkeypatch.setattr(sweeps, "train", lambda found, _: trained.extend(found))
     argv = ["tiny", "--train.steps", "70", "--results", str(results)]
     assert paper.main(argv) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
     assert len(seen) == len(paper.FIGURES)
-    assert set(seen) == {70, None}  # None: figures that look at no trained model
+    assert set(seen) == {70, None}  # None: figures of no model, or of many sizes
+    assert {one.train.steps for one in trained} == {70}  # the rest is there
     assert page.exists() and page.name != "report-tiny.html"
 
 
@@ -524,7 +613,11 @@ def test_the_list_names_every_experiment_without_loading_it():
 def test_every_preset_has_its_time(figure):
     module = FIGURES[figure]
     assert list(module.TIMES) == list(module.PRESETS) == ["tiny", "quick", "paper"]
-    for preset, config in module.PRESETS.items():
+
+
+@pytest.mark.parametrize("figure", sorted(FIGURES.keys() - SWEPT))
+def test_figures_look_at_the_models_of_their_preset(figure):
+    for preset, config in FIGURES[figure].PRESETS.items():
         known = (setting.SETTINGS[preset], setting.PROBING[preset])
         made = models.Setting(config.task, config.model, config.train, config.seed)
         assert made in known

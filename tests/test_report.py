@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from experiments.checklist import Statement, Topic, checklist
 from experiments.claims import Claim
 from experiments.report import FigureResult, summary, write_report
 
@@ -165,6 +166,83 @@ def test_words_are_words_and_never_html(figure, tmp_path):
     assert not any("onload" in attributes for _, attributes in page.tags)
     for place in (["h1"], ["h2"], ["table"], ["main", "pre"], ["title"]):
         assert attack in page.text(*place)
+
+
+# --- with the claims of a paper at its top ---
+
+TOPIC = Topic("Behaviour", "d = 8, one model.")
+STATEMENTS = [
+    Statement(number, TOPIC, figure, f"It says {number}.", f"Because of {number}.")
+    for number, figure in ((1, "fig1"), (2, "fig1"), (3, "fig1"), (4, "fig3"))
+]
+
+
+@pytest.fixture
+def with_claims(figure, tmp_path):
+    """Claim 1 has two numbers, 2 and 3 one each, 4 is of a figure that failed."""
+    claims = [
+        replace(HOLDS, id="p.1a", figure="fig1"),
+        replace(FAILS, id="p.1b", figure="fig1"),
+        replace(HOLDS, id="p.2", figure="fig1"),
+        replace(UNDECIDED, figure="fig1"),
+    ]
+    configs = {"fig1": ({"layers": 2}, {"layers": 16})}
+    path = write_report(
+        tmp_path / "report.html",
+        [replace(figure, claims=claims)],
+        {},
+        groups=checklist("p", STATEMENTS, claims, configs),
+        missing={"fig3": "the loss is NaN <at> step 8."},
+    )
+    page = Page(path)
+    assert not page.open
+    return page
+
+
+def test_the_table_has_a_row_for_every_claim_of_the_paper(with_claims):
+    rows = [row for row in with_claims.all("tr") if row.get("class") == "claim"]
+    assert len(rows) == len(STATEMENTS)
+    text = with_claims.text("tbody").partition("Figure 1: the fit")[0]
+    for statement in STATEMENTS:
+        assert statement.says in text and statement.why in text
+    assert TOPIC.setting in with_claims.text("th")
+    assert "layers 2 (paper 16)" in with_claims.text("th")
+    judged = re.findall(r"(\d) . (holds|fails|undecided|not judged)[^.]*It says", text)
+    assert judged == [
+        ("1", "fails"),
+        ("2", "holds"),
+        ("3", "undecided"),
+        ("4", "not judged"),
+    ]
+
+
+def test_the_numbers_of_a_claim_link_to_their_rows(with_claims):
+    anchors = [a["id"] for _, a in with_claims.tags if "id" in a]
+    assert len(anchors) == len(set(anchors))
+    links = [a["href"][1:] for a in with_claims.all("a")]
+    assert links == ["claims", "fig1", "p.1a", "p.1b", "p.2", "p.3"]
+    assert set(links) <= set(anchors)
+    assert "1a ✓ holds 0.004 [0.003, 0.006] < 0.01 SPD / d 1b" in with_claims.text("li")
+
+
+def test_what_is_missing_is_said_at_the_top_and_in_its_rows(with_claims):
+    reason = "the loss is NaN <at> step 8."
+    assert f"fig3: {reason}" in with_claims.text("header", "li")
+    assert f"fig3 is missing: {reason}" in with_claims.text("tbody")
+
+
+def test_the_paper_s_claims_are_counted_at_the_top(with_claims):
+    counted = (
+        "Of the paper's 4 claims, 1 holds, 1 fails (1 only in part) and 1 is undecided "
+        "at this scale; 1 is not judged here. A claim that is judged by several"
+    )
+    assert with_claims.text("header", "p").startswith(counted)
+
+
+def test_a_run_without_any_figure_says_why(tmp_path):
+    page = Page(write_report(tmp_path / "r.html", [], {}, missing={"fig1": "No disk."}))
+    assert "fig1: No disk." in page.text("header", "li")
+    assert not page.all("img")
 
 
 @pytest.mark.parametrize(

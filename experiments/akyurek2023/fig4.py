@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from experiments.akyurek2023 import probing
 from experiments.akyurek2023.probing import Config
+from experiments.akyurek2023.probing import settings as settings
 from experiments.akyurek2023.setting import PROBING
 from experiments.models import Models
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from experiments.akyurek2023 import fig4, probing
 from experiments.akyurek2023.probing import Config
+from experiments.akyurek2023.probing import settings as settings
 from experiments.models import Models
 
 if TYPE_CHECKING:

@@ -92,6 +92,14 @@ def control_of(setting: Setting) -> Setting:
     return Setting(task, setting.model, setting.train, setting.seed)
 
 
+def settings(config: Config) -> list[Setting]:
+    """The models that are trained: the one in question, and the control."""
+    return [
+        Setting(config.task, config.model, config.train, config.seed),
+        control_of(config),
+    ]
+
+
 def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
     """Scores and position weights of all probes of one of the models.
 
