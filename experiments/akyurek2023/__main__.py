@@ -62,7 +62,6 @@ def reproduce(argv: Sequence[str]) -> None:
     """
     from experiments import command, sweeps
     from experiments.akyurek2023.setting import SETTINGS
-    from experiments.models import Models
     from experiments.provenance import digest
     from experiments.runs import is_computed
 

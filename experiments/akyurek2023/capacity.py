@@ -212,9 +212,9 @@ SWEEPS = {
 }
 """Of Figure 3; Figure 8 has more dimensions.
 
-At `quick` one learning rate must do for all: 2e-3, that of `setting.SETTINGS`. It is not
-what keeps one layer at d = 8 from learning anything: 4e-3 gave the same loss, that of
-predicting 0.
+At `quick` one learning rate must do for all: 2e-3, that of `setting.SETTINGS`. It is
+not what keeps one layer at d = 8 from learning anything: 4e-3 gave the same loss, that
+of predicting 0.
 """
 
 
