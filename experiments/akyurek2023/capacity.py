@@ -194,7 +194,7 @@ SWEEPS = {
         heads=(1,),
         rates=(2e-3,),
         model=ModelConfig(layers=8, width=32, heads=1),
-        train=TrainConfig(batch=64),
+        train=TrainConfig(steps=12_000, batch=64, learning_rate=2e-3),
         steps=(8_000, 12_000),
     ),
     "paper": Sweep(
