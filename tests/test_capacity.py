@@ -391,6 +391,15 @@ def test_a_model_that_predicts_nothing_is_told_apart():
     assert not any("Predicting 0" in c.note for c in told)
 
 
+def test_a_width_that_was_not_trained_is_not_judged_by_larger_ones():
+    config = replace(THREE, dims=(2, 4), layers=(1,), widths=(8, 16))
+    models = Planted(lambda setting: LeastSquares(), noise=NOISE)
+    told = fig3.claims(fig3.compute(config, models))
+    told = {c.id.removeprefix("akyurek2023."): c for c in told}
+    assert told["18a"].verdict == "undecided" and "width 4" in told["18a"].note
+    assert told["18b"].verdict == "holds"
+
+
 @pytest.mark.parametrize("figure", [fig3, fig8])
 def test_every_claim_is_there_at_every_size_of_run(figure):
     """One dimension, one depth, one width: all that cannot be said is undecided."""

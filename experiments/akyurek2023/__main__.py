@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TIMES = {
     "tiny": "about 2 min",
-    "quick": "2.5 h (estimate); seconds, once done",
+    "quick": "about 100 min; seconds, once done",
     "paper": "thousands of models of up to a day each on one GPU, not measured",
 }
 NAME = "experiments.akyurek2023"

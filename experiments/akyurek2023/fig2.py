@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 TIMES = {
     "tiny": "1 min",
-    "quick": "25 min, 1 min once the models are trained",
+    "quick": "31 min, 1 min once the models are trained",
     "paper": "about two weeks on one GPU, not measured",
 }
 PRESETS = {

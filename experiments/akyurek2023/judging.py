@@ -12,7 +12,7 @@ import xarray as xr
 
 from experiments import intervals
 from experiments.claims import Claim, Relation
-from experiments.intervals import Sampled, Statistic
+from experiments.intervals import FEWEST_SEEDS, Sampled, Statistic
 
 SOURCES = {"fig3": "Fig. 3", "fig8": "Fig. 8"}
 
@@ -44,8 +44,8 @@ class Judge:
         """Of a Dataset that `measure` made, in the region n < d."""
         note = []
         seeds, failed = dataset.sizes["seed"], int(dataset.failed.sum())
-        if seeds < 3:
-            count = "One seed" if seeds == 1 else "Two seeds"
+        if seeds < FEWEST_SEEDS:
+            count = "One seed" if seeds == 1 else f"{seeds} seeds, averaged"
             note.append(f"{count}: the interval is over prompts only.")
         if failed:
             of = dataset.failed.size

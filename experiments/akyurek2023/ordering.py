@@ -22,6 +22,7 @@ import xarray as xr
 from experiments import intervals
 from experiments.claims import Claim, Relation
 from experiments.intervals import FEWEST_SEEDS, Sampled, Statistic
+from icl.compare import lowest
 
 STATISTICS: Mapping[Literal["mean", "median"], list[str]] = {
     "median": ["distance", "bayes", "path", "limit"],
@@ -113,24 +114,20 @@ def steepness(distance: xr.DataArray) -> xr.DataArray:
 def best_penalty(path: xr.DataArray) -> xr.DataArray:
     """Which lambda fits best, between the grid's too: the vertex of a parabola.
 
-    Through the nearest point of the grid, which is even in log(lambda), and its two
-    neighbours; at an end of the grid, that end.
+    In log(lambda), through the nearest point of the grid and its two neighbours; at an
+    end of the grid, that end. NaN where a distance is.
 
     Args:
         path: distances along a dimension `penalty`, and any others.
     """
+    known = path.notnull().all("penalty")
     logs = np.log(path.penalty.values)
-    nearest = path.fillna(np.inf).argmin("penalty")
-    middle = nearest.clip(1, len(logs) - 2)
-    left, centre, right = (
-        path.isel(penalty=middle + step).drop_vars("penalty") for step in (-1, 0, 1)
+    vertices = xr.apply_ufunc(
+        lambda curves: lowest(logs, curves)[0],
+        path.where(known, 0.0),
+        input_core_dims=[["penalty"]],
     )
-    curvature = left - 2 * centre + right
-    inside = (nearest == middle) & (curvature > 0)
-    vertex = (left - right) / (2 * curvature.where(inside, 1.0))
-    shift = vertex.where(inside, nearest - middle)
-    best = np.exp(logs[0] + (middle + shift) * (logs[1] - logs[0]))
-    return best.where(path.notnull().all("penalty"))
+    return np.exp(vertices).where(known)
 
 
 def allowed(published: xr.DataArray) -> xr.DataArray:
@@ -156,7 +153,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """
     sampled, d = sample(dataset), int(dataset.attrs["dim"])
     span = f"1..{d - 1}" if d > 2 else "1"
-    median = f"medians over prompts of SPD, averaged over n = {span}"
+    median = f"medians over prompts of the mean SPD for n = {span}"
     source = "Akyürek et al. 2023, Fig. 2"
     predictors = ", ".join(map(predictor, dataset.alpha.values))
     noise = dataset.noise.values

@@ -158,7 +158,7 @@ def _by_width(judge: Judge, small: int, large: int, alone: str) -> list[Claim]:
             "<",
             1.0,
             f"largest over widths of the {RATIO}",
-            missing=alone or judge.missing("width", wide or [2 * d]),
+            missing=alone or judge.missing("width", [2 * d]),
         )
 
     def ranks(means: xr.Dataset) -> xr.DataArray:
@@ -170,7 +170,8 @@ def _by_width(judge: Judge, small: int, large: int, alone: str) -> list[Claim]:
         enough("18b", large, alone),
         judge(
             "18c",
-            f"d = {large}: a width of d = {large} does not. (The paper: 16 at d = 16.)",
+            f"d = {large}: a width of d = {large} gives no such fit: nearest is neither "
+            "ridge nor OLS. (The paper: 16 at d = 16.)",
             _worst_ratio(large, "width", [large], "ridge", "OLS"),
             ">",
             1.0,

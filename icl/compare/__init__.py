@@ -18,6 +18,7 @@ from icl.compare.grids import families as families
 from icl.compare.members import family_distances as family_distances
 from icl.compare.path import Effective as Effective
 from icl.compare.path import effective as effective
+from icl.compare.path import lowest as lowest
 from icl.compare.ranking import Fit as Fit
 from icl.compare.ranking import Margin as Margin
 from icl.compare.ranking import Nearest as Nearest

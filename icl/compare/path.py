@@ -90,35 +90,44 @@ def effective(
     )
     draws = bootstrap(distances, statistic=statistic, resamples=resamples, seed=seed)
     curve = STATISTICS[statistic](distances, axis=0)
-    (vertex,), (distance,) = _lowest(logs, curve[None])
-    low, high = interval(_lowest(logs, draws)[0])
+    vertex, distance = lowest(logs, curve)
+    low, high = interval(lowest(logs, draws)[0])
     at_edge = int(np.argmin(curve)) in (0, len(path) - 1)
     value, low, high = (float(np.exp(log)) for log in (vertex, low, high))
     return Effective(value, low, high, float(distance), at_edge)
 
 
-def _lowest(
-    x: Float[np.ndarray, " points"], curves: Float[np.ndarray, "curves points"]
-) -> tuple[Float[np.ndarray, " curves"], Float[np.ndarray, " curves"]]:
-    """Where each curve is lowest, and how low: an end, or the vertex of a parabola."""
-    rows = np.arange(len(curves))
-    lowest = np.argmin(curves, axis=1)
-    middle = np.clip(lowest, 1, len(x) - 2)
+def lowest(
+    x: Float[np.ndarray, " points"], curves: Float[np.ndarray, "*rest points"]
+) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
+    """Where each curve is lowest, and how low: an end, or the vertex of a parabola.
+
+    Through the lowest point and its two neighbours, of three points at least.
+
+    Example:
+        >>> x = np.array([0.0, 1.0, 2.0, 3.0])
+        >>> where, height = lowest(x, (x - 1.25) ** 2)
+        >>> float(where), float(height)
+        (1.25, 0.0)
+    """
+    nearest = np.argmin(curves, axis=-1, keepdims=True)
+    middle = np.clip(nearest, 1, len(x) - 2)
     x0, x1, x2 = (x[middle + shift] for shift in (-1, 0, 1))
-    y0, y1, y2 = (curves[rows, middle + shift] for shift in (-1, 0, 1))
+    y0, y1, y2 = (
+        np.take_along_axis(curves, middle + shift, axis=-1) for shift in (-1, 0, 1)
+    )
     slope = (y1 - y0) / (x1 - x0)
     curvature = ((y2 - y1) / (x2 - x1) - slope) / (x2 - x0)
     # No vertex at the ends, nor between three equal values.
-    inside = (lowest == middle) & (curvature > 0)
+    inside = (nearest == middle) & (curvature > 0)
     steepness = np.where(inside, curvature, 1.0)
     vertex = (x0 + x1) / 2 - slope / (2 * steepness)
     height = y0 + (vertex - x0) * (slope + curvature * (vertex - x1))
     # A squared distance is not quite a parabola, but it is not negative.
     height = np.maximum(height, 0.0)
-    return (
-        np.where(inside, vertex, x[lowest]),
-        np.where(inside, height, curves[rows, lowest]),
-    )
+    where = np.where(inside, vertex, x[nearest])
+    least = np.where(inside, height, curves.min(axis=-1, keepdims=True))
+    return where[..., 0], least[..., 0]
 
 
 def _logarithms(values: Values, count: int) -> Float[np.ndarray, " points"]:
