@@ -16,7 +16,7 @@ from experiments.runs import say
 if TYPE_CHECKING:
     from experiments.workers import Program
 
-EVERY = 5  # seconds between two looks at the checkpoints
+EVERY, LOGGED = 5, 60  # seconds between two looks, at a terminal and in a log file
 
 
 class Board:
@@ -49,17 +49,17 @@ class Board:
         self.bar = tqdm(
             total=self.total,
             initial=self.done,
-            desc="sweep",
+            desc=str(self),
             bar_format="{desc} |{bar}|",
             disable=here,
-            mininterval=0.5 if sys.stderr.isatty() else 15,
         )
         self.closed = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Board":
-        self._show()
-        if not self.here:
+        if self.here:
+            self._show()
+        else:
             self.watch.start()
         return self
 
@@ -85,7 +85,7 @@ class Board:
         states = [status.state for status in statuses]
         self.failed += states.count("failed")
         self.done += states.count("done")
-        self.bar.update(states.count("done"))
+        self.bar.n = self.done
         self._show()
 
     def seconds_left(self) -> float | None:
@@ -102,7 +102,8 @@ class Board:
         return program.cost * max(step - self.begun[program.home], 0) / steps
 
     def _watch(self) -> None:
-        while not self.closed.wait(EVERY):
+        every = EVERY if sys.stderr.isatty() else LOGGED
+        while not self.closed.wait(every):
             self._show()
 
     def _show(self) -> None:

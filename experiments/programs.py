@@ -11,6 +11,7 @@ results folder:
     models/.<name>.tries       how often its worker has died
 """
 
+import gc
 import json
 import os
 import shutil
@@ -163,6 +164,9 @@ def run(program: Program, order: Order) -> list[Status]:
         ]
     except Exception as error:
         message = why(error)
+    finally:
+        # Compiled code that icl.program has let go of hangs in cycles, 100 MB a shape.
+        gc.collect()
     return [
         status if status.state in ENDED else Status("failed", status.step, message)
         for status in _statuses(program)

@@ -167,14 +167,6 @@ def _with_rates(
     return [replace(config, learning_rate=rate) for rate in checked]
 
 
-def _check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
-    if size % len(devices):
-        raise ValueError(
-            f"The {what} must divide over the devices, got {size} for {len(devices)}; "
-            "change it or give fewer `devices`."
-        )
-
-
 def _check_count(name: str, values: Sequence[Any], members: int) -> None:
     if len(values) != members:
         raise ValueError(

@@ -93,7 +93,9 @@ def compile_program(
     return _compile(unscaled(task), model_config, config, devices, members)
 
 
-@lru_cache(maxsize=32)
+# Each keeps about 100 MB of compiled code alive: a process that trains many shapes lets
+# go of the oldest. Runs of one shape follow each other, so that few are enough.
+@lru_cache(maxsize=4)
 def _compile(
     task: LinearRegression,
     model_config: ModelConfig,

@@ -173,7 +173,8 @@ class Run:
 
     def _stop_at(self, step: int) -> None:
         rates = np.atleast_1d(self.scales.rate).tolist()
-        kept = f"Checkpoints in {self.directory} stay." if self.directory else ""
+        saved = self.directory and checkpoint.folders(self.directory)
+        kept = f"Checkpoints in {self.directory} stay." if saved else ""
         raise diverged(step, self.config.steps, rates, kept)
 
     def _evaluate(self) -> None:

@@ -2,11 +2,13 @@
 
 import doctest
 import errno
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from icl import (
     TrainConfig,
     checkpoint,
 )
+from icl.program import compile_program
 from icl.trained import abstract_params, load
 
 ROOT = Path(__file__).parents[1]
@@ -276,6 +279,25 @@ def test_what_shares_a_program(tmp_path):
     longer = replace(settings[0], train=replace(BASE.train, steps=50))
     other = {kept.folder(s): s for s in (settings[0], longer)}
     assert len(programs.plan(other, set(other), kept)) == 2
+
+
+def test_programs_of_many_shapes_are_let_go():
+    """A worker that trains one shape after the other does not grow without end."""
+
+    def compiled(width):
+        model = ModelConfig(layers=1, width=width)
+        device = jax.devices()[:1]
+        return compile_program(BASE.task, model, BASE.train, tuple(device), None)
+
+    first = compiled(2)
+    first.init(jax.random.key(0))
+    kept = weakref.ref(first.advance), weakref.ref(first.init)
+    assert compiled(2) is first  # reused
+    del first
+    for width in (4, 6, 10, 12):
+        compiled(width)
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]
 
 
 # --- failures ---

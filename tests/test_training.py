@@ -481,7 +481,8 @@ def raise_interrupt():
 
 
 def press_ctrl_c():
-    os.kill(os.getpid(), signal.SIGINT)
+    # Not os.kill: another thread may get that one, and this one notice it later.
+    signal.raise_signal(signal.SIGINT)
 
 
 def press_twice():

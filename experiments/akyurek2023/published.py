@@ -248,7 +248,9 @@ PUBLISHED = (
         "between 1 and 8; both grow with d in steps.",
         "Only sizes on the grid can be found (16 is the paper's smallest width), and a "
         "smallest size is that of one length of training. We ask for widths up to 32 "
-        "and depths up to 8; where none suffices counts as larger than all.",
+        "and depths up to 8; where none suffices, the need counts as larger than all. "
+        "Without the full grid, depth is varied at one width only, which then has the "
+        "best chance of all widths.",
     ),
     Statement(
         23,

@@ -170,8 +170,8 @@ def _by_width(judge: Judge, small: int, large: int, alone: str) -> list[Claim]:
         enough("18b", large, alone),
         judge(
             "18c",
-            f"d = {large}: a width of d = {large} gives no such fit: nearest is neither "
-            "ridge nor OLS. (The paper: 16 at d = 16.)",
+            f"d = {large}: a width of d = {large} gives no such fit: nearest is "
+            "neither ridge nor OLS. (The paper: 16 at d = 16.)",
             _worst_ratio(large, "width", [large], "ridge", "OLS"),
             ">",
             1.0,
