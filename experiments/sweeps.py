@@ -27,7 +27,7 @@ from experiments.workers import Progress, distinct, train
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Progress", "best", "grid", "history", "table", "train"]
+__all__ = ["Progress", "best", "grid", "history", "table", "train", "trained"]
 
 Axes = Mapping[str, Sequence[Any]]
 SHAPE = ("model.layers", "model.width", "model.heads", "task.dim", "task.length")
@@ -217,6 +217,26 @@ def _times(known: Mapping[Path, Setting]) -> list[float | None]:
 
 
 # --- what came of it ---
+
+
+def trained(settings: Sequence[Setting], models: Models) -> list[Setting]:
+    """Trains what is missing; the settings whose training did not diverge, in order.
+
+    Raises:
+        ValueError: all diverged; or one is missing for another reason, such as a full
+            disk, that may be gone when it is run again. The message says which.
+    """
+    reports = train(settings, models)
+    found = [
+        report.setting
+        for report in reports
+        if models.last_losses(report.setting) is not None
+    ]
+    if not found:
+        raise ValueError(
+            f"All {len(reports)} trainings diverged; the first: {reports[0].message}"
+        )
+    return found
 
 
 def history(settings: Sequence[Setting], models: Models, axes: Axes) -> "xr.Dataset":

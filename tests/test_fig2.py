@@ -128,19 +128,13 @@ def test_what_is_not_finished_has_no_data(monkeypatch):
     """A failed run stops nothing, and is not asked for."""
     config = replace(SMALL, seeds=2)
     settings = noise.settings(config)
-    states = ["failed" if i == 3 else "done" for i in range(len(settings))]
-
-    def train(asked, models):
-        return [
-            SimpleNamespace(setting=setting, state=state)
-            for setting, state in zip(asked, states, strict=True)
-        ]
 
     def models(setting):
         assert setting != settings[3]
         return SimpleNamespace(model=bayes(setting))
 
-    monkeypatch.setattr(sweeps, "train", train)
+    finished = [*settings[:3], *settings[4:]]
+    monkeypatch.setattr(sweeps, "trained", lambda asked, models: finished)
     dataset = fig2.compute(config, models)
     missing = dataset.distance.isnull().all(("alpha", "prompt"))
     assert np.argwhere(missing.values).tolist() == [[1, 1]]

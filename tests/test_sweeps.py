@@ -11,6 +11,7 @@ import sys
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import joblib
@@ -309,6 +310,7 @@ def test_a_run_that_diverges_is_not_tried_again(here, tmp_path, together, reques
     kept = Models(tmp_path, jobs=1, together=together)
     first = sweeps.train(settings, kept)
     assert states(first) == ["done", "failed"]
+    assert sweeps.trained(settings, kept) == settings[:1]
     assert "NaN or infinite at step" in first[1].message
     assert (
         "1e+30" in first[1].message and "delete it to train again" in first[1].message
@@ -333,6 +335,19 @@ def test_an_ensemble_in_which_all_diverge(tmp_path, request):
     assert states(reports) == ["failed"] * 2 and "1e+25 to 1e+30" in reports[0].message
     history = sweeps.history(settings, kept, {"train.learning_rate": (1e25, 1e30)})
     assert history.failed.all()
+    with pytest.raises(ValueError, match="All 2 trainings diverged; the first: "):
+        sweeps.trained(settings, kept)
+
+
+def test_a_model_that_is_missing_is_refused(here, monkeypatch):
+    reports = [SimpleNamespace(setting=s, message="") for s in SETTINGS]
+    monkeypatch.setattr(sweeps, "train", lambda *_: reports)
+    kept = Models(here)
+    assert sweeps.trained(SETTINGS, kept) == SETTINGS
+    missing = replace(SETTINGS[0], seed=99)
+    reports.append(SimpleNamespace(setting=missing, message="No space left on device"))
+    with pytest.raises(ValueError, match="is not trained yet; run it again"):
+        sweeps.trained([*SETTINGS, missing], kept)
 
 
 def test_a_full_disk_stops_one_run_only(tmp_path, monkeypatch, capsys):
@@ -496,15 +511,13 @@ def test_a_dask_cluster_needs_no_change_to_the_code(serial, tmp_path, monkeypatc
     assert_same_bits(tmp_path, serial, SETTINGS)
 
 
-def test_a_backend_that_answers_at_the_end_only(here, tmp_path, monkeypatch):
-    """As Ray's does; here threads stand for it."""
-    backend = joblib.parallel.ThreadingBackend
+def test_a_backend_that_answers_at_the_end_only(serial, tmp_path, monkeypatch):
+    """As Ray's does; here joblib's own processes stand for it."""
+    backend = type(joblib.parallel.get_active_backend()[0])
     monkeypatch.setattr(backend, "supports_return_generator", False)
-    monkeypatch.setenv("XLA_FLAGS", "")  # is put back
-    with joblib.parallel_config(backend="threading"):
-        reports = sweeps.train(SETTINGS, Models(tmp_path, jobs=2))
+    reports = sweeps.train(SETTINGS, Models(tmp_path, jobs=2))
     assert states(reports) == ["done"] * 4
-    assert_same_bits(tmp_path, here, SETTINGS)
+    assert_same_bits(tmp_path, serial, SETTINGS)
 
 
 def test_workers_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """One compiled program, whatever it is cut into, and what it does in a single step."""
 
 import math
-import os
 import signal
 import threading
 from dataclasses import replace

@@ -254,7 +254,7 @@ def measure(
     """
     import xarray as xr
 
-    sweeps.train(settings(config), models)
+    sweeps.trained(settings(config), models)
     every = [_distances(config, dim, models, learners, regions) for dim in config.dims]
     parts = [_choose(runs, config.points(pooled=pooled)) for runs in every]
     dims = xr.DataArray(list(config.dims), dims="dim", name="dim")

@@ -70,8 +70,7 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     """
     from experiments import sweeps
 
-    runs = sweeps.train(settings(config), models)
-    finished = [run.setting for run in runs if run.state == "done"]
+    finished = sweeps.trained(settings(config), models)
     return measure(config, {setting: models(setting).model for setting in finished})
 
 
