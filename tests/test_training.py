@@ -527,14 +527,19 @@ def test_without_a_directory_ctrl_c_comes_through_at_once(
     task, model_config, train_config
 ):
     seen = []
+    # A shell that starts this in the background has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def callback(step, metrics):
         seen.append(step)
         press_ctrl_c()
         raise AssertionError("the signal should have been raised before this line")
 
-    with pytest.raises(KeyboardInterrupt):
-        train(task, model_config, train_config, key=KEY, callback=callback)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(task, model_config, train_config, key=KEY, callback=callback)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert seen == [50]
 
 
