@@ -27,7 +27,7 @@ do that halfway through a trace, so inside jit, vmap or grad they raise.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -145,15 +145,20 @@ def solve(learners: Sequence[Learner], prompts: Prompts) -> list[PrefixSolution]
         >>> ols.predictions.tolist(), ridge.predictions.tolist()
         ([[0.0, 2.0, 2.0]], [[0.0, 0.5, 0.800000011920929]])
     """
+    return list(solutions(learners, prompts))
+
+
+def solutions(
+    learners: Sequence[Learner], prompts: Prompts
+) -> Iterator[PrefixSolution]:
+    """As `solve`, one after the other: for more learners than memory holds."""
     spectrum = None
-    solutions = []
     for learner in learners:
         if isinstance(learner, SpectralLearner):
             spectrum = decompose(prompts) if spectrum is None else spectrum
-            solutions.append(learner(spectrum))
+            yield learner(spectrum)
         else:
-            solutions.append(learner(prompts))
-    return solutions
+            yield learner(prompts)
 
 
 @jax.jit

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from icl import checks
-from icl.baselines import Learner, SpectralLearner, decompose
+from icl.baselines import Learner
+from icl.baselines.spectral import solutions
 from icl.tasks import Prompts, check_prompts
 
 Predictor = Callable[[Prompts], Any] | Float[ArrayLike, "batch length"]
@@ -63,14 +64,8 @@ def family_distances(
     # What comes after the longest context matters to none of them.
     end = max(chosen) + 1
     prompts = Prompts(prompts.xs[:, :end], prompts.ys[:, :end])
-    spectrum = None
     distances = np.empty((batch, len(members)))
-    for column, member in enumerate(members):
-        if isinstance(member, SpectralLearner):
-            spectrum = decompose(prompts) if spectrum is None else spectrum
-            solution = member(spectrum)
-        else:
-            solution = member(prompts)
+    for column, solution in enumerate(solutions(members, prompts)):
         theirs = np.asarray(solution.predictions, dtype=float)[:, chosen]
         distances[:, column] = ((ours - theirs) ** 2).mean(axis=1) / divide_by
     return np.fmin(distances, FARTHEST)  # of NaN and a number, the number
