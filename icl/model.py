@@ -121,8 +121,23 @@ class Linear(nnx.Linear):
         self, x: Float[Array, "*axes inputs"]
     ) -> Float[Array, "*axes outputs"]:
         """Applies the map."""
-        rows = super().__call__(x.reshape(-1, x.shape[-1]))
+        rows = x.reshape(-1, x.shape[-1])
+        kernel = self.kernel[...]
+        if self.in_features > self.out_features:
+            # The kernel's gradient is a product over all rows, for which XLA's CPU
+            # backend turns one operand around. It takes half the time when that is the
+            # narrower one, which this order of the forward product leads to.
+            kernel = jax.lax.optimization_barrier(kernel.T).T
+        rows = rows @ kernel + self.bias[...][None]
         return rows.reshape(*x.shape[:-1], -1)
+
+
+class LayerNorm(nnx.LayerNorm):
+    """LayerNorm of the last axis, with all others folded into one as in `Linear`."""
+
+    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
+        """Applies the normalisation."""
+        return super().__call__(x.reshape(-1, x.shape[-1])).reshape(x.shape)
 
 
 class Attention(nnx.Module):
@@ -144,16 +159,23 @@ class Attention(nnx.Module):
     ) -> Float[Array, "batch tokens width"]:
         """What each token gathers from those the mask lets it see (row sees column)."""
         batch, count, _ = x.shape
-        heads = (batch, count, self.heads, self.head_dim)
-        q, k, v = (part.reshape(heads) for part in jnp.split(self.qkv(x), 3, axis=-1))
-        scores = jnp.einsum("bqhc,bkhc->bhqk", q * self.scale, k)
-        mask = mask[None, None]
+        q, k, v = map(self._apart, jnp.split(self.qkv(x), 3, axis=-1))
+        scores = jnp.einsum("bqc,bkc->bqk", q * self.scale, k)
         if self.linear:
-            pattern = jnp.where(mask, scores, 0)
+            pattern = jnp.where(mask[None], scores, 0)
         else:
-            pattern = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
-        mixed = jnp.einsum("bhqk,bkhc->bqhc", pattern, v)
+            pattern = jax.nn.softmax(jnp.where(mask[None], scores, -jnp.inf), axis=-1)
+        mixed = jnp.einsum("bqk,bkc->bqc", pattern, v)
+        mixed = mixed.reshape(batch, self.heads, count, -1).swapaxes(1, 2)
         return self.out(mixed.reshape(batch, count, -1))
+
+    def _apart(
+        self, x: Float[Array, "batch tokens inner"]
+    ) -> Float[Array, "batch*heads tokens head_dim"]:
+        """Heads as if they were prompts: XLA is slow with two axes of that kind."""
+        batch, count, _ = x.shape
+        heads = x.reshape(batch, count, self.heads, self.head_dim).swapaxes(1, 2)
+        return heads.reshape(batch * self.heads, count, self.head_dim)
 
 
 class MLP(nnx.Module):
@@ -175,9 +197,10 @@ class Block(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         affine = config.norm != "paper"
         norm = partial(
-            nnx.LayerNorm,
+            LayerNorm,
             config.width,
             epsilon=1e-5,
+            use_fast_variance=False,
             use_bias=affine,
             use_scale=affine,
             rngs=rngs,
@@ -236,7 +259,9 @@ class Transformer(nnx.Module):
         self.positions = nnx.Param(positions)
         blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
         self.body = nnx.List(blocks)
-        norm = nnx.LayerNorm(config.width, epsilon=1e-5, rngs=rngs)
+        norm = LayerNorm(
+            config.width, epsilon=1e-5, use_fast_variance=False, rngs=rngs
+        )
         self.final_norm = norm if config.final_norm else None
         self.head = _linear(config, config.width, 1, rngs)
 
