@@ -39,6 +39,13 @@ class Options:
             an accelerator.
         together: how many models of equal shape are trained as one program; None is one
             on CPU, and all of them on an accelerator.
+        devices: the batch, or the models trained together, are split over so many
+            devices of each process; on CPU, virtual ones with one thread each, and by
+            default so many fewer jobs. None is all there are: one on CPU.
+        distributed: the same command runs in several processes, on one host or many,
+            which train each model together; found by JAX on SLURM, MPI, TPU pods and
+            Kubernetes, elsewhere named by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES
+            and JAX_PROCESS_ID. One job at a time.
         debug: show where an error came from.
     """
 
@@ -47,6 +54,8 @@ class Options:
     list: bool = False
     jobs: int | None = None
     together: int | None = None
+    devices: int | None = None
+    distributed: bool = False
     debug: bool = False
 
 
@@ -78,7 +87,7 @@ def models_of(options: Options) -> "Models":
     """The models of the results folder, trained as the options say."""
     from experiments.models import Models
 
-    return Models(options.results, options.jobs, options.together)
+    return Models(options.results, options.jobs, options.together, options.devices)
 
 
 def show(finished: Run) -> None:
@@ -244,7 +253,12 @@ def overview(name: str) -> str:
 
 
 def set_up_runtime(options: Options) -> None:
-    """What JAX must be told before its backend starts. Called once, here only."""
+    """What JAX must be told before its backend starts. Called once, here only.
+
+    Raises:
+        ValueError: there are fewer devices than `options` asks for, or no cluster.
+        SystemExit: in a process that lent its devices to another, and is done.
+    """
     import jax
 
     # Compiled programs outlive the process; a folder of the user's own goes first. A
@@ -254,6 +268,28 @@ def set_up_runtime(options: Options) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", 2**30)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if options.devices is not None:
+        from icl import checks
+
+        number = checks.positive_int("devices", options.devices)
+        jax.config.update("jax_num_cpu_devices", number)  # others are as many as it has
+        one_thread_each()
+    if options.distributed:
+        from experiments import hosts
+
+        hosts.join()
+    if options.devices is not None:
+        from icl import processes
+
+        processes.chosen(options.devices)
+
+
+def one_thread_each() -> None:
+    """Tells XLA, before its backend starts, that a CPU device is one thread."""
+    flag = "--xla_cpu_multi_thread_eigen=false"
+    given = os.environ.get("XLA_FLAGS", "")
+    if flag not in given:
+        os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
 
 
 def expected() -> tuple[type[Exception], ...]:

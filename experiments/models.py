@@ -101,9 +101,11 @@ class Models:
             cluster has that joblib was told of; one on an accelerator.
         together: how many models of equal shape a sweep trains as one program. None:
             one on CPU, where more gain nothing; all of them on an accelerator.
+        devices: how many each program is split over, a number as for `icl.train`. On
+            CPU, the default of `jobs` is then so many times fewer.
 
     Raises:
-        ValueError: `jobs` or `together` below 1.
+        ValueError: `jobs`, `together` or `devices` below 1.
         NotADirectoryError: `results` is a file.
     """
 
@@ -112,17 +114,19 @@ class Models:
         results: str | Path | None = None,
         jobs: int | None = None,
         together: int | None = None,
+        devices: int | None = None,
     ):
         from icl import checks
 
-        for name, value in (("jobs", jobs), ("together", together)):
+        counts = {"jobs": jobs, "together": together, "devices": devices}
+        for name, value in counts.items():
             if value is not None:
                 checks.positive_int(name, value)
         self.results = None if results is None else Path(results)
         if self.results and self.results.exists() and not self.results.is_dir():
             number = errno.ENOTDIR
             raise NotADirectoryError(number, os.strerror(number), str(self.results))
-        self.jobs, self.together = jobs, together
+        self.jobs, self.together, self.devices = jobs, together, devices
         self._trained: dict[Path, Trained] = {}
         self._failed: dict[Path, str] = {}  # of models that are not kept on disk
 
@@ -143,12 +147,12 @@ class Models:
             return self._trained[folder]
         if self.results is not None:
             with locked(folder):
-                self._trained[folder] = finish(setting, folder)
+                self._trained[folder] = finish(setting, folder, devices=self.devices)
         elif folder in self._failed:
             raise NonFiniteLossError(self._failed[folder])
         else:
             try:
-                self._trained[folder] = _train(setting, None)
+                self._trained[folder] = _train(setting, None, self.devices)
             except NonFiniteLossError as error:
                 self._failed[folder] = str(error)
                 raise
@@ -200,7 +204,9 @@ class Models:
 _WAITING = Status("waiting")
 
 
-def finish(setting: Setting, folder: Path, *, quiet: bool = False) -> "Trained":
+def finish(
+    setting: Setting, folder: Path, *, devices: int | None, quiet: bool = False
+) -> "Trained":
     """The model of a folder, trained to its end; to be called under its lock.
 
     Raises:
@@ -214,7 +220,7 @@ def finish(setting: Setting, folder: Path, *, quiet: bool = False) -> "Trained":
         raise NonFiniteLossError(before)
     begun, start = status_of(setting, folder).step, time.perf_counter()
     try:
-        return _train(setting, folder, quiet=quiet)
+        return _train(setting, folder, devices, quiet=quiet)
     except NonFiniteLossError as error:
         record_failure(folder, error)
         raise
@@ -311,10 +317,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _train(setting: Setting, folder: Path | None, *, quiet: bool = False) -> "Trained":
-    import jax
-
-    from icl import train
+def _train(
+    setting: Setting, folder: Path | None, devices: int | None, *, quiet: bool = False
+) -> "Trained":
+    from experiments import hosts
 
     steps = setting.train.steps
     if not quiet and (folder is None or status_of(setting, folder).state != "done"):
@@ -323,14 +329,10 @@ def _train(setting: Setting, folder: Path | None, *, quiet: bool = False) -> "Tr
             "left of them; Ctrl-C keeps what is done"
         )
     with training_bar(steps, quiet=quiet) as progress:
-        return train(
-            setting.task,
-            setting.model,
-            setting.train,
-            key=jax.random.key(setting.seed),
-            directory=folder,
-            callback=progress,
+        (trained,) = hosts.train(
+            [setting], devices, directory=folder, callback=progress
         )
+    return trained
 
 
 @contextmanager

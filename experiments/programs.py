@@ -13,7 +13,6 @@ results folder:
 
 import gc
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import hosts
 from experiments.board import newest_step
 from experiments.claims import write_whole
 from experiments.models import (
@@ -76,12 +76,14 @@ class Order(NamedTuple):
         call: names this call of `train`, across all its processes.
         wait: for other processes that work on a program; or leave it to them.
         worker: whether this is for a worker, one of several on its machine.
+        devices: how many each program is split over, or None.
     """
 
     results: Path
     call: str
     wait: bool
     worker: bool
+    devices: int | None
 
 
 def plan(
@@ -102,6 +104,9 @@ def plan(
             programs.append(_program(folders, known, home))
             left = [folder for folder in left if folder not in folders]
     together = models.together or (1 if on_cpu() else len(known))
+    # Members are split over devices; those that do not divide are trained alone.
+    unit = hosts.count() * (models.devices or 1)
+    together = max(1, together - together % unit)
     groups: dict[Any, list[Path]] = {}
     for folder in left:
         setting = known[folder]
@@ -113,8 +118,11 @@ def plan(
         alone = together == 1 or models.status(setting).step > 0
         groups.setdefault(folder if alone else shape, []).append(folder)
     for group in groups.values():
-        for first in range(0, len(group), together):
-            programs.append(_program(tuple(group[first : first + together]), known))
+        even = len(group) - len(group) % unit
+        for first in range(0, even, together):
+            last = min(first + together, even)
+            programs.append(_program(tuple(group[first:last]), known))
+        programs += [_program((folder,), known) for folder in group[even:]]
     return sorted(programs, key=lambda program: -program.cost)
 
 
@@ -149,14 +157,14 @@ def run(program: Program, order: Order) -> list[Status]:
     from filelock import Timeout
 
     message = ""
-    if order.worker:
-        _set_up_worker(order.results)
     try:
+        if order.worker:
+            _set_up_worker(order)
         with ExitStack() as held:
             for folder in sorted({*program.folders, program.home}):
                 held.enter_context(locked(folder, wait=order.wait))
             with _counted(program.home, order.call):
-                _finish(program, quiet=order.worker)
+                _finish(program, order)
     except Timeout:
         return [
             status if status.state in ENDED else status._replace(state="running")
@@ -173,18 +181,15 @@ def run(program: Program, order: Order) -> list[Status]:
     ]
 
 
-def _set_up_worker(results: Path) -> None:
+def _set_up_worker(order: Order) -> None:
     """One of several on its machine: one thread each, and a shared cache.
 
     Comes too late where JAX's backend has started, as in a worker that has run before.
     """
-    from experiments.command import Options, set_up_runtime
+    from experiments.command import Options, one_thread_each, set_up_runtime
 
-    flag = "--xla_cpu_multi_thread_eigen=false"
-    given = os.environ.get("XLA_FLAGS", "")
-    if flag not in given:
-        os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
-    set_up_runtime(Options(results))
+    one_thread_each()
+    set_up_runtime(Options(order.results, devices=order.devices))
 
 
 @contextmanager
@@ -210,32 +215,26 @@ def _counted(home: Path, call: str) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
-def _finish(program: Program, *, quiet: bool) -> None:
+def _finish(program: Program, order: Order) -> None:
     """Trains the models of a program to their end; its folders are locked."""
-    import jax
-    import jax.numpy as jnp
-
-    from icl.ensembles import divergence, train_ensemble
+    from icl.ensembles import divergence
     from icl.training import NonFiniteLossError
 
     settings, folders, home = program
     if len(folders) == 1:
-        finish(settings[0], folders[0], quiet=quiet)
+        finish(settings[0], folders[0], devices=order.devices, quiet=order.worker)
         return
     missing = [status.state not in ENDED for status in _statuses(program)]
     if any(missing):
         home.mkdir(parents=True, exist_ok=True)
         members = {"members": [folder.name for folder in folders]}
         write_whole(home / MEMBERS, json.dumps(members) + "\n")
-        first, start, begun = settings[0], time.perf_counter(), newest_step(home)
-        with training_bar(first.train.steps, quiet=quiet) as progress:
+        start, begun = time.perf_counter(), newest_step(home)
+        with training_bar(settings[0].train.steps, quiet=order.worker) as progress:
             try:
-                trained = train_ensemble(
-                    [setting.task for setting in settings],
-                    first.model,
-                    first.train,
-                    keys=jnp.stack([jax.random.key(s.seed) for s in settings]),
-                    learning_rates=[s.train.learning_rate for s in settings],
+                trained = hosts.train(
+                    settings,
+                    order.devices,
                     directory=home,
                     directories=[
                         folder if wanted else None

@@ -84,7 +84,7 @@ def provenance() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "devices": [device.device_kind for device in jax.local_devices()],
+        "devices": [device.device_kind for device in jax.devices()],
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "versions": versions,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import hosts
 from experiments.board import Board
 from experiments.models import Models, Setting, State, Status
 from experiments.programs import TRIES, Order, Program, on_cpu, plan, run, why
@@ -112,7 +113,8 @@ def _train_missing(known: Mapping[Path, Setting], models: Models) -> dict[Path, 
             break
         programs = plan(known, todo, models)
         jobs, elsewhere = _workers(models, len(programs))
-        order = Order(models.results.absolute(), call, wait, worker=elsewhere)
+        results = models.results.absolute()
+        order = Order(results, call, wait, elsewhere, models.devices)
         ended = [status.state for f, status in reports.items() if f not in todo]
         with Board(programs, ended, jobs, here=not elsewhere) as board:
             start = _elsewhere if elsewhere else _here
@@ -127,8 +129,19 @@ def _workers(models: Models, programs: int) -> tuple[int, bool]:
     import joblib
     from joblib.parallel import get_active_backend
 
+    if hosts.count() > 1:
+        if (models.jobs or 1) > 1:
+            raise ValueError(
+                "Processes that train together run one program at a time, got "
+                f"{models.jobs} jobs; leave out --distributed or --jobs."
+            )
+        return 1, False
     chosen = type(get_active_backend()[0]).__name__ != "LokyBackend"
-    jobs = models.jobs or (joblib.effective_n_jobs(-1) if chosen or on_cpu() else 1)
+    jobs = models.jobs
+    if jobs is None:
+        slots = joblib.effective_n_jobs(-1) if chosen or on_cpu() else 1
+        # Each slot of a cluster has devices of its own; cores here are shared out.
+        jobs = slots if chosen else max(1, slots // (models.devices or 1))
     return jobs, chosen or min(jobs, programs) > 1
 
 

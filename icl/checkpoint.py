@@ -35,6 +35,9 @@ UNFINISHED = ".writing-"
 # orbax reads and writes under a name of its own inside a checkpoint.
 _ARRAYS = "arrays"
 
+# orbax wants a name for what it would wait for, were there others.
+_ALONE = "icl"
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says why and what to do."""
@@ -110,6 +113,10 @@ def read(folder: Path) -> Stored:
     """
     from orbax.checkpoint import v1 as ocp
 
+    alone = ocp.Context()  # of several that train together, this process alone reads
+    alone.multiprocessing.primary_host = jax.process_index()
+    alone.multiprocessing.active_processes = {jax.process_index()}
+    alone.multiprocessing.barrier_sync_key_prefix = _ALONE
     manifest = _read_manifest(folder)
     arrays: Any = {
         name: np.empty(spec["shape"], spec["dtype"])
@@ -117,7 +124,8 @@ def read(folder: Path) -> Stored:
     }
     stored: Any = {name: array for name, array in arrays.items() if array.size}
     try:
-        loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), stored)
+        with alone:
+            loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), stored)
     except Exception as error:
         raise CheckpointError(f"{folder} cannot be read: {error}") from error
     arrays |= {name: np.asarray(array) for name, array in loaded.items()}
@@ -210,10 +218,17 @@ def _draft(directory: Path) -> Path:
 
 
 def _write_arrays(folder: Path, arrays: Any) -> None:
-    from orbax.checkpoint import v1 as ocp
+    # Not v1's `save`: it waits for all processes of a run (0.12.8); one alone writes.
+    import orbax.checkpoint as ocp
 
+    this = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=_ALONE
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     try:
-        ocp.save(str(folder.absolute()), arrays)
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+            checkpointer.save(str(folder.absolute()), arrays)
     except ValueError as error:  # how its storage reports a full disk
         raise OSError(f"{folder} cannot be written: {error}") from error
 

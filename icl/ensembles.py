@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from icl import checkpoint, checks
+from icl import checkpoint, checks, processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
 from icl.program import compile_program, scales_of, unscaled
@@ -25,7 +25,6 @@ from icl.training import (
     NonFiniteLossError,
     Run,
     about_of,
-    check_divides,
     diverged,
 )
 
@@ -40,7 +39,7 @@ def train_ensemble(
     directory: str | Path | None = None,
     directories: Sequence[str | Path | None] | None = None,
     callback: Callback | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: int | Sequence[jax.Device] | None = None,
 ) -> list[Trained]:
     """Trains one transformer per key, all in one vectorised program.
 
@@ -59,8 +58,8 @@ def train_ensemble(
             have left it: called with the member's key and this directory, it returns
             the member. None keeps nothing of it, and neither is one kept that diverged.
         callback: as for `train`, with means over the members still finite.
-        devices: the members are split over these; None takes the largest number of
-            local ones that divides them.
+        devices: as for `train`, but the members are split over these; None takes the
+            largest number of each process that divides them.
 
     Returns:
         The members in the order of `keys`, each with its own task and learning rate.
@@ -81,9 +80,11 @@ def train_ensemble(
     places = [None] * members if directories is None else list(directories)
     _check_count("directories", places, members)
     if devices is None:
-        local = jax.local_devices()
-        devices = local[: max(n for n in range(1, len(local) + 1) if members % n == 0)]
-    check_divides(devices, "number of members", members)
+        devices = processes.most_that_divide(
+            max(1, members // jax.process_count()), jax.local_device_count()
+        )
+    devices = processes.chosen(devices)
+    processes.check_divides(devices, "number of members", members)
     scales = map(scales_of, tasks, configs)
     about = about_of(tasks[0], model_config, train_config, keys)
     about |= {
@@ -96,9 +97,7 @@ def train_ensemble(
             for name in ("noise_std", "weight_std")
         }
     run = Run(
-        program=compile_program(
-            tasks[0], model_config, train_config, tuple(devices), members
-        ),
+        program=compile_program(tasks[0], model_config, train_config, devices, members),
         config=train_config,
         keys=keys,
         scales=jax.tree.map(lambda *numbers: jnp.stack(numbers), *scales),
@@ -106,7 +105,8 @@ def train_ensemble(
         directory=None if directory is None else Path(directory),
     )
     run.finish(callback)
-    state = jax.device_get(run.state)
+    places = processes.agreed([place and str(place) for place in places])
+    state = processes.on_host(run.state)
     trained = []
     for member, (task, config, place) in enumerate(
         zip(tasks, configs, places, strict=True)

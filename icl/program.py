@@ -10,7 +10,7 @@ one program, be it one after the other or as the members of an ensemble.
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig, optimizer, schedule
+from icl.processes import place
 from icl.tasks import LinearRegression, Prompts
 from icl.tokens import token_count
 from icl.trained import abstract_model, build
@@ -190,8 +191,8 @@ def _compile(
     return Program(
         init=jax.jit(init, out_shardings=home),
         advance=jax.jit(advance, donate_argnums=0, out_shardings=(home, whole, whole)),
-        evaluate=jax.jit(evaluate),
-        place=lambda state: jax.device_put(state, home),
+        evaluate=jax.jit(evaluate, out_shardings=whole),
+        place=partial(place, sharding=home),
     )
 
 

@@ -4,7 +4,7 @@ Sampling, forward pass, gradient and update happen inside one loop on the device
 host is met once per chunk. Step s draws its prompts from `fold_in(key, s)`, so what is
 seen depends neither on chunks, interruptions nor the number of devices: a run that was
 killed and resumed ends in the same bits. An ensemble is the same program with one more
-axis (`icl.ensembles`).
+axis (`icl.ensembles`); several processes may be one run (`icl.processes`).
 """
 
 import signal
@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from icl import checkpoint, checks
+from icl import checkpoint, checks, processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
 from icl.program import Program, Scales, compile_program, scales_of
@@ -41,7 +41,7 @@ def train(
     key: Key[Array, ""],
     directory: str | Path | None = None,
     callback: Callback | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: int | Sequence[jax.Device] | None = None,
 ) -> Trained:
     """Trains a transformer on a task.
 
@@ -54,10 +54,12 @@ def train(
         directory: where to keep checkpoints. Called again with the same arguments, the
             run goes on from the newest one, or is returned if it is finished. Ctrl-C
             (and a `KeyboardInterrupt` that `callback` raises) then saves before it
-            stops. One process at a time.
+            stops. One run at a time.
         callback: called once per chunk with the number of updates made and the chunk's
             mean "loss" and "gradient_norm".
-        devices: the batch is split over these; None takes all local ones.
+        devices: the batch is split over these; None takes all there are, a number so
+            many of each process. Round-off alone depends on it, and a run may go on
+            with others than it began with.
 
     Returns:
         The trained model with its history.
@@ -65,9 +67,9 @@ def train(
     Raises:
         NonFiniteLossError: the loss or its gradient became NaN or infinite. The last
             good checkpoint stays.
-        ValueError: `key` is not a typed key, the batch does not divide over the
-            devices, or `directory` holds a run with other settings (the message says
-            which).
+        ValueError: `key` is not a typed key, there are not so many devices, the batch
+            does not divide over them, or `directory` holds a run with other settings
+            (the message says which).
         CheckpointError: every checkpoint in `directory` is damaged.
         OSError: `directory` cannot be written.
 
@@ -82,8 +84,8 @@ def train(
         {'step': 4, 'evaluation': 2, 'context': 4}
     """
     checks.typed_key("key", key)
-    devices = tuple(devices or jax.local_devices())
-    check_divides(devices, "batch", train_config.batch)
+    devices = processes.chosen(devices)
+    processes.check_divides(devices, "batch", train_config.batch)
     run = Run(
         program=compile_program(task, model_config, train_config, devices, None),
         config=train_config,
@@ -115,13 +117,17 @@ class Run:
 
     def finish(self, callback: Callback | None) -> None:
         """From the newest checkpoint, or from the start, to the last step."""
+        processes.check_alike(self.about)
+        place = processes.agreed(self.directory and str(self.directory))
+        directory = self.directory = place and Path(place)
         resumed = self._resume()
-        if self.directory and self.step < self.config.steps:
-            checkpoint.prepare(self.directory)
+        if directory and self.step < self.config.steps:
+            processes.by_first(lambda: checkpoint.prepare(directory))
         if not resumed:
             self.state = self.program.init(self.keys)
             self._evaluate()
-        with _interrupt_deferred(self.directory is not None) as interrupted:
+        deferred = directory is not None or jax.process_count() > 1
+        with _interrupt_deferred(deferred) as interrupted:
             while self.step < self.config.steps:
                 means = self._advance()
                 done = self.step == self.config.steps
@@ -133,12 +139,13 @@ class Run:
                 try:
                     if callback:
                         callback(self.step, means)
-                    if interrupted():
-                        raise KeyboardInterrupt
+                    stop = interrupted()
                 except KeyboardInterrupt:
+                    stop = True
+                if processes.any_of(stop):
                     if not (done or due):
                         self.save()
-                    raise
+                    raise KeyboardInterrupt
 
     def history(self, member: int | None = None) -> dict[str, np.ndarray]:
         """All records so far, of one member if the run is an ensemble."""
@@ -189,24 +196,20 @@ class Run:
 
     def save(self) -> None:
         """Adds a checkpoint to the directory, if there is one."""
-        if self.directory is None:
+        directory = self.directory
+        if directory is None:
             return
-        arrays = checkpoint.flatten(self.state, "state")
+        arrays = checkpoint.flatten(processes.on_host(self.state), "state")
         arrays |= checkpoint.flatten(self.history(), "history")
         stored = checkpoint.Stored(self.step, self.about, arrays)
-        checkpoint.write(self.directory, stored)
+        processes.by_first(lambda: str(checkpoint.write(directory, stored)))
 
     def _resume(self) -> bool:
         """Takes the newest checkpoint up; False if there is none."""
-        stored = checkpoint.read_latest(self.directory) if self.directory else None
-        if stored is None:
+        found = processes.by_first(self._newest)
+        if found is None:
             return False
-        differences = checkpoint.differences(stored.about, self.about)
-        if differences:
-            raise ValueError(
-                f"{self.directory} holds a run with other settings "
-                f"({'; '.join(differences)}); choose another directory."
-            )
+        stored = checkpoint.Stored(*found)
         abstract = jax.eval_shape(self.program.init, self.keys)
         state = checkpoint.unflatten(stored.arrays, abstract, "state")
         self.state = self.program.place(state)
@@ -214,6 +217,19 @@ class Run:
         history = history_of(stored.arrays)
         self.records = {name: [array] for name, array in history.items()}
         return True
+
+    def _newest(self) -> checkpoint.Stored | None:
+        """The newest checkpoint in the directory, which must be of this run."""
+        stored = checkpoint.read_latest(self.directory) if self.directory else None
+        if stored is None:
+            return None
+        differences = checkpoint.differences(stored.about, self.about)
+        if differences:
+            raise ValueError(
+                f"{self.directory} holds a run with other settings "
+                f"({'; '.join(differences)}); choose another directory."
+            )
+        return stored
 
 
 @contextmanager
@@ -237,15 +253,6 @@ def _interrupt_deferred(wanted: bool) -> Iterator[Callable[[], bool]]:
         yield lambda: bool(pressed)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
-    """Refuses what cannot be split evenly over the devices."""
-    if size % len(devices):
-        raise ValueError(
-            f"The {what} must divide over the devices, got {size} for {len(devices)}; "
-            "change it or give fewer `devices`."
-        )
 
 
 def diverged(
