@@ -187,11 +187,18 @@ def _compile(
         _, state, losses, norms = jax.lax.while_loop(unfinished, one_step, carry)
         return state, losses, norms
 
+    # On CPU all that takes long is products, which XLA calls a library for: optimising
+    # the code around them less takes a third off compiling, and nothing off the speed.
+    on_cpu = devices[0].platform == "cpu"
+    compiled = partial(
+        jax.jit,
+        compiler_options={"xla_backend_optimization_level": 1} if on_cpu else None,
+    )
     home = whole if members is None else split
     return Program(
-        init=jax.jit(init, out_shardings=home),
-        advance=jax.jit(advance, donate_argnums=0, out_shardings=(home, whole, whole)),
-        evaluate=jax.jit(evaluate, out_shardings=whole),
+        init=compiled(init, out_shardings=home),
+        advance=compiled(advance, donate_argnums=0, out_shardings=(home, whole, whole)),
+        evaluate=compiled(evaluate, out_shardings=whole),
         place=partial(place, sharding=home),
     )
 
