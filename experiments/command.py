@@ -111,7 +111,8 @@ def guarded(
     argv = sys.argv[1:] if argv is None else argv
     before, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
-        if argv and argv[0] in ("-h", "--help"):
+        asked = argv and argv[0] in ("-h", "--help")
+        if asked and catalogue.entry(name).times:
             print(overview(name))
         else:
             action(argv)
@@ -157,22 +158,41 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
             ("options", Annotated[Options, unprefixed]),
         ],
     )
+    defaults = both(default, Options())
+    parsed = read_flags(f"{name} {preset}", catalogue.entry(name).title, defaults, rest)
+    return Command(preset, parsed.config, parsed.options)
+
+
+def read_flags(name: str, title: str, defaults: Any, argv: Sequence[str]) -> Any:
+    """A dataclass with the fields that flags name changed.
+
+    Args:
+        name: what is run, as in `python -m <name>`.
+        title: what its help says first.
+        defaults: the dataclass.
+        argv: the flags.
+
+    Raises:
+        ValueError: a flag that cannot be read.
+        SystemExit: from tyro, for `--help`.
+    """
+    import tyro
+
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
-            parsed: Any = tyro.cli(
-                both,
-                prog=f"python -m {name} {preset}",
-                description=catalogue.entry(name).title,
-                args=rest,
-                default=both(default, Options()),
+            return tyro.cli(
+                type(defaults),
+                prog=f"python -m {name}",
+                description=title,
+                args=argv,
+                default=defaults,
                 registry=_registry(),
             )
     except SystemExit as stop:
         if not stop.code:  # of --help
             raise
         raise ValueError(_unframed(complaint.getvalue())) from None
-    return Command(preset, parsed.config, parsed.options)
 
 
 def _unframed(message: str) -> str:

@@ -91,6 +91,18 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def processor() -> str:
+    """What this machine's processor calls itself."""
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
 def _commit() -> str:
     """The commit of this clone, marked if files were changed."""
     import subprocess

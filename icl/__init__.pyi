@@ -4,6 +4,7 @@ from .model import ModelConfig as ModelConfig
 from .model import Output as Output
 from .model import Transformer as Transformer
 from .optimizer import TrainConfig as TrainConfig
+from .pretrained import load_pretrained as load_pretrained
 from .tasks import LinearRegression as LinearRegression
 from .tasks import Prompts as Prompts
 from .tokens import encode as encode

@@ -4,6 +4,7 @@
 model needs nothing else to be loaded.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -38,13 +39,15 @@ HISTORY = {
 class Trained:
     """A trained model and all that made it.
 
+    What `train`, `load` and `load_pretrained` return.
+
     Attributes:
         model: the transformer, ready to be called on prompts.
         history: a Dataset of `loss`, `gradient_norm` and `learning_rate` by step (as
             they were before that step's update), and `held_out_loss` by (evaluation,
             context), where `evaluation` is the number of updates made until then.
             Losses are mean squared errors, not halved.
-        task: what it was trained on.
+        task: what it was trained on; `task.sample(key, batch=)` draws more prompts.
         model_config: shape and variant of the model.
         train_config: settings of the run.
         steps: updates made.
@@ -115,9 +118,18 @@ def abstract_model(task: LinearRegression, config: ModelConfig) -> Transformer:
     return nnx.eval_shape(lambda: build(task, config, jax.random.key(0)))
 
 
+@functools.cache
+def blueprint(task: LinearRegression, config: ModelConfig) -> tuple[Any, Any]:
+    """The two parts that `nnx.merge` takes: graph definition, and abstract parameters.
+
+    Tracing what initialises a model takes half a second, so it is done once.
+    """
+    return nnx.split(abstract_model(task, config))
+
+
 def abstract_params(task: LinearRegression, config: ModelConfig) -> Any:
     """Shapes and dtypes of a model's parameters, as the pytree that holds them."""
-    return nnx.state(abstract_model(task, config))
+    return blueprint(task, config)[1]
 
 
 def assemble(
@@ -129,11 +141,12 @@ def assemble(
     steps: int,
 ) -> Trained:
     """The parts of one run put together."""
-    model = abstract_model(task, model_config)
+    graphdef, _ = blueprint(task, model_config)
     # On the default device: a model that stayed on all of a run's devices would do
     # all its later work once on each of them.
     with jax.enable_x64(True):  # float64 parameters stay what they are
-        nnx.update(model, jax.tree.map(jnp.asarray, jax.device_get(params)))
+        params = jax.tree.map(jnp.asarray, jax.device_get(params))
+        model = nnx.merge(graphdef, params)
     return Trained(
         model=model,
         history=_as_dataset(history, train_config),
