@@ -1,43 +1,96 @@
-"""Prints the benchmarks as a table: `python -m benchmarks [name ...]`.
+"""Prints benchmarks as a table: `python -m benchmarks [name ...] [--turns N]`.
 
-Run on a quiet machine. A ratio is the usual way's time over ours, both measured in
-turns in this one run: above 1, ours is faster.
+Run on a quiet machine. A ratio is the usual way's time over ours, in brackets its least
+and greatest value over the turns: above 1, ours is faster (`benchmarks.measure`). Every
+row is also added to `benchmarks/results.csv`.
 """
 
+import argparse
 import importlib
+import os
 import sys
-from pathlib import Path
-from typing import Any
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+from benchmarks import results
+from benchmarks.measure import Row
+
+CASES = (
+    "startup",
+    "training",
+    "compilation",
+    "ensemble",
+    "growth",
+    "learners",
+    "weights",
+    "constructed",
+    "grid",
+    "pooled",
+)
+TURNS = 7
 
 
-def _line(row: dict[str, Any]) -> str:
-    if "ratio" not in row:
-        return f"{row['name']:<52} {row['note']}"
-    times = f"{_time(row['ours_s']):>9} {_time(row['theirs_s']):>9}"
-    return f"{row['name']:<52} {times} {row['ratio']:>8.2f}  {row['note']}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def main(names: list[str]) -> int:
-    """Runs the named benchmarks, or all."""
-    unknown = sorted(set(names) - set(NAMES))
+def main(argv: list[str] | None = None) -> int:
+    """Runs the named benchmarks, or all; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=f"Cases: {', '.join(CASES)}."
+    )
+    parser.add_argument("names", nargs="*", metavar="name")
+    parser.add_argument("--turns", type=int, default=TURNS, help="default: %(default)s")
+    given = parser.parse_args(argv)
+    unknown = [name for name in given.names if name not in CASES]
     if unknown:
-        known = ", ".join(NAMES)
-        print(
-            f"error: no benchmark {unknown[0]!r}; there are: {known}", file=sys.stderr
-        )
-        return 2
-    print(f"{'':<52} {'ours':>9} {'theirs':>9} {'ratio':>8}")
-    for name in names or NAMES:
-        for row in importlib.import_module(f"benchmarks.{name}").main():
-            print(_line(row), flush=True)
+        return _refused(f"no benchmark {unknown[0]!r}; there are: {', '.join(CASES)}")
+    if given.turns < 1:
+        return _refused(f"turns must be at least 1, got {given.turns}")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # shared by sides
+    about = results.about()
+    try:
+        results.check_columns([*about, *Row._fields], results.PATH)
+    except ValueError as error:
+        return _refused(str(error))
+    print(", ".join(f"{name} {value}" for name, value in about.items() if value))
+    for name in given.names or CASES:
+        before = None
+        for row in importlib.import_module(f"benchmarks.{name}").main(given.turns):
+            if row.shape != before:
+                print(f"\n{row.case}: {row.shape}")
+            print(line(row), flush=True)
+            before = row.shape
+            if row.ours_s is not None:
+                results.append(row, about, results.PATH)
     return 0
 
 
+def line(row: Row) -> str:
+    """A row as it is printed, below its case and shape."""
+    if row.ours_s is None:
+        return f"    {row.usual_way}: {row.note}"
+    text = f"    ours {_time(row.ours_s)}"
+    if row.usual_s is not None:
+        text += (
+            f"  usual {_time(row.usual_s)}  ratio {row.ratio:.2f} "
+            f"({row.ratio_min:.2f} to {row.ratio_max:.2f})  {row.usual_way}"
+        )
+    if row.share is not None:
+        text += f"\n        {row.share:.1%} of {_rate(row)}"
+    elif row.limit:
+        text += f"\n        - ({row.limit})"
+    return f"{text}\n        {row.note}" if row.note else text
+
+
+def _time(seconds: float) -> str:
+    short = f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    return f"{short:>8}"
+
+
+def _rate(row: Row) -> str:
+    limit, _, unit = row.limit.rpartition(", ")
+    return f"{limit}, {(row.limit_rate or 0) / 1e9:.1f} G{unit}"
+
+
+def _refused(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

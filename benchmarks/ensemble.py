@@ -4,145 +4,84 @@ Ours: an ensemble of eight small models (eight seeds) as one vectorised program 
 process, which is what a sweep does on an accelerator. The other ways: the same eight
 (a) one after the other in one process with all its threads, and (b) each in a process
 of its own with one thread, as many at a time as there are cores, which is what a sweep
-does on CPU. (On an accelerator only (a) is measured.) Times are
-per step of all eight, without compilation; sides take turns, and a ratio is that of two
-neighbouring turns.
+does on CPU. (On an accelerator only (a) is measured.) Times are per step of all eight,
+without compilation.
 """
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
+from joblib import cpu_count
 
-TURNS, STEPS, MEMBERS = 5, 50, 8
-SHAPE = {"layers": 4, "width": 32}
-DIM = 4
+from benchmarks import steps
+from benchmarks.measure import Row, Work, alternate, device, row, timed
+from benchmarks.steps import Shape
+from benchmarks.worker import Worker, warm
 
-
-def main() -> list[dict[str, Any]]:
-    """Times the three ways; one row for each of the other two."""
-    # Several processes may share an accelerator here, and so does this one.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    import jax
-
-    on_cpu = jax.default_backend() == "cpu"
-    cores = min(len(os.sched_getaffinity(0)), MEMBERS) if on_cpu else 0
-    names = ["one after the other"] + (["one per thread"] if cores > 1 else [])
-    one = [_Worker("together")], [_Worker("alone")]
-    many = [_Worker("alone", threads=1) for _ in range(cores if cores > 1 else 0)]
-    try:
-        rounds = [
-            (_together(one[0]), _shared(one[1]), _shared(many) if many else None)
-            for _ in range(TURNS)
-        ]
-    finally:
-        for worker in (*one[0], *one[1], *many):
-            worker.close()
-    ours, *theirs = (np.array(times) for times in zip(*rounds, strict=True))
-    return [_row(name, ours, times) for name, times in zip(names, theirs, strict=False)]
+STEPS, MEMBERS = 50, 8
+SHAPE = Shape(dim=4, pairs=9, layers=4, width=32)
 
 
-def _row(name: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
-    ratios = theirs / ours
-    return {
-        "name": f"ensemble of {MEMBERS} against {MEMBERS} runs, {name}",
-        "ours_s": float(np.median(ours)),
-        "theirs_s": float(np.median(theirs)),
-        "ratio": float(np.median(ratios)),
-        "note": f"ratios {ratios.min():.2f} to {ratios.max():.2f}; a step of all; "
-        f"{SHAPE['layers']} x {SHAPE['width']}, d = {DIM}, batch 64",
+def main(turns: int) -> Iterator[Row]:
+    """A row for each of the other two ways."""
+    cores = min(cpu_count(), MEMBERS) if device() == "cpu" else 1
+    names = [f"core {i}" for i in range(cores)] if cores > 1 else []
+    here = "benchmarks.ensemble"
+    factories = {
+        "ours": (f"{here}:trainer", MEMBERS),
+        "alone": (f"{here}:trainer", None),
+        "limit": ("benchmarks.limits:matmul",),
+        **{name: (f"{here}:single_threaded",) for name in names},
     }
+    with warm(factories) as workers:
+        sides: dict[str, Callable[[], float]] = {
+            "ours": workers["ours"],
+            "alone": lambda: seconds_for_all([workers["alone"]]),
+            "limit": workers["limit"],
+        }
+        if names:
+            sides["cores"] = lambda: seconds_for_all([workers[n] for n in names])
+        found = alternate(sides, turns)
+    ways = {"alone": f"{MEMBERS} runs, one after the other"}
+    if names:
+        ways["cores"] = f"{MEMBERS} runs, a single-threaded process per core"
+    for side, way in ways.items():
+        yield row(
+            "ensemble",
+            f"{MEMBERS} models of {SHAPE}",
+            found,
+            side,
+            way,
+            work=Work(MEMBERS * SHAPE.flops, "float32 matmul, FLOP/s"),
+            note="a step of all of them",
+        )
 
 
-def _together(workers: "list[_Worker]") -> float:
-    (worker,) = workers
-    worker.ask()
-    return worker.seconds() / STEPS
-
-
-def _shared(workers: "list[_Worker]") -> float:
+def seconds_for_all(workers: Sequence[Worker]) -> float:
     """Seconds until these have made a step of every model, all at work at once."""
+    rounds = MEMBERS // len(workers)
     start = time.perf_counter()
-    for _ in range(MEMBERS // len(workers)):
+    for _ in range(rounds):
         for worker in workers:
             worker.ask()
         for worker in workers:
-            worker.seconds()
-    full = time.perf_counter() - start
-    return full / STEPS * MEMBERS / (MEMBERS // len(workers) * len(workers))
+            worker.answer()
+    trained = rounds * len(workers)
+    return (time.perf_counter() - start) / STEPS * MEMBERS / trained
 
 
-class _Worker:
-    """A process that trains for some steps whenever it is asked to."""
-
-    def __init__(self, side: str, threads: int | None = None):
-        env = dict(os.environ)
-        if threads == 1:
-            flags = f"{env.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-            env["XLA_FLAGS"] = flags.strip()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.ensemble", side],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-        assert self.process.stdin and self.process.stdout  # for the type checker
-        self.asked, self.answers = self.process.stdin, self.process.stdout
-        self.ask()  # compiles and warms up
-        self.seconds()
-
-    def ask(self) -> None:
-        self.asked.write("go\n")
-        self.asked.flush()
-
-    def seconds(self) -> float:
-        return float(self.answers.readline())
-
-    def close(self) -> None:
-        self.asked.close()
-        self.process.wait()
+# --- in the workers ---
 
 
-def _steps(side: str) -> Callable[[], None]:
-    import jax
-    import jax.numpy as jnp
-
-    from experiments.command import Options, set_up_runtime
-    from icl import LinearRegression, ModelConfig, TrainConfig
-    from icl.program import compile_program, scales_of
-
-    set_up_runtime(Options())
-    task = LinearRegression(dim=DIM, length=2 * DIM + 1)
-    model, config = ModelConfig(**SHAPE), TrainConfig(batch=64)
-    key, scales = jax.random.key(0), scales_of(task, config)
-    members = MEMBERS if side == "together" else None
-    if members:
-        key = jax.random.split(key, members)
-        scales = jax.tree.map(lambda number: jnp.full(members, number), scales)
-    devices = tuple(jax.local_devices()[:1])
-    program = compile_program(task, model, config, devices, members)
-    state = program.init(key)
-
-    def run() -> None:
-        nonlocal state
-        state, losses, _ = program.advance(state, key, scales, 0, STEPS)
-        np.asarray(losses)
-
-    return run
+def trainer(members: int | None) -> Callable[[], float]:
+    """Seconds a step of an ensemble, or of one run, from some steps."""
+    seconds = timed(steps.ours(SHAPE, members), STEPS)
+    return lambda: seconds() / STEPS
 
 
-def _serve(side: str) -> None:
-    run = _steps(side)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        run()
-        print(time.perf_counter() - start, flush=True)
-
-
-if __name__ == "__main__":
-    _serve(sys.argv[1])
+def single_threaded() -> Callable[[], float]:
+    """The same of one run on one thread."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    os.environ["XLA_FLAGS"] = flags.strip()  # read when JAX's backend starts
+    return trainer(None)

@@ -6,21 +6,17 @@
 Ours: `probe_grid` from one pass over a stream. Theirs, the usual way: a loop over
 layers and tokens with `StandardScaler` and `RidgeCV(alpha_per_target=True)` on the same
 training prompts, the same alphas and the same targets side by side, and R2 on the same
-test prompts; timed on a few cells and scaled up. scikit-learn chooses alpha by
-leave-one-out error, ours on validation prompts; the scores must agree all the same.
+test prompts; timed on a few cells and scaled up, at the smallest width only.
+scikit-learn chooses alpha by leave-one-out error, ours on validation prompts; the
+scores must agree all the same.
 
 The limit: the products of matrices that make the normal equations, in float64 on as
-many threads, and nothing else. Peak memory is that of the
-process, beside what one batch and the sums take.
-
-    python -c "from benchmarks import grid; print(grid.main())"
+many threads, and nothing else. Peak memory is that of the process, beside what one
+batch and the sums take. Each width is measured in a process of its own.
 """
 
-import json
 import resource
-import subprocess
-import sys
-import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,15 +27,55 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from benchmarks.measure import Row, Work, alternate, row, timed
+from benchmarks.worker import Worker
 from probes import probe_grid
 from probes.ridge import ALPHAS
 from probes.splits import split
 
 LAYERS, TOKENS, PROMPTS, DIM = 17, 80, 16_000, 4
 BATCH = 512
-WIDTHS = (64, 256, 512)
+WIDTHS = {64: 1, 256: 3, 512: 7}
+"""Features, and by how much fewer turns are measured, which take minutes."""
 FOUND = (5, 7)  # layer and token
-REPEATS = 3
+CELLS = (FOUND, (5, 40), (0, 0), (16, 79))
+BLOCKS = round(0.75 * PROMPTS / BATCH)
+
+
+def main(turns: int) -> Iterator[Row]:
+    """A row for each width."""
+    for features, fewer in WIDTHS.items():
+        arguments = (features, max(1, turns // fewer))
+        with Worker("benchmarks.grid:measurement", *arguments) as worker:
+            measured = worker()
+        found = {name: np.array(values) for name, values in measured["found"].items()}
+        limit = "float64 X'X and X'y alone, FLOP/s"
+        usual = "loop" if "loop" in found else None
+        yield row(
+            "grid",
+            f"{LAYERS} layers x {TOKENS} tokens x {features} features, {PROMPTS} "
+            "prompts",
+            found,
+            usual,
+            "a loop of scikit-learn StandardScaler + RidgeCV" if usual else "",
+            work=Work(flops(features), limit),
+            note=_note(features, measured),
+        )
+
+
+def _note(features: int, measured: dict[str, Any]) -> str:
+    sums = 2 * LAYERS * TOKENS * _size(features) ** 2 * 8
+    batch = LAYERS * BATCH * TOKENS * features * 4
+    note = (
+        f"at the peak {measured['peak'] / 1e9:.2f} GB beside the data, of which sums "
+        f"{sums / 1e9:.2f} (a batch of states: {batch / 1e9:.2f})"
+    )
+    if "difference" not in measured:
+        return note
+    return (
+        f"usual way: timed on {len(CELLS)} of {LAYERS * TOKENS} cells; R2 agree to "
+        f"{measured['difference']:.1e}; {note}"
+    )
 
 
 class Problem:
@@ -53,7 +89,7 @@ class Problem:
     def __init__(self, features: int):
         rng = np.random.default_rng(0)
         self.features = features
-        self.whole = features == WIDTHS[0]
+        self.whole = features == min(WIDTHS)
         prompts = PROMPTS if self.whole else BATCH
         self.states = np.empty((LAYERS, prompts, TOKENS, features), np.float32)
         for layer in self.states:
@@ -82,8 +118,8 @@ def ours(problem: Problem) -> Any:
     )
 
 
-def theirs(problem: Problem, cells: list[tuple[int, int]]) -> np.ndarray:
-    """R2 of every target, (cells, targets), by a loop."""
+def theirs(problem: Problem) -> np.ndarray:
+    """R2 of every target in a few cells, (cells, targets), by a loop."""
     parts = split(
         np.arange(PROMPTS),
         test_fraction=0.25,
@@ -92,7 +128,7 @@ def theirs(problem: Problem, cells: list[tuple[int, int]]) -> np.ndarray:
         seed=0,
     )
     scores = []
-    for layer, token in cells:
+    for layer, token in CELLS:
         features = problem.states[layer, :, token].astype(float)
         targets = [_at(problem, target, token) for target in problem.targets.values()]
         columns = np.hstack([*targets, *(np.roll(t, 1, axis=0) for t in targets)])
@@ -118,9 +154,9 @@ def _at(problem: Problem, target: np.ndarray, token: int) -> np.ndarray:
     return target if target.ndim == 2 else target[:, problem.contexts[token]]
 
 
-def limit(features: int) -> float:
-    """Seconds for the products X'X and X'y of all training prompts, and no more."""
-    size = features + 6 * DIM + 1
+def products(features: int) -> None:
+    """The products X'X and X'y of all training prompts, and no more."""
+    size = _size(features)
     threads = max(pool["num_threads"] for pool in threadpool_info())
     z = np.random.default_rng(0).normal(size=(BATCH, size))
 
@@ -129,74 +165,44 @@ def limit(features: int) -> float:
         for _ in range(TOKENS):
             np.matmul(z.T, z, out=product)
 
-    blocks = round(0.75 * PROMPTS / BATCH)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        start = time.perf_counter()
-        for _ in range(blocks):
+        for _ in range(BLOCKS):
             list(pool.map(layer, range(LAYERS)))
-        return time.perf_counter() - start
 
 
-def measure(features: int) -> dict[str, float]:
-    """One width, in this process: seconds, and bytes at the peak."""
+def flops(features: int) -> float:
+    """Of these products: NumPy sees that they are symmetric, and computes a half."""
+    return float(BLOCKS * BATCH * LAYERS * TOKENS * _size(features) ** 2)
+
+
+def _size(features: int) -> int:
+    """Features, the coordinates of targets and controls, and 1."""
+    return features + 6 * DIM + 1
+
+
+# --- in the worker ---
+
+
+def measurement(features: int, turns: int) -> Callable[[], dict[str, Any]]:
+    """All turns of one width; seconds, rates, and bytes at the peak."""
     problem = Problem(features)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    own, bounds = [], []
-    for _ in range(REPEATS if problem.whole else 1):
-        bounds.append(limit(features))
-        start = time.perf_counter()
+    limit, loop = timed(products, features), timed(theirs, problem)
+    sides = {"ours": timed(ours, problem), "limit": lambda: flops(features) / limit()}
+    if problem.whole:
+        sides["loop"] = lambda: loop() * LAYERS * TOKENS / len(CELLS)
+
+    def measure() -> dict[str, Any]:
+        before = _peak()
         grid = ours(problem)
-        own.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    bounds.append(limit(features))
-    found = {
-        "ours": min(own),
-        "limit": min(bounds),
-        "share": float(np.median(own) / np.median(bounds)),
-        "peak": float(peak - before),
-        "sums": 2.0 * LAYERS * TOKENS * (features + 6 * DIM + 1) ** 2 * 8,
-        "batch": float(problem.states[:, :BATCH].nbytes),
-    }
-    if features == WIDTHS[0]:
-        cells = [FOUND, (5, 40), (0, 0), (16, 79)]
-        start = time.perf_counter()
-        loop = theirs(problem, cells)
-        found["theirs"] = (time.perf_counter() - start) * LAYERS * TOKENS / len(cells)
-        r2 = np.array([grid.r2.values[cell] for cell in cells])
-        found["difference"] = float(abs(r2 - loop).max())
-    return found
+        measured: dict[str, Any] = {"peak": _peak() - before}
+        if problem.whole:
+            r2 = np.array([grid.r2.values[cell] for cell in CELLS])
+            measured["difference"] = float(abs(r2 - theirs(problem)).max())
+        found = alternate(sides, turns)
+        return measured | {"found": {name: v.tolist() for name, v in found.items()}}
+
+    return measure
 
 
-def main() -> list[dict[str, str | float]]:
-    """A row for each width, each measured in a process of its own."""
-    rows: list[dict[str, str | float]] = []
-    for features in WIDTHS:
-        code = f"from benchmarks import grid; grid.print_one({features})"
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
-        shape = f"{LAYERS} layers x {TOKENS} tokens x {features} features"
-        note = (
-            f"{found['share']:.2f} times the products alone ({found['limit']:.1f} s); "
-            f"at the peak {found['peak'] / 1e9:.2f} GB beside the data, of which sums "
-            f"{found['sums'] / 1e9:.2f} (a batch of states: {found['batch'] / 1e9:.2f})"
-        )
-        row: dict[str, str | float] = {"name": f"ridge probes: {shape}", "note": note}
-        if "theirs" in found:
-            row |= {
-                "ours_s": found["ours"],
-                "theirs_s": found["theirs"],
-                "ratio": found["theirs"] / found["ours"],
-                "note": f"{note}; RidgeCV timed on 4 cells; R2 agree to "
-                f"{found['difference']:.1e}",
-            }
-        else:
-            row["note"] = f"{found['ours']:.1f} s; {note}"
-        rows.append(row)
-    return rows
-
-
-def print_one(features: int) -> None:
-    """What `measure` finds, as JSON: how a process tells its parent."""
-    print(json.dumps(measure(features)))
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

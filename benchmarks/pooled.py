@@ -4,29 +4,61 @@ Ours: `probes.pooled.fit`, all prefixes and targets of a layer in one program. T
 the usual way: a loop that calls `PooledProbe.fit` for one prefix and target after the
 other, compiled beforehand for every prefix. The shape is that of one layer of the
 `quick` figures. Both stop by the same rule and hold out as many prompts (not the same
-ones), and must read the targets equally well. They take turns, and a ratio is that of
-one turn.
-
-    python -c "from benchmarks import pooled; print(pooled.main())"
+ones), and must read the targets equally well. The share counts FLOPs of all epochs that
+our program makes, of every probe.
 """
 
-import time
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from benchmarks import limits
+from benchmarks.measure import Row, Work, alternate, row, timed
 from probes.estimators import PooledProbe
-from probes.pooled import Settings, fit
+from probes.pooled import Fit, Settings, fit
 
 PROMPTS, TOKENS, FEATURES, COORDINATES = 4_000, 24, 32, 4
 PREFIXES = range(6, TOKENS + 1, 2)  # tokens that a probe reads
 TARGETS, PROBES = 2, 2 * len(PREFIXES)
-HELD_OUT = 0.25
+HELD_OUT = PROMPTS // 4
 HEADS = {"linear": None, "mlp": 64}
-MAX_ITER, TURNS = 60, 3
+MAX_ITER = 60
+
+
+def main(turns: int) -> Iterator[Row]:
+    """One row per head: seconds for all probes of one layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for head in HEADS:
+            yield measured(head, turns)
+
+
+def measured(head: str, turns: int) -> Row:
+    """The row of one head."""
+    arguments = (*problem(), head)
+    first, losses = ours(*arguments), theirs(*arguments)  # compiles
+    found = alternate(
+        {
+            "ours": timed(ours, *arguments),
+            "loop": timed(theirs, *arguments),
+            "limit": limits.matmul(),
+        },
+        turns,
+    )
+    # In units of the variance of each coordinate.
+    r2 = [1 - np.mean(loss) / COORDINATES for loss in (first.validation_loss, losses)]
+    return row(
+        "pooled",
+        f"{PROBES} probes of one layer, {head} head, {PROMPTS} prompts, {TOKENS} "
+        f"tokens, {FEATURES} features",
+        found,
+        "loop",
+        "a loop of PooledProbe.fit, compiled beforehand",
+        work=Work(flops(head, int(np.max(first.n_iter))), "float32 matmul, FLOP/s"),
+        note=f"at most {MAX_ITER} epochs; held-out R2 {r2[0]:.3f} and {r2[1]:.3f}",
+    )
 
 
 def problem() -> tuple[np.ndarray, np.ndarray]:
@@ -41,72 +73,39 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
     return hidden, np.array([c + c.std() * rng.normal(size=c.shape) for c in clean])
 
 
-def ours(hidden: np.ndarray, targets: np.ndarray, head: str, epochs: int) -> np.ndarray:
-    """Validation losses of all probes, from one program."""
-    held_out = int(HELD_OUT * PROMPTS)
-    reads = np.arange(TOKENS) < np.array([*PREFIXES] * TARGETS)[:, None]
-    fitted = fit(
+def ours(hidden: np.ndarray, targets: np.ndarray, head: str) -> Fit:
+    """All probes from one program."""
+    return fit(
         hidden[None],
         targets,
-        reads,
-        train=np.arange(held_out, PROMPTS),
-        validation=np.arange(held_out),
-        settings=Settings(units=HEADS[head], max_iter=epochs),
+        np.arange(TOKENS) < np.array([*PREFIXES] * TARGETS)[:, None],
+        train=np.arange(HELD_OUT, PROMPTS),
+        validation=np.arange(HELD_OUT),
+        settings=Settings(units=HEADS[head], max_iter=MAX_ITER),
     )
-    return np.asarray(fitted.validation_loss)
 
 
-def theirs(
-    hidden: np.ndarray, targets: np.ndarray, head: str, epochs: int
-) -> np.ndarray:
-    """The same from one fit after another."""
+def theirs(hidden: np.ndarray, targets: np.ndarray, head: str) -> list[float]:
+    """Validation losses of the same from one fit after another."""
     losses = []
     for tokens, target in zip([*PREFIXES] * TARGETS, targets, strict=True):
         probe = PooledProbe(
             tokens,
             head,
-            max_iter=epochs,
-            validation_fraction=HELD_OUT,
+            max_iter=MAX_ITER,
+            validation_fraction=HELD_OUT / PROMPTS,
             random_state=0,
         )
         rows = hidden[:, :tokens].reshape(PROMPTS, -1)
         losses.append(probe.fit(rows, target).validation_loss_)
-    return np.array(losses)
+    return losses
 
 
-def _timed(fitting: Callable[..., np.ndarray], *arguments: Any) -> tuple[float, float]:
-    """Seconds, and the mean share of variance that is read from held-out prompts."""
-    start = time.perf_counter()
-    losses = fitting(*arguments)
-    return time.perf_counter() - start, 1 - float(losses.mean()) / COORDINATES
-
-
-def main() -> list[dict[str, str | float]]:
-    """One row per head: seconds for all probes of one layer, and their ratio."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return [_row(head) for head in HEADS]
-
-
-def _row(head: str) -> dict[str, str | float]:
-    arguments = (*problem(), head)
-    cold, _ = _timed(ours, *arguments, 1)
-    theirs(*arguments, 1)
-    turns = np.array(
-        [
-            (*_timed(ours, *arguments, MAX_ITER), *_timed(theirs, *arguments, MAX_ITER))
-            for _ in range(TURNS)
-        ]
-    )
-    fast, our_r2, slow, their_r2 = turns.T
-    ratios = slow / fast
-    return {
-        "name": f"pooled probes of one layer, {head} head",
-        "ours_s": float(np.median(fast)),
-        "theirs_s": float(np.median(slow)),
-        "ratio": float(np.median(ratios)),
-        "note": f"ratios {ratios.min():.1f} to {ratios.max():.1f}; {PROBES} probes, "
-        f"{PROMPTS} prompts, {TOKENS} tokens, {FEATURES} features, at most {MAX_ITER} "
-        f"epochs; compiling ours took {cold:.1f} s; held-out R2 {our_r2[0]:.3f} and "
-        f"{their_r2[0]:.3f}",
-    }
+def flops(head: str, epochs: int) -> float:
+    """Of the products of all epochs: pool, one or two matrices; backward twice that."""
+    units = HEADS[head]
+    matrices = COORDINATES * FEATURES
+    if units is not None:
+        matrices = units * (FEATURES + COORDINATES)
+    forward = 2.0 * (TOKENS * FEATURES + matrices)
+    return PROBES * epochs * forward * (3 * (PROMPTS - HELD_OUT) + HELD_OUT)

@@ -1,151 +1,100 @@
 """How long is a training step, beside GPT-2 of the same shape in PyTorch?
 
-Theirs: `transformers.GPT2Model` (eager or sdpa attention) behind a linear read-in, with
-`torch.optim.Adam` and a fresh batch every step: what the public scripts of this field
-do. Ours: `icl.train`'s program at the same shape. Each side is a process of its own
-with the same number of threads; they take turns, and a ratio is that of two
-neighbouring turns.
-
-Needs `pip install torch transformers`, which the project itself never does.
+Four shapes: that of the `quick` preset, and three of the sizes of Garg et al. 2022 at
+d = 20 and 41 pairs. Theirs is GPT-2 with Adam on fresh batches (`benchmarks.steps`), in
+three ways: eager attention, sdpa attention, and `torch.compile`; one more row holds
+ours against the fastest of them. Each side is a process of its own with the same number
+of threads. The share is of the rate of float32 products in JAX, FLOPs being those of
+the matrix products of a step.
 """
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
+from benchmarks import steps
+from benchmarks.measure import Row, Seconds, Work, alternate, device, row
+from benchmarks.steps import Shape
+from benchmarks.worker import warm
 from experiments.akyurek2023.setting import SETTINGS
 
-TURNS, STEPS = 7, 60
-THREADS = 2
-QUICK = SETTINGS["quick"]
+SHAPES = (
+    Shape.of(SETTINGS["quick"]),
+    Shape(20, 41, 3, 64, 2),
+    Shape(20, 41, 6, 128, 4),
+    Shape(20, 41, 12, 256, 8),
+)
+WAYS = {
+    "eager": "PyTorch GPT-2 + Adam, eager attention",
+    "sdpa": "PyTorch GPT-2 + Adam, sdpa attention",
+    "compile": "PyTorch GPT-2 + Adam, torch.compile",
+}
+EXTRA = "skipped: pip install '.[bench]'"
+COMPILER = "skipped: torch.compile needs a C++ compiler, g++ or what CXX names"
+HOST_ONLY = "skipped: JAX has an accelerator here, and PyTorch finds none"
 
 
-def main() -> list[dict[str, Any]]:
-    """Times both sides at the `quick` shape; one row per attention of theirs."""
+def main(turns: int) -> Iterator[Row]:
+    """For each shape a row per way of theirs, and one for the best."""
+    reasons = skipped()
+    ways = [way for way in WAYS if way not in reasons]
+    for shape in SHAPES:
+        if ways:
+            yield from rows(shape, ways, measured(shape, ways, turns))
+        for way, reason in reasons.items():
+            yield Row("training", str(shape), WAYS[way], note=reason)
+
+
+def skipped() -> dict[str, str]:
+    """Which ways of theirs cannot run here, and why."""
     if find_spec("torch") is None or find_spec("transformers") is None:
-        note = "skipped: pip install torch transformers"
-        return [{"name": "training step against PyTorch GPT-2", "note": note}]
-    names = ("ours", "eager", "sdpa")
-    workers = {name: _Worker(name) for name in names}
-    try:
-        seconds = {name: [] for name in names}
-        for _ in range(TURNS):
-            for name, worker in workers.items():
-                seconds[name].append(worker.seconds_per_step())
-    finally:
-        for worker in workers.values():
-            worker.close()
-    return [_row(name, seconds["ours"], seconds[name]) for name in names[1:]]
+        return dict.fromkeys(WAYS, EXTRA)
+    if device() != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            return dict.fromkeys(WAYS, HOST_ONLY)
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        return {"compile": COMPILER}
+    return {}
 
 
-def _row(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    ratios = np.array(theirs) / np.array(ours)
-    task, model = QUICK.task, QUICK.model
-    return {
-        "name": f"training step against PyTorch GPT-2, {name}",
-        "ours_s": float(np.median(ours)),
-        "theirs_s": float(np.median(theirs)),
-        "ratio": float(np.median(ratios)),
-        "note": f"ratios {ratios.min():.2f} to {ratios.max():.2f}; d = {task.dim}, "
-        f"{task.length} pairs, {model.layers} x {model.width}, {model.heads} head(s), "
-        f"batch {QUICK.train.batch}, {THREADS} threads",
+def measured(shape: Shape, ways: Sequence[str], turns: int) -> Seconds:
+    """Seconds a step of ours and of theirs, and the rate of products of both."""
+    factories = {
+        "ours": ("benchmarks.training:ours", shape),
+        **{way: ("benchmarks.training:theirs", shape, way) for way in ways},
+        "limit": ("benchmarks.limits:matmul",),
+        "PyTorch's limit": ("benchmarks.limits:torch_matmul",),
     }
+    with warm(factories) as workers:
+        return alternate(workers, turns)
 
 
-class _Worker:
-    """A process that times steps whenever it is asked to."""
-
-    def __init__(self, side: str):
-        command = [sys.executable, "-m", "benchmarks.training", side]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        assert self.process.stdin and self.process.stdout  # for the type checker
-        self.asked, self.answers = self.process.stdin, self.process.stdout
-        self.seconds_per_step()  # compiles and warms up
-
-    def seconds_per_step(self) -> float:
-        self.asked.write("go\n")
-        self.asked.flush()
-        return float(self.answers.readline())
-
-    def close(self) -> None:
-        self.asked.close()
-        self.process.wait()
+def rows(shape: Shape, ways: Sequence[str], found: Seconds) -> Iterator[Row]:
+    """A row for each way, and for the way with the least median."""
+    work = Work(shape.flops, "float32 matmul, FLOP/s")
+    rate = np.median(found["PyTorch's limit"]) / 1e9
+    for way in ways:
+        note = f"PyTorch's own products: {rate:.0f} GFLOP/s"
+        yield row("training", str(shape), found, way, WAYS[way], work=work, note=note)
+    best = min(ways, key=lambda way: np.median(found[way]))
+    note = f"the fastest of {', '.join(ways)}"
+    usual = f"best of PyTorch: {best}"
+    yield row("training", str(shape), found, best, usual, work=work, note=note)
 
 
-def _ours() -> Callable[[], None]:
-    import jax
-
-    from experiments.command import Options, set_up_runtime
-    from icl.program import compile_program, scales_of
-
-    set_up_runtime(Options())
-    devices = tuple(jax.local_devices())
-    program = compile_program(QUICK.task, QUICK.model, QUICK.train, devices, None)
-    key, scales = jax.random.key(0), scales_of(QUICK.task, QUICK.train)
-    state = program.init(key)
-
-    def run() -> None:
-        nonlocal state
-        state, losses, _ = program.advance(state, key, scales, 0, STEPS)
-        np.asarray(losses)
-
-    return run
+# --- in the workers ---
 
 
-def _theirs(attention: str) -> Callable[[], None]:
-    import torch
-    from transformers import GPT2Config, GPT2Model
-
-    torch.set_num_threads(THREADS)
-    dim, length, width = QUICK.task.dim, QUICK.task.length, QUICK.model.width
-    config = GPT2Config(
-        n_embd=width,
-        n_layer=QUICK.model.layers,
-        n_head=QUICK.model.heads,
-        n_positions=2 * length,
-        vocab_size=1,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,
-        attn_implementation=attention,
-    )
-    body = GPT2Model(config)
-    read_in, head = torch.nn.Linear(dim + 1, width), torch.nn.Linear(width, 1)
-    parameters = [p for part in (body, read_in, head) for p in part.parameters()]
-    adam = torch.optim.Adam(parameters, lr=1e-3)
-
-    def step() -> None:
-        xs = torch.randn(QUICK.train.batch, length, dim)
-        ys = torch.einsum("bld,bd->bl", xs, torch.randn(QUICK.train.batch, dim))
-        tokens = torch.zeros(QUICK.train.batch, 2 * length, dim + 1)
-        tokens[:, ::2, 1:], tokens[:, 1::2, 0] = xs, ys
-        states = body(inputs_embeds=read_in(tokens[:, :-1])).last_hidden_state
-        loss = ((head(states)[:, ::2, 0] - ys) ** 2).mean()
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-
-    def run() -> None:
-        for _ in range(STEPS):
-            step()
-
-    return run
+def ours(shape: list[int]) -> Callable[[], float]:
+    """A turn of ours."""
+    return steps.seconds_per_step(steps.ours(Shape(*shape)))
 
 
-def _serve(side: str) -> None:
-    run = _ours() if side == "ours" else _theirs(side)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        run()
-        print((time.perf_counter() - start) / STEPS, flush=True)
-
-
-if __name__ == "__main__":
-    _serve(sys.argv[1])
+def theirs(shape: list[int], way: str) -> Callable[[], float]:
+    """A turn of theirs."""
+    return steps.seconds_per_step(steps.theirs(Shape(*shape), way))
