@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
@@ -40,8 +40,9 @@ class Options:
         together: how many models of equal shape are trained as one program; None is one
             on CPU, and all of them on an accelerator.
         devices: the batch, or the models trained together, are split over so many
-            devices of each process; on CPU, virtual ones with one thread each, and by
-            default so many fewer jobs. None is all there are: one on CPU.
+            devices of each process. On CPU these are virtual ones, and there are by
+            default so many fewer jobs. None is all there are that divide the batch: on
+            CPU one per core, but one in a process that trains beside others.
         distributed: the same command runs in several processes, on one host or many,
             which train each model together; found by JAX on SLURM, MPI, TPU pods and
             Kubernetes, elsewhere named by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES
@@ -280,6 +281,9 @@ def set_up_runtime(options: Options) -> None:
         SystemExit: in a process that lent its devices to another, and is done.
     """
     import jax
+    import joblib
+
+    from icl import checks
 
     # Compiled programs outlive the process; a folder of the user's own goes first. A
     # limit of its size also puts a lock on it, for processes that run side by side.
@@ -288,12 +292,13 @@ def set_up_runtime(options: Options) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", 2**30)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    if options.devices is not None:
-        from icl import checks
-
-        number = checks.positive_int("devices", options.devices)
-        jax.config.update("jax_num_cpu_devices", number)  # others are as many as it has
-        one_thread_each()
+    # A program that is split over cores trains nearly twice as fast on two as one that
+    # XLA spreads over their threads.
+    cores = 1 if options.distributed else joblib.cpu_count()
+    number = cores if options.devices is None else options.devices
+    number = checks.positive_int("devices", number)
+    with suppress(RuntimeError):  # JAX has started, as it has for a caller in Python
+        jax.config.update("jax_num_cpu_devices", number)
     if options.distributed:
         from experiments import hosts
 
@@ -301,7 +306,7 @@ def set_up_runtime(options: Options) -> None:
     if options.devices is not None:
         from icl import processes
 
-        processes.chosen(options.devices)
+        processes.of_each(options.devices)
 
 
 def one_thread_each() -> None:

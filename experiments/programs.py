@@ -189,7 +189,7 @@ def _set_up_worker(order: Order) -> None:
     from experiments.command import Options, one_thread_each, set_up_runtime
 
     one_thread_each()
-    set_up_runtime(Options(order.results, devices=order.devices))
+    set_up_runtime(Options(order.results, devices=order.devices or 1))
 
 
 @contextmanager

@@ -58,8 +58,7 @@ def train_ensemble(
             have left it: called with the member's key and this directory, it returns
             the member. None keeps nothing of it, and neither is one kept that diverged.
         callback: as for `train`, with means over the members still finite.
-        devices: as for `train`, but the members are split over these; None takes the
-            largest number of each process that divides them.
+        devices: as for `train`, but it is the members that are split over them.
 
     Returns:
         The members in the order of `keys`, each with its own task and learning rate.
@@ -79,12 +78,7 @@ def train_ensemble(
     configs = _with_rates(train_config, learning_rates, members)
     places = [None] * members if directories is None else list(directories)
     _check_count("directories", places, members)
-    if devices is None:
-        devices = processes.most_that_divide(
-            max(1, members // jax.process_count()), jax.local_device_count()
-        )
-    devices = processes.chosen(devices)
-    processes.check_divides(devices, "number of members", members)
+    devices = processes.chosen(devices, "number of members", members)
     scales = map(scales_of, tasks, configs)
     about = about_of(tasks[0], model_config, train_config, keys)
     about |= {

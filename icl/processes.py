@@ -121,40 +121,69 @@ def place(tree: Any, sharding: Sharding) -> Any:
     return jax.tree.map(put, tree)
 
 
-def chosen(devices: int | Sequence[jax.Device] | None) -> tuple[jax.Device, ...]:
-    """The devices of a run: so many of each process, or those given, or all.
+def chosen(
+    devices: int | Sequence[jax.Device] | None, what: str, size: int
+) -> tuple[jax.Device, ...]:
+    """The devices of a run: so many of each process, or those given.
+
+    Args:
+        devices: as for `train`; None takes the most of each process that divide `size`.
+        what: is split over them, in words.
+        size: its length.
 
     Raises:
-        ValueError: more than a process has; none, or one twice; or of some processes
-            and not of others.
+        ValueError: more than a process has; none, or one twice; of some processes and
+            not of others; or the size does not divide over them.
     """
-    everything = jax.devices()
     if devices is None:
-        return tuple(everything)
-    own: dict[int, list[jax.Device]] = {}
-    for device in everything:
-        own.setdefault(device.process_index, []).append(device)
-    if not isinstance(devices, Sequence):
-        asked = checks.positive_int("devices", devices)
-        there = min(map(len, own.values()))
-        if asked > there:
-            raise ValueError(
-                f"{asked} devices were asked for, but there {_are(there)} of platform "
-                f"{everything[0].platform!r} in a process; ask for at most that many, "
-                "or on CPU set jax_num_cpu_devices before JAX starts."
-            )
-        return tuple(device for each in own.values() for device in each[:asked])
+        share = max(1, size // jax.process_count())
+        devices = most_that_divide(share, jax.local_device_count())
+    if isinstance(devices, Sequence):
+        found = _of_every_process(devices)
+    else:
+        found = of_each(devices)
+    check_divides(found, what, size)
+    return found
+
+
+def of_each(number: int) -> tuple[jax.Device, ...]:
+    """So many devices of each process.
+
+    Raises:
+        ValueError: more than a process has, or none.
+    """
+    checks.positive_int("devices", number)
+    own = _by_process()
+    there = min(map(len, own.values()))
+    if number > there:
+        platform = jax.devices()[0].platform
+        raise ValueError(
+            f"{number} devices were asked for, but there {_are(there)} of platform "
+            f"{platform!r} in a process; ask for at most that many, or on CPU set "
+            "jax_num_cpu_devices before JAX starts."
+        )
+    return tuple(device for each in own.values() for device in each[:number])
+
+
+def _of_every_process(devices: Sequence[jax.Device]) -> tuple[jax.Device, ...]:
     if not devices or len(set(devices)) < len(devices):
         raise ValueError(
             f"devices must be at least one device, each once, got {list(devices)}."
         )
-    given = {device.process_index for device in devices}
+    given, own = {device.process_index for device in devices}, _by_process()
     if given != own.keys():
         raise ValueError(
             f"devices must be of every process that takes part, 0 to {len(own) - 1}, "
             f"got some of {sorted(given)} only; take them from jax.devices()."
         )
     return tuple(devices)
+
+
+def _by_process() -> dict[int, list[jax.Device]]:
+    own: dict[int, list[jax.Device]] = {}
+    for device in jax.devices():
+        own.setdefault(device.process_index, []).append(device)
+    return own
 
 
 def _packed(value: Any) -> bytes:

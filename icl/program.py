@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from icl.model import ModelConfig
@@ -128,14 +129,26 @@ def _compile(
             one = jax.value_and_grad(lambda p: squared_errors(p, part).mean())(params)
             return jax.tree.map(jnp.add, total, one), None
 
-        # Every passes-th prompt, so that each device has its share of every part.
-        parts = jax.tree.map(
-            lambda array: array.reshape(-1, passes, *array.shape[1:]).swapaxes(0, 1),
-            prompts,
-        )
+        parts = jax.tree.map(lambda a: a.reshape(passes, -1, *a.shape[1:]), prompts)
         nothing = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
         total, _ = jax.lax.scan(add, nothing, parts)
         return jax.tree.map(lambda leaf: leaf / passes, total)
+
+    def mean_over_devices(params: Any, prompts: Prompts) -> tuple[jax.Array, Any]:
+        # As one vector: devices meet once in a step, not once for every array.
+        vector, unravel = ravel_pytree(loss_and_gradient(params, prompts))
+        return unravel(jax.lax.pmean(vector, "split"))
+
+    if members is None:
+        derive = jax.shard_map(
+            mean_over_devices,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec("split")),
+            out_specs=PartitionSpec(),
+            check_vma=False,  # it cannot see that a mean of vectors is the same for all
+        )
+    else:
+        derive = loss_and_gradient
 
     def sample(key: jax.Array, scales: Scales, batch: int) -> Prompts:
         return task.sample_scaled(key, scales.noise_std, scales.weight_std, batch=batch)
@@ -147,7 +160,7 @@ def _compile(
         prompts = sample(data_key, scales, config.batch)
         if members is None:
             prompts = jax.lax.with_sharding_constraint(prompts, split)
-        loss, gradient = loss_and_gradient(state.params, prompts)
+        loss, gradient = derive(state.params, prompts)
         updates, moments = optimise.update(gradient, state.moments, state.params)
         updates = jax.tree.map(lambda u: -scales.rate * share(number) * u, updates)
         params = optax.apply_updates(state.params, updates)

@@ -57,9 +57,9 @@ def train(
             stops. One run at a time.
         callback: called once per chunk with the number of updates made and the chunk's
             mean "loss" and "gradient_norm".
-        devices: the batch is split over these; None takes all there are, a number so
-            many of each process. Round-off alone depends on it, and a run may go on
-            with others than it began with.
+        devices: the batch is split over these. A number takes so many of each process,
+            None the most that divide the batch. Round-off alone depends on it, and a
+            run may go on with others than it began with.
 
     Returns:
         The trained model with its history.
@@ -84,8 +84,7 @@ def train(
         {'step': 4, 'evaluation': 2, 'context': 4}
     """
     checks.typed_key("key", key)
-    devices = processes.chosen(devices)
-    processes.check_divides(devices, "batch", train_config.batch)
+    devices = processes.chosen(devices, "batch", train_config.batch)
     run = Run(
         program=compile_program(task, model_config, train_config, devices, None),
         config=train_config,

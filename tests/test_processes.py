@@ -315,7 +315,7 @@ def test_bad_devices_are_refused(devices, message):
     if devices == "twice":
         devices = jax.devices()[:1] * 2
     with pytest.raises(ValueError, match=message):
-        processes.chosen(devices)
+        processes.chosen(devices, "batch", 16)
 
 
 @pytest.mark.parametrize(
