@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from icl import checkpoint, checks, processes
+from icl import checkpoint, checks, precision, processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
 from icl.program import compile_program, scales_of, unscaled
@@ -26,6 +26,7 @@ from icl.training import (
     Run,
     about_of,
     diverged,
+    judge_precision,
 )
 
 
@@ -79,6 +80,7 @@ def train_ensemble(
     places = [None] * members if directories is None else list(directories)
     _check_count("directories", places, members)
     devices = processes.chosen(devices, "number of members", members)
+    precision.check_device(train_config.precision, devices[0])
     scales = map(scales_of, tasks, configs)
     about = about_of(tasks[0], model_config, train_config, keys)
     about |= {
@@ -118,6 +120,7 @@ def train_ensemble(
         )
         if divergence(trained[-1]) is None:
             single.save()
+            judge_precision(trained[-1], keys[member], devices[0])
     return trained
 
 

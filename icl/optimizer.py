@@ -31,6 +31,9 @@ class TrainConfig:
         eps: Adam's epsilon.
         weight_decay: decoupled decay of AdamW, multiplied by the learning rate.
         clip: gradients of a larger global norm are scaled down to it; None is off.
+        precision: of products of matrices in training steps: the device's "default"
+            (float32 on CPU, TensorFloat-32 on recent NVIDIA GPUs), "float32",
+            "tensorfloat32" or "bfloat16" (`icl.precision`). All else is float32.
         chunk: updates between two looks from the host (progress, Ctrl-C).
         evaluate_every: updates between evaluations on held-out prompts.
         held_out: number of held-out prompts, the same at every evaluation.
@@ -38,7 +41,7 @@ class TrainConfig:
 
     Raises:
         ValueError: a size below 1, a negative or non-finite number, an unknown
-            schedule.
+            schedule or precision.
     """
 
     steps: int = 20_000
@@ -51,6 +54,7 @@ class TrainConfig:
     eps: float = 1e-9
     weight_decay: float = 0.0
     clip: float | None = 1.0
+    precision: Literal["default", "float32", "tensorfloat32", "bfloat16"] = "default"
     chunk: int = 100
     evaluate_every: int = 1_000
     held_out: int = 512
@@ -69,6 +73,8 @@ class TrainConfig:
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1, got {getattr(self, name)}.")
         checks.one_of("schedule", self.schedule, ("cosine", "constant"))
+        known = ("default", "float32", "tensorfloat32", "bfloat16")
+        checks.one_of("precision", self.precision, known)
 
     @classmethod
     def paper(cls, **changes: Any) -> "TrainConfig":

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig, optimizer, schedule
+from icl.precision import products
 from icl.processes import place
 from icl.tasks import LinearRegression, Prompts
 from icl.tokens import token_count
@@ -125,8 +126,12 @@ def _compile(
         return jnp.square(predictions - prompts.ys)
 
     def loss_and_gradient(params: Any, prompts: Prompts) -> tuple[jax.Array, Any]:
+        def mean(params: Any, part: Prompts) -> jax.Array:
+            return squared_errors(params, part).mean()
+
         def add(total: Any, part: Prompts) -> tuple[Any, None]:
-            one = jax.value_and_grad(lambda p: squared_errors(p, part).mean())(params)
+            with products(config.precision):
+                one = jax.value_and_grad(mean)(params, part)
             return jax.tree.map(jnp.add, total, one), None
 
         parts = jax.tree.map(lambda a: a.reshape(passes, -1, *a.shape[1:]), prompts)

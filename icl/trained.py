@@ -177,10 +177,12 @@ def describe(
         "model": asdict(model_config),
         "train": asdict(train_config),
     }
+    # As if these fields did not exist, which they did not when the first models were
+    # saved: experiments find a model by the hash of this description.
     if task.fixed_weights is None:
-        # As if the field did not exist, which it did not when the first models were
-        # saved: experiments find a model by the hash of this description.
         del described["task"]["fixed_weights"]
+    if train_config.precision == "default":
+        del described["train"]["precision"]
     return json.loads(json.dumps(described))
 
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from icl import checkpoint, checks, processes
+from icl import checkpoint, checks, precision, processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
 from icl.program import Program, Scales, compile_program, scales_of
@@ -62,14 +62,15 @@ def train(
             run may go on with others than it began with.
 
     Returns:
-        The trained model with its history.
+        The trained model with its history. A `PrecisionWarning` says if the products
+        that it was trained with are too coarse for it (`icl.precision`).
 
     Raises:
         NonFiniteLossError: the loss or its gradient became NaN or infinite. The last
             good checkpoint stays.
         ValueError: `key` is not a typed key, there are not so many devices, the batch
-            does not divide over them, or `directory` holds a run with other settings
-            (the message says which).
+            does not divide over them, the precision is not one of the device's, or
+            `directory` holds a run with other settings (the message says which).
         CheckpointError: every checkpoint in `directory` is damaged.
         OSError: `directory` cannot be written.
 
@@ -85,6 +86,7 @@ def train(
     """
     checks.typed_key("key", key)
     devices = processes.chosen(devices, "batch", train_config.batch)
+    precision.check_device(train_config.precision, devices[0])
     run = Run(
         program=compile_program(task, model_config, train_config, devices, None),
         config=train_config,
@@ -95,9 +97,19 @@ def train(
     )
     run.finish(callback)
     history = run.history()
-    return assemble(
+    trained = assemble(
         task, model_config, train_config, run.state.params, history, run.step
     )
+    judge_precision(trained, key, devices[0])
+    return trained
+
+
+def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
+    """Warns if training rounded products (as it may on `device`) and that mattered."""
+    config = trained.train_config
+    if precision.rounds(config.precision, device) and trained.task.length > 1:
+        fresh = jax.random.fold_in(key, trained.steps)
+        precision.judge(trained, trained.task.sample(fresh, batch=config.held_out))
 
 
 @dataclass
