@@ -2,8 +2,8 @@
 
 Ours: 16 layers; the other side: the same with 4. A program in which every layer is
 written out takes about four times as long, one that loops over layers takes the same.
-Traced, lowered and compiled anew every time, without the cache on disk. The ratio is
-that of 4 layers to 16; the bar of at most 1.5 times as long is a ratio of 0.67.
+Traced, lowered and compiled anew every time, for one device, without the cache on disk.
+The ratio is that of 4 layers to 16; the bar of at most 1.5 times as long is 0.67.
 """
 
 from collections.abc import Callable, Iterator

@@ -2,13 +2,12 @@
 
 Ours: an ensemble of eight small models (eight seeds) as one vectorised program in one
 process, which is what a sweep does on an accelerator. The other ways: the same eight
-(a) one after the other in one process with all its threads, and (b) each in a process
-of its own with one thread, as many at a time as there are cores, which is what a sweep
-does on CPU. (On an accelerator only (a) is measured.) Times are per step of all eight,
-without compilation.
+(a) one after the other in one process, each split over all cores, and (b) each in a
+process of its own with one thread, as many at a time as there are cores, which is what
+a sweep does on CPU. (On an accelerator only (a) is measured.) Times are per step of all
+eight, without compilation.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -74,14 +73,15 @@ def seconds_for_all(workers: Sequence[Worker]) -> float:
 # --- in the workers ---
 
 
-def trainer(members: int | None) -> Callable[[], float]:
+def trainer(members: int | None, devices: int | None = None) -> Callable[[], float]:
     """Seconds a step of an ensemble, or of one run, from some steps."""
-    seconds = timed(steps.ours(SHAPE, members), STEPS)
+    seconds = timed(steps.ours(SHAPE, members, devices), STEPS)
     return lambda: seconds() / STEPS
 
 
 def single_threaded() -> Callable[[], float]:
-    """The same of one run on one thread."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    os.environ["XLA_FLAGS"] = flags.strip()  # read when JAX's backend starts
-    return trainer(None)
+    """The same of one run on one thread, as a sweep's worker trains."""
+    from experiments.command import one_thread_each
+
+    one_thread_each()
+    return trainer(None, devices=1)

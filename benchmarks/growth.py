@@ -109,11 +109,16 @@ def exponents(axis: str, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Ro
 
 
 def power(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> Power:
-    """The power law of the upper half of a range; needs three points there."""
+    """The power law of the upper half of a range.
+
+    Of the positive points there, of which three are needed; with less it is NaN.
+    """
     from scipy.stats import linregress
 
     x, y = np.asarray(x, float), np.asarray(y, float)
-    upper = x >= (x[0] * x[-1]) ** 0.5 * (1 - 1e-9)
+    upper = (x >= (x[0] * x[-1]) ** 0.5 * (1 - 1e-9)) & (y > 0)
+    if upper.sum() < 3:
+        return Power(*[float("nan")] * 4)
     line: Any = linregress(np.log(x[upper]), np.log(y[upper]))
     return Power(line.slope, line.stderr, float(np.exp(line.intercept)), x[upper][0])
 
@@ -182,7 +187,7 @@ def resident() -> int:
 
 
 def peak() -> int:
-    """The most bytes in use since `resident` was called."""
+    """The most bytes in use since `resident` was called (since the start on a GPU)."""
     statistics = _accelerator()
     return statistics["peak_bytes_in_use"] if statistics else _status("VmHWM")
 

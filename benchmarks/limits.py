@@ -34,16 +34,13 @@ def matmul(dtype: str = "float32") -> Rate:
 
     def product(size: int) -> Callable[[int], None]:
         with jax.enable_x64(double):
-            # Of about unit norm: products of products stay finite.
-            normal = np.random.default_rng(0).normal(size=(size, size))
-            a = jnp.asarray(normal / size**0.5 / 2, dtype)
+            a = jnp.asarray(np.random.default_rng(0).normal(size=(size, size)), dtype)
 
         def run(times: int) -> None:
             with jax.enable_x64(double):
-                b = a
                 for _ in range(times):
-                    b = multiply(a, b)
-                b.block_until_ready()
+                    product = multiply(a, a)
+                product.block_until_ready()
 
         return run
 
@@ -59,13 +56,12 @@ def torch_matmul() -> Rate:
     device = set_up_torch()
 
     def product(size: int) -> Callable[[int], None]:
-        a = torch.randn(size, size, device=device) / size**0.5 / 2
+        a = torch.randn(size, size, device=device)
 
         def run(times: int) -> None:
-            b = a
             for _ in range(times):
-                b = a @ b
-            b[0, 0].item()  # waits
+                product = a @ a
+            product[0, 0].item()  # waits
 
         return run
 
@@ -110,7 +106,7 @@ def _saturated(product: Callable[[int], Callable[[int], None]]) -> Rate:
     best, best_rate = None, 0.0
     for size in SIZES:
         rate = _repeated(product(size), 2.0 * size**3)
-        found = rate()
+        found = max(rate() for _ in range(3))  # one may have been disturbed
         if found < GAIN * best_rate:
             break
         best, best_rate = rate, found

@@ -15,8 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Row, alternate, row
-from benchmarks.steps import Shape
-from benchmarks.training import WAYS, skipped
+from benchmarks.training import SHAPES, WAYS, skipped
 
 COMMANDS = {
     "import icl": ["-c", "import icl"],
@@ -26,7 +25,7 @@ COMMANDS = {
     "python -m experiments": ["-m", "experiments"],
 }
 REFERENCE = ["-c", "import jax"]
-SHAPE = Shape(dim=8, pairs=17, layers=12, width=32)
+SHAPE = SHAPES[0]
 FIRST_STEP = "from benchmarks.steps import Shape, {side}; {side}(Shape{shape}{way})(1)"
 NO_LIMIT = "no limit: start-up is no arithmetic"
 

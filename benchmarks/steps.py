@@ -76,24 +76,27 @@ def seconds_per_step(run: Steps) -> Callable[[], float]:
     return lambda: turn() / count
 
 
-def ours(shape: Shape, members: int | None = None) -> Steps:
-    """Steps of `icl.train`, or of an ensemble's program; up to `MOST_STEPS` a call."""
+def ours(shape: Shape, members: int | None = None, devices: int | None = None) -> Steps:
+    """Steps of `icl.train`, or of `train_ensemble`; up to `MOST_STEPS` a call.
+
+    On so many devices, or on those that a command takes by default.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     from experiments.command import Options, set_up_runtime
+    from icl import processes
     from icl.program import compile_program, scales_of
 
-    set_up_runtime(Options())
+    set_up_runtime(Options(devices=devices))
     task, model, config = shape.setting.task, shape.setting.model, shape.setting.train
     key, scales = jax.random.key(0), scales_of(task, config)
-    devices = tuple(jax.local_devices())
     if members is not None:
         key = jax.random.split(key, members)
         scales = jax.tree.map(lambda number: jnp.full(members, number), scales)
-        devices = devices[:1]
-    program = compile_program(task, model, config, devices, members)
+    split = processes.chosen(devices, "batch", members or shape.batch)
+    program = compile_program(task, model, config, split, members)
     state: Any = program.init(key)
 
     def run(steps: int) -> None:

@@ -81,8 +81,8 @@ def measure(trained: Trained, count: int) -> dict[str, Any]:
         "nearest": _ranking(found),
         "separated": found.separated,
         "elsewhere": {
-            name: shares(*said)
-            for name, *said in zip(others, ours, theirs, truth, strict=True)
+            name: shares(a, b, right, usable(others[name]))
+            for name, a, b, right in zip(others, ours, theirs, truth, strict=True)
         },
     }
 
@@ -104,19 +104,31 @@ def tasks(task: LinearRegression) -> dict[str, LinearRegression]:
     }
 
 
-def shares(ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def usable(task: LinearRegression) -> np.ndarray:
+    """Contexts of one pair and more at which least squares has a finite risk.
+
+    With noise and normal inputs it has none at d - 1, d and d + 1 examples.
+    """
+    contexts = np.arange(1, task.length)
+    return contexts[(abs(contexts - task.dim) > 1) | (task.noise_std == 0)]
+
+
+def shares(
+    ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, contexts: np.ndarray
+) -> dict[str, float]:
     """Mean squares, divided by that of the noise-free labels; all (prompts, length).
 
     Of the predictions less those of least squares, and of the errors of both.
     """
-    power = (truth[:, 1:] ** 2).mean()
+    ours, theirs, truth = (each[:, contexts] for each in (ours, theirs, truth))
+    power = (truth**2).mean()
     differences = {
         "difference": ours - theirs,
         "error": ours - truth,
         "least_squares": theirs - truth,
     }
     return {
-        name: float((difference[:, 1:] ** 2).mean() / power)
+        name: float((difference**2).mean() / power)
         for name, difference in differences.items()
     }
 

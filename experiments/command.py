@@ -292,8 +292,8 @@ def set_up_runtime(options: Options) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", 2**30)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    # A program that is split over cores trains nearly twice as fast on two as one that
-    # XLA spreads over their threads.
+    # Split over two cores, a program trains nearly twice as fast as when XLA spreads it
+    # over their threads (more than two were not tried).
     cores = 1 if options.distributed else joblib.cpu_count()
     number = cores if options.devices is None else options.devices
     number = checks.positive_int("devices", number)

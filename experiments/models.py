@@ -97,8 +97,8 @@ class Models:
         results: where models are kept, in `models/<hash of the setting>`; None trains
             without leaving anything on disk.
         jobs: how many programs a sweep runs side by side. None: one per core, each on
-            one thread (small models gain little from a second one), or as many as the
-            cluster has that joblib was told of; one on an accelerator.
+            one thread, or as many as the cluster has that joblib was told of; one on an
+            accelerator.
         together: how many models of equal shape a sweep trains as one program. None:
             one on CPU, where more gain nothing; all of them on an accelerator.
         devices: how many each program is split over, a number as for `icl.train`. On

@@ -6,7 +6,6 @@ left where they are, and not taken for today's.
 
 import hashlib
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -74,6 +73,7 @@ def provenance() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     import jax
+    import joblib
 
     versions = {"python": platform.python_version()}
     for package in ("icl-probes", "jax", "flax", "optax", "numpy", "scikit-learn"):
@@ -85,7 +85,7 @@ def provenance() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "devices": [device.device_kind for device in jax.devices()],
-        "cores": os.cpu_count(),
+        "cores": joblib.cpu_count(),
         "platform": platform.platform(),
         "versions": versions,
     }

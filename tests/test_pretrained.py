@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import jax
@@ -64,7 +65,8 @@ def mean_square(difference):
 
 def test_it_says_what_it_said_when_it_was_published(name, shipped):
     golden = np.load(pretrained.FOLDER / name / "golden.npz")
-    predicted = shipped.model(Prompts(golden["xs"], golden["ys"])).predictions
+    prompts = Prompts(golden["xs"], golden["ys"])
+    predicted = evaluation.predictions(shipped.model, prompts)
     # They were predicted in float64. Another CPU adds float32 numbers up in another
     # order: its error is another one than the one that was noted, and of its size.
     tolerance = 10 * float(golden["rounding"])
@@ -91,8 +93,8 @@ def test_it_is_read_from_where_nothing_can_be_written(name, shipped, tmp_path):
 def test_its_files_are_small_and_tell_no_path(name):
     files = [p for p in (pretrained.FOLDER / name).rglob("*") if p.is_file()]
     assert sum(path.stat().st_size for path in files) < publishing.LARGEST
-    home = str(pretrained.FOLDER.parents[1]).encode()
-    assert not [path for path in files if home in path.read_bytes()]
+    home = re.compile(rb"/(home|Users|root|work)/")
+    assert not [path for path in files if home.search(path.read_bytes())]
 
 
 def test_its_history_is_whole(shipped):
@@ -154,9 +156,10 @@ def test_it_has_the_symmetries_of_least_squares(shipped, prompts, said, scores, 
     found = sign * evaluation.predictions(shipped.model, Prompts(xs, ys))
     found = found[:, -expected.shape[1] :]
     apart = ((found - expected) ** 2).mean() / dim
-    # (a - b)^2 <= 2 (a - c)^2 + 2 (b - c)^2, where c is what least squares says.
+    # Were the two errors independent, the squares of their distances from least squares
+    # would add up: 2. Errors that have the symmetry too cancel. A quarter for chance.
     distance = np.array(scores["spd"]["high"])[-expected.shape[1] :].mean()
-    assert apart < 4 * distance
+    assert apart < 2.5 * distance
 
 
 def test_its_lens_gets_sharper_with_depth(shipped, prompts, right):

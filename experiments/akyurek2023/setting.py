@@ -1,7 +1,7 @@
 """Which model do the figures of this paper look at? All at one preset share one.
 
 - tiny: seconds; shows that everything runs, and nothing else;
-- quick: the paper's dimension d = 8 on two cores, in eight minutes of training, with
+- quick: the paper's dimension d = 8 on two cores, in five minutes of training, with
   contexts of up to 2d pairs and a narrow model;
 - paper: the published settings.
 
