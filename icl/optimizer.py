@@ -84,6 +84,7 @@ class TrainConfig:
         """
         settings: dict[str, Any] = {"steps": 500_000, "learning_rate": 1e-4}
         settings |= {"warmup": 0.2, "clip": None}
+        settings |= {"checkpoint_every": 10_000}  # 0.6 GB each, of that model
         return cls(**(settings | changes))
 
 
