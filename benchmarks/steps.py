@@ -86,8 +86,7 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
     import numpy as np
 
     from experiments.command import Options, set_up_runtime
-    from icl import processes
-    from icl.program import compile_program, scales_of
+    from icl.program import compile_program, devices_of, scales_of
 
     set_up_runtime(Options(devices=devices))
     task, model, config = shape.setting.task, shape.setting.model, shape.setting.train
@@ -95,7 +94,7 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
     if members is not None:
         key = jax.random.split(key, members)
         scales = jax.tree.map(lambda number: jnp.full(members, number), scales)
-    split = processes.chosen(devices, "batch", members or shape.batch)
+    split = devices_of(devices, task, config, members)
     program = compile_program(task, model, config, split, members)
     state: Any = program.init(key)
 

@@ -297,8 +297,9 @@ def set_up_runtime(options: Options) -> None:
     cores = 1 if options.distributed else joblib.cpu_count()
     number = cores if options.devices is None else options.devices
     number = checks.positive_int("devices", number)
-    with suppress(RuntimeError):  # JAX has started, as it has for a caller in Python
-        jax.config.update("jax_num_cpu_devices", number)
+    if options.devices is not None or "JAX_NUM_CPU_DEVICES" not in os.environ:
+        with suppress(RuntimeError):  # JAX has started, as for a caller in Python
+            jax.config.update("jax_num_cpu_devices", number)
     if options.distributed:
         from experiments import hosts
 

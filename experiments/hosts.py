@@ -35,6 +35,10 @@ def join() -> None:
 
     from icl import processes
 
+    # The others wait while process 0 computes figures: XLA would give up after half an
+    # hour on CPU.
+    patience = "--xla_cpu_collective_timeout_seconds=1000000"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {patience}".strip()
     # Ours are whole at any moment: let SIGTERM end a process as it ends any other.
     jax.config.update("jax_enable_preemption_service", False)
     try:

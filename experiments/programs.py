@@ -100,12 +100,14 @@ def plan(
     for home in _begun(models):
         names = (read_json(home / MEMBERS) or {}).get("members", [])
         folders = tuple(home.with_name(name) for name in names)
-        if known.keys() >= set(folders) and any(f in left for f in folders):
+        whole = len(folders) % hosts.count() == 0  # else every process cannot have some
+        wanted = known.keys() >= set(folders) and any(f in left for f in folders)
+        if wanted and whole:
             programs.append(_program(folders, known, home))
             left = [folder for folder in left if folder not in folders]
     together = models.together or (1 if on_cpu() else len(known))
     # Members are split over devices; those that do not divide are trained alone.
-    unit = hosts.count() * (models.devices or 1)
+    unit = hosts.count() * (models.devices or accelerators())
     together = max(1, together - together % unit)
     groups: dict[Any, list[Path]] = {}
     for folder in left:
@@ -140,6 +142,13 @@ def _program(
 def _begun(models: Models) -> list[Path]:
     assert models.results is not None
     return sorted((models.results / "models").glob(f"{ENSEMBLE}*"))
+
+
+def accelerators() -> int:
+    """How many this process has; 1 on a CPU."""
+    import jax
+
+    return 1 if on_cpu() else jax.local_device_count()
 
 
 def on_cpu() -> bool:
@@ -218,6 +227,7 @@ def _counted(home: Path, call: str) -> Iterator[None]:
 def _finish(program: Program, order: Order) -> None:
     """Trains the models of a program to their end; its folders are locked."""
     from icl.ensembles import divergence
+    from icl.processes import most_that_divide
     from icl.training import NonFiniteLossError
 
     settings, folders, home = program
@@ -232,9 +242,12 @@ def _finish(program: Program, order: Order) -> None:
         start, begun = time.perf_counter(), newest_step(home)
         with training_bar(settings[0].train.steps, quiet=order.worker) as progress:
             try:
+                # One that was begun on other devices may not divide over these.
+                share = len(folders) // hosts.count()
+                devices = order.devices and most_that_divide(share, order.devices)
                 trained = hosts.train(
                     settings,
-                    order.devices,
+                    devices,
                     directory=home,
                     directories=[
                         folder if wanted else None

@@ -21,7 +21,16 @@ FORMAT = 1
 
 def digest(config: Any) -> str:
     """A short hash of a configuration."""
-    return fingerprint({"format": FORMAT, **asdict(config)})
+    return fingerprint({"format": FORMAT, **_as_before(asdict(config))})
+
+
+def _as_before(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a field that is newer than some results, where it has its default."""
+    return {
+        name: _as_before(value) if isinstance(value, dict) else value
+        for name, value in described.items()
+        if (name, value) != ("precision", "default")
+    }
 
 
 def fingerprint(described: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from icl import checkpoint, checks, precision, processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
-from icl.program import compile_program, scales_of, unscaled
+from icl.program import compile_program, devices_of, scales_of, unscaled
 from icl.tasks import LinearRegression
 from icl.trained import Trained, assemble
 from icl.training import (
@@ -79,7 +79,7 @@ def train_ensemble(
     configs = _with_rates(train_config, learning_rates, members)
     places = [None] * members if directories is None else list(directories)
     _check_count("directories", places, members)
-    devices = processes.chosen(devices, "number of members", members)
+    devices = devices_of(devices, tasks[0], train_config, members)
     precision.check_device(train_config.precision, devices[0])
     scales = map(scales_of, tasks, configs)
     about = about_of(tasks[0], model_config, train_config, keys)
@@ -120,7 +120,8 @@ def train_ensemble(
         )
         if divergence(trained[-1]) is None:
             single.save()
-            judge_precision(trained[-1], keys[member], devices[0])
+            if run.advanced:
+                judge_precision(trained[-1], keys[member], devices[0])
     return trained
 
 

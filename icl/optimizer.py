@@ -32,8 +32,9 @@ class TrainConfig:
         weight_decay: decoupled decay of AdamW, multiplied by the learning rate.
         clip: gradients of a larger global norm are scaled down to it; None is off.
         precision: of products of matrices in training steps: the device's "default"
-            (float32 on CPU, TensorFloat-32 on recent NVIDIA GPUs), "float32",
-            "tensorfloat32" or "bfloat16" (`icl.precision`). All else is float32.
+            (float32 on CPU, TensorFloat-32 on NVIDIA's since Ampere), "float32", or
+            "tensorfloat32" or "bfloat16" where the hardware has them (`icl.precision`).
+            All else is float32.
         chunk: updates between two looks from the host (progress, Ctrl-C).
         evaluate_every: updates between evaluations on held-out prompts.
         held_out: number of held-out prompts, the same at every evaluation.

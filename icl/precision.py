@@ -8,8 +8,8 @@ baselines and probes are always at the highest precision. CPUs compute in float3
 A model that was trained with rounded products has parameters like any other, but they
 are only as good as rounded products can tell. So a finished model is asked twice, with
 products as in training and with exact ones: if its squared distance from least squares
-by the first is outside of the 95 % interval (over prompts) of the second, training in
-float32 would have got further, and a `PrecisionWarning` says so.
+by the first is above the 95 % interval (over prompts) of the second, its products are
+coarser than what it has learned, and a `PrecisionWarning` says so.
 """
 
 import warnings
@@ -55,8 +55,8 @@ class Rounding(NamedTuple):
 
     @property
     def matters(self) -> bool:
-        """Whether the one is outside of the interval of the other."""
-        return not self.low <= self.rounded <= self.high
+        """Whether the one is above the interval of the other."""
+        return self.rounded > self.high
 
 
 def products(precision: str) -> AbstractContextManager:
@@ -122,7 +122,7 @@ def judge(trained: Trained, prompts: Prompts) -> Rounding:
             f"Products in {precision!r} precision are too coarse for this model: its "
             f"SPD / d to least squares is {found.rounded:.2g} with them and "
             f"{found.exact:.2g} [{found.low:.2g}, {found.high:.2g}] with exact ones. "
-            "Training with precision='float32' would get further.",
+            "Training with precision='float32' may get further.",
             PrecisionWarning,
             stacklevel=3,
         )

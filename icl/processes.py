@@ -3,7 +3,7 @@
 Each process calls `jax.distributed.initialize()` first, then `train` with the same
 arguments. By default the run takes all devices of all processes, and then
 
-    all         compare what they were asked for, and stop if it differs
+    all         compare settings and keys, and stop if they differ
     process 0   reads the newest checkpoint and hands it to the others
     all         compute the same steps, each on its share of the batch
     process 0   writes the checkpoints, while the others wait
@@ -122,7 +122,10 @@ def place(tree: Any, sharding: Sharding) -> Any:
 
 
 def chosen(
-    devices: int | Sequence[jax.Device] | None, what: str, size: int
+    devices: int | Sequence[jax.Device] | None,
+    what: str,
+    size: int,
+    most: int | None = None,
 ) -> tuple[jax.Device, ...]:
     """The devices of a run: so many of each process, or those given.
 
@@ -130,6 +133,7 @@ def chosen(
         devices: as for `train`; None takes the most of each process that divide `size`.
         what: is split over them, in words.
         size: its length.
+        most: not more than so many of each process, if `devices` is None.
 
     Raises:
         ValueError: more than a process has; none, or one twice; of some processes and
@@ -137,7 +141,8 @@ def chosen(
     """
     if devices is None:
         share = max(1, size // jax.process_count())
-        devices = most_that_divide(share, jax.local_device_count())
+        there = jax.local_device_count()
+        devices = most_that_divide(share, min(there, most or there))
     if isinstance(devices, Sequence):
         found = _of_every_process(devices)
     else:
@@ -218,10 +223,12 @@ def check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
     if size % count:
         less = size - size % count
         sizes = f"{less} or {less + count}" if less else f"{count}"
-        fewer = most_that_divide(size, count)
+        own = jax.process_count()  # a number of devices is that many times as many
+        fits = [n for n in range(own, count, own) if size % n == 0]
+        fewer = f", or {size} on {fits[-1]}" if fits else ""
         raise ValueError(
-            f"The {what} must divide over the devices, got {size} for {count}; {sizes} "
-            f"would{f', or {fewer} of them' if fewer >= jax.process_count() else ''}."
+            f"The {what} must divide over the devices, got {size} on {count}; {sizes} "
+            f"would{fewer}."
         )
 
 

@@ -8,7 +8,7 @@ one program, be it one after the other or as the members of an ensemble.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -21,10 +21,10 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from icl import processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig, optimizer, schedule
 from icl.precision import products
-from icl.processes import place
 from icl.tasks import LinearRegression, Prompts
 from icl.tokens import token_count
 from icl.trained import abstract_model, build
@@ -82,6 +82,26 @@ def scales_of(task: LinearRegression, config: TrainConfig) -> Scales:
 def unscaled(task: LinearRegression) -> LinearRegression:
     """The task but for its scales: equal for tasks that share a program."""
     return replace(task, noise_std=0.0, weight_std=1.0)
+
+
+def devices_of(
+    devices: int | Sequence[jax.Device] | None,
+    task: LinearRegression,
+    config: TrainConfig,
+    members: int | None,
+) -> tuple[jax.Device, ...]:
+    """The devices of a run, as `train` and `train_ensemble` take them.
+
+    Raises:
+        ValueError: as for `icl.processes.chosen`.
+    """
+    if members is not None:
+        return processes.chosen(devices, "number of members", members)
+    # Devices of a CPU are cores, of which each should have a part of the batch that is
+    # worth meeting the others for.
+    tokens = config.batch * token_count(task.length)
+    most = max(1, tokens // TOKENS) if jax.default_backend() == "cpu" else None
+    return processes.chosen(devices, "batch", config.batch, most)
 
 
 def compile_program(
@@ -217,7 +237,7 @@ def _compile(
         init=compiled(init, out_shardings=home),
         advance=compiled(advance, donate_argnums=0, out_shardings=(home, whole, whole)),
         evaluate=compiled(evaluate, out_shardings=whole),
-        place=partial(place, sharding=home),
+        place=partial(processes.place, sharding=home),
     )
 
 

@@ -10,7 +10,7 @@ axis (`icl.ensembles`); several processes may be one run (`icl.processes`).
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from jaxtyping import Array, Key
 from icl import checkpoint, checks, precision, processes
 from icl.model import ModelConfig
 from icl.optimizer import TrainConfig
-from icl.program import Program, Scales, compile_program, scales_of
+from icl.program import Program, Scales, compile_program, devices_of, scales_of
 from icl.tasks import LinearRegression
 from icl.trained import Trained, assemble, describe, history_of
+
+JUDGED = 512
+"""Fresh prompts on which the precision of training is judged."""
 
 Callback = Callable[[int, dict[str, float]], None]
 
@@ -58,8 +61,9 @@ def train(
         callback: called once per chunk with the number of updates made and the chunk's
             mean "loss" and "gradient_norm".
         devices: the batch is split over these. A number takes so many of each process,
-            None the most that divide the batch. Round-off alone depends on it, and a
-            run may go on with others than it began with.
+            None the most that divide the batch (on a CPU not more than have something
+            to do). Round-off alone depends on it, and a run may go on with others than
+            it began with.
 
     Returns:
         The trained model with its history. A `PrecisionWarning` says if the products
@@ -85,7 +89,7 @@ def train(
         {'step': 4, 'evaluation': 2, 'context': 4}
     """
     checks.typed_key("key", key)
-    devices = processes.chosen(devices, "batch", train_config.batch)
+    devices = devices_of(devices, task, train_config, None)
     precision.check_device(train_config.precision, devices[0])
     run = Run(
         program=compile_program(task, model_config, train_config, devices, None),
@@ -100,16 +104,17 @@ def train(
     trained = assemble(
         task, model_config, train_config, run.state.params, history, run.step
     )
-    judge_precision(trained, key, devices[0])
+    if run.advanced:
+        judge_precision(trained, key, devices[0])
     return trained
 
 
 def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
     """Warns if training rounded products (as it may on `device`) and that mattered."""
-    config = trained.train_config
-    if precision.rounds(config.precision, device) and trained.task.length > 1:
+    rounds = precision.rounds(trained.train_config.precision, device)
+    if rounds and trained.task.length > 1 and processes.is_first():
         fresh = jax.random.fold_in(key, trained.steps)
-        precision.judge(trained, trained.task.sample(fresh, batch=config.held_out))
+        precision.judge(trained, trained.task.sample(fresh, batch=JUDGED))
 
 
 @dataclass
@@ -125,9 +130,22 @@ class Run:
     step: int = 0
     state: Any = None  # a State, once resumed or initialised
     records: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    advanced: bool = False  # by this call, and not by an earlier one alone
 
     def finish(self, callback: Callback | None) -> None:
         """From the newest checkpoint, or from the start, to the last step."""
+        with ExitStack() as stack:
+            # Several processes must not stop one by one, not even while they compile.
+            several = jax.process_count() > 1
+            interrupted = stack.enter_context(_interrupt_deferred(several))
+            self._begin()
+            if not several:
+                wanted = self.directory is not None
+                interrupted = stack.enter_context(_interrupt_deferred(wanted))
+            self._go_on(callback, interrupted)
+
+    def _begin(self) -> None:
+        """The newest checkpoint, or the initial state."""
         processes.check_alike(self.about)
         place = processes.agreed(self.directory and str(self.directory))
         directory = self.directory = place and Path(place)
@@ -137,26 +155,29 @@ class Run:
         if not resumed:
             self.state = self.program.init(self.keys)
             self._evaluate()
-        deferred = directory is not None or jax.process_count() > 1
-        with _interrupt_deferred(deferred) as interrupted:
-            while self.step < self.config.steps:
-                means = self._advance()
-                done = self.step == self.config.steps
-                if done or self.step % self.config.evaluate_every == 0:
-                    self._evaluate()
-                due = self.step % self.config.checkpoint_every == 0
-                if done or due:
+
+    def _go_on(
+        self, callback: Callback | None, interrupted: Callable[[], bool]
+    ) -> None:
+        """To the last step."""
+        while self.step < self.config.steps:
+            means = self._advance()
+            done = self.step == self.config.steps
+            if done or self.step % self.config.evaluate_every == 0:
+                self._evaluate()
+            due = self.step % self.config.checkpoint_every == 0
+            if done or due:
+                self.save()
+            try:
+                if callback:
+                    callback(self.step, means)
+                stop = interrupted()
+            except KeyboardInterrupt:
+                stop = True
+            if processes.any_of(stop):
+                if not (done or due):
                     self.save()
-                try:
-                    if callback:
-                        callback(self.step, means)
-                    stop = interrupted()
-                except KeyboardInterrupt:
-                    stop = True
-                if processes.any_of(stop):
-                    if not (done or due):
-                        self.save()
-                    raise KeyboardInterrupt
+                raise KeyboardInterrupt
 
     def history(self, member: int | None = None) -> dict[str, np.ndarray]:
         """All records so far, of one member if the run is an ensemble."""
@@ -176,6 +197,7 @@ class Run:
         self.state, losses, norms = self.program.advance(
             self.state, self.keys, self.scales, self.step, stop
         )
+        self.advanced = True
         losses = np.asarray(losses)[: stop - self.step]
         norms = np.asarray(norms)[: stop - self.step]
         finite = np.isfinite(losses) & np.isfinite(norms)

@@ -754,3 +754,14 @@ def test_what_weights_can_be_read_is_judged(results):
     np.testing.assert_allclose(
         [claim.low, claim.value, claim.high], [0.1, 0.2, 0.3], rtol=1e-12
     )
+
+
+def test_results_of_earlier_versions_are_still_found():
+    """A field that is added to a setting may not change the hash of what did not."""
+    from experiments.akyurek2023 import fig1
+    from experiments.provenance import digest
+
+    assert digest(fig1.PRESETS["quick"]) == "d6a13defebbb"
+    changed = replace(fig1.PRESETS["quick"].train, precision="bfloat16")
+    other = replace(fig1.PRESETS["quick"], train=changed)
+    assert digest(other) != "d6a13defebbb"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import command, hosts, models, sweeps
+from experiments import command, hosts, models, programs, sweeps
 from experiments.models import Models, Setting
 from icl import (
     LinearRegression,
@@ -275,7 +275,7 @@ def test_all_processes_raise_alike(folder):
     assert "got some of [1] only" in one[3]
     assert zero[4] == one[4]
     assert "2 devices were asked for, but there is only 1 of platform 'cpu'" in one[4]
-    assert "number of members must divide over the devices, got 3 for 2" in one[5]
+    assert "number of members must divide over the devices, got 3 on 2" in one[5]
 
 
 def test_a_command_in_two_processes(folder):
@@ -321,9 +321,9 @@ def test_bad_devices_are_refused(devices, message):
 @pytest.mark.parametrize(
     ("size", "count", "message"),
     [
-        (15, 2, "got 15 for 2; 14 or 16 would, or 1 of them"),
-        (6, 4, "got 6 for 4; 4 or 8 would, or 3 of them"),
-        (3, 8, "got 3 for 8; 8 would, or 3 of them"),
+        (15, 2, r"got 15 on 2; 14 or 16 would, or 15 on 1\."),
+        (6, 4, r"got 6 on 4; 4 or 8 would, or 6 on 3\."),
+        (3, 8, r"got 3 on 8; 8 would, or 3 on 3\."),
     ],
 )
 def test_what_does_not_divide_is_refused_with_what_does(size, count, message):
@@ -350,13 +350,29 @@ def test_flags_that_cannot_be_met_are_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_members_that_do_not_divide_are_trained_alone(tmp_path):
-    from experiments import programs
-
     settings = sweeps.grid(Setting(*RUN), {"seed": range(7)})
     kept = Models(tmp_path, together=5, devices=2)
     known = {kept.folder(setting): setting for setting in settings}
     made = programs.plan(known, set(known), kept)
     assert sorted(len(program.folders) for program in made) == [1, 2, 4]
+
+
+def test_an_ensemble_begun_on_one_device_ends_on_two(tmp_path):
+    settings = sweeps.grid(Setting(*RUN), {"seed": range(3)})
+
+    def stop(step, means):
+        raise KeyboardInterrupt
+
+    kept = Models(tmp_path, jobs=1, together=3, devices=1)
+    known = {kept.folder(setting): setting for setting in settings}
+    (program,) = programs.plan(known, set(known), kept)
+    program.home.mkdir(parents=True)
+    members = {"members": [folder.name for folder in program.folders]}
+    (program.home / programs.MEMBERS).write_text(json.dumps(members))
+    with pytest.raises(KeyboardInterrupt):
+        hosts.train(program.settings, 1, directory=program.home, callback=stop)
+    more = Models(tmp_path, jobs=1, together=3, devices=2)
+    assert [run.state for run in sweeps.train(settings, more)] == ["done"] * 3
 
 
 def test_jobs_share_the_cores_with_devices(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import math
 import signal
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,14 @@ from icl import (
     ModelConfig,
     NonFiniteLossError,
     TrainConfig,
+    program,
     train,
     train_ensemble,
 )
 from icl.checkpoint import flatten
 from icl.optimizer import optimizer, schedule
 from icl.program import _streams, compile_program, scales_of
+from icl.tokens import token_count
 
 KEY = jax.random.key(0)
 
@@ -649,8 +652,8 @@ def test_a_key_is_one_typed_key(task, model_config, train_config, key):
 
 def test_the_batch_divides_over_the_devices(task, model_config, train_config):
     config = replace(train_config, batch=15)
-    with pytest.raises(ValueError, match=r"batch must divide .* got 15 for 2"):
-        train(task, model_config, config, key=KEY)
+    with pytest.raises(ValueError, match=r"batch must divide .* got 15 on 2"):
+        train(task, model_config, config, key=KEY, devices=2)
 
 
 @pytest.mark.usefixtures("untyped")
@@ -711,3 +714,57 @@ def test_the_papers_model_can_be_initialised_by_a_run():
     program = compile_program(task, ModelConfig.paper(), config, devices, None)
     state = jax.eval_shape(program.init, KEY)
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) > 50e6
+
+
+# --- what a step is made of ---
+
+
+@pytest.mark.parametrize("members", [None, 2])
+def test_a_batch_in_parts_is_the_same_step(
+    task, model_config, train_config, monkeypatch, members
+):
+    config = replace(train_config, steps=20, chunk=20, evaluate_every=20)
+
+    def losses():
+        program._compile.cache_clear()  # it was compiled for one number of parts
+        keys = jax.random.split(jax.random.key(0), 2)
+        runs = (
+            train_ensemble(task, model_config, config, keys=keys, devices=1)
+            if members
+            else [train(task, model_config, config, key=keys[0], devices=1)]
+        )
+        return np.array([run.history.loss.values for run in runs])
+
+    def parts(tokens):
+        monkeypatch.setattr(program, "TOKENS", tokens)
+        device = tuple(jax.devices()[:1])
+        return program._passes(task, config, device, members)
+
+    one = (members or 1) * config.batch * token_count(task.length)
+    assert parts(one) == 1
+    whole = losses()
+    assert parts(one // 8) == 8
+    # Sums of float32 in another order, through 20 steps.
+    np.testing.assert_allclose(losses(), whole, rtol=1e-5)
+    program._compile.cache_clear()
+
+
+def test_parts_of_a_batch_divide_it_and_are_for_cpus_alone(task, train_config, untyped):
+    gpu = SimpleNamespace(platform="gpu")
+    cpu = SimpleNamespace(platform="cpu")
+    for batch in (1, 7, 64, 96, 1000):
+        for length in (2, 17, 400):
+            config = replace(train_config, batch=batch)
+            long = replace(task, length=length)
+            found = program._passes(long, config, (cpu,), None)
+            assert batch % found == 0
+            assert program._passes(long, config, (gpu,), None) == 1
+
+
+@pytest.mark.parametrize(("batch", "length", "most"), [(16, 4, 1), (64, 17, 2)])
+def test_a_default_device_of_a_cpu_has_something_to_do(
+    task, train_config, batch, length, most
+):
+    config = replace(train_config, batch=batch)
+    found = program.devices_of(None, replace(task, length=length), config, None)
+    assert len(found) == most
