@@ -257,7 +257,7 @@ def devices_of(side, *arguments):
     [
         (("ensemble", "single_threaded"), (), 1),
         (("ensemble", "trainer"), (8,), 2),  # of three cores, as many as divide 8
-        (("training", "ours"), ([2, 3, 1, 4, 1, 6],), 3),
+        (("training", "ours"), ([2, 3, 1, 4, 1, 600],), 3),
     ],
 )
 def test_sides_take_the_devices_that_their_row_says(side, arguments, devices):
