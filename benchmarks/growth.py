@@ -138,7 +138,7 @@ def draw(
                 _panel(panel, x, y)
             panels[1, column].set_xlabel(axis)
         panels[0, 0].set_ylabel("seconds a step")
-        panels[1, 0].set_ylabel("MB at the peak")
+        panels[1, 0].set_ylabel("bytes at the peak")
         figure.suptitle(f"A training step around {BASE}; {device()}", fontsize=10)
         path.parent.mkdir(exist_ok=True)
         figure.savefig(path)

@@ -100,7 +100,7 @@ class Models:
             one thread, or as many as the cluster has that joblib was told of; one on an
             accelerator.
         together: how many models of equal shape a sweep trains as one program. None:
-            one on CPU, where more gain nothing; all of them on an accelerator.
+            one on CPU, where more gain little; all of them on an accelerator.
         devices: how many each program is split over, a number as for `icl.train`. On
             CPU, the default of `jobs` is then so many times fewer.
 
