@@ -131,6 +131,9 @@ class Linear(nnx.Linear):
 class LayerNorm(nnx.LayerNorm):
     """LayerNorm of the last axis, with all others folded into one as in `Linear`."""
 
+    def __init__(self, width: int, **settings: Any):
+        super().__init__(width, epsilon=1e-5, use_fast_variance=False, **settings)
+
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
         """Applies the normalisation."""
         return super().__call__(x.reshape(-1, x.shape[-1])).reshape(x.shape)
@@ -195,8 +198,6 @@ class Block(nnx.Module):
         norm = partial(
             LayerNorm,
             config.width,
-            epsilon=1e-5,
-            use_fast_variance=False,
             use_bias=affine,
             use_scale=affine,
             rngs=rngs,
@@ -255,7 +256,7 @@ class Transformer(nnx.Module):
         self.positions = nnx.Param(positions)
         blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
         self.body = nnx.List(blocks)
-        norm = LayerNorm(config.width, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+        norm = LayerNorm(config.width, rngs=rngs)
         self.final_norm = norm if config.final_norm else None
         self.head = _linear(config, config.width, 1, rngs)
 

@@ -27,7 +27,7 @@ from icl.optimizer import TrainConfig, optimizer, schedule
 from icl.precision import products
 from icl.tasks import LinearRegression, Prompts
 from icl.tokens import token_count
-from icl.trained import abstract_model, build
+from icl.trained import blueprint, build
 
 TOKENS = 512  # in a part of the batch, on CPU
 
@@ -133,7 +133,7 @@ def _compile(
     mesh = Mesh(np.array(devices), ("split",))
     split = NamedSharding(mesh, PartitionSpec("split"))
     whole = NamedSharding(mesh, PartitionSpec())
-    graphdef = nnx.graphdef(abstract_model(task, model_config))
+    graphdef, _ = blueprint(task, model_config)
     optimise, share = optimizer(config), schedule(config)
     passes = _passes(task, config, devices, members)
 
