@@ -29,7 +29,7 @@ from icl.tasks import LinearRegression, Prompts
 from icl.tokens import token_count
 from icl.trained import blueprint, build
 
-TOKENS = 512  # in a part of the batch, on CPU
+TOKENS = 384  # in a part of the batch, on CPU
 
 
 class State(NamedTuple):
@@ -142,7 +142,7 @@ def _compile(
         return State(params, optimise.init(params))
 
     def squared_errors(params: Any, prompts: Prompts) -> jax.Array:
-        predictions = nnx.merge(graphdef, params)(prompts).predictions
+        predictions = nnx.merge(graphdef, params).predict(prompts)
         return jnp.square(predictions - prompts.ys)
 
     def loss_and_gradient(params: Any, prompts: Prompts) -> tuple[jax.Array, Any]:

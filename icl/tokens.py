@@ -15,6 +15,9 @@ from jaxtyping import Array, Float, Int
 from icl import checks
 from icl.tasks import Prompts
 
+INPUTS = slice(None, None, 2)
+"""Which tokens are x-tokens."""
+
 
 def token_count(length: int) -> int:
     """Number of tokens of a prompt of `length` pairs: 2 length - 1."""
@@ -68,4 +71,4 @@ def encode_inputs(xs: Float[Array, "*axes dim"]) -> Float[Array, "*axes dim+1"]:
 
 def at_inputs(array: Float[Array, "*axes tokens width"]) -> Float[Array, "..."]:
     """The x-tokens' rows of a per-token array: (..., tokens, :) to (..., length, :)."""
-    return array[..., ::2, :]
+    return array[..., INPUTS, :]

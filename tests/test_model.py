@@ -156,6 +156,14 @@ def test_forward_pass_agrees_with_float64(name):
         np.testing.assert_allclose(have, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
+@every_variant
+def test_predict_is_a_call_without_hidden_states(name):
+    have = model_of(name).predict(prompts())
+    # Products of fewer rows are added up in another order.
+    want = output_of(name).predictions
+    np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5)
+
+
 def test_the_variants_are_different_functions():
     predictions = [np.asarray(output_of(name).predictions) for name in CONFIGS]
     for i, one in enumerate(predictions):
@@ -430,6 +438,7 @@ def ones(*shape):
     ("call", "message"),
     [
         (lambda m: m(Prompts(ones(2, 5, 4), ones(2, 5))), "must have dim 3 .* got 4"),
+        (lambda m: m.predict(Prompts(ones(2, 6, 3), ones(2, 6))), "at most 5 pairs"),
         (lambda m: m(Prompts(ones(2, 6, 3), ones(2, 6))), "at most 5 pairs, .* got 6"),
         (lambda m: m(Prompts(ones(2, 5, 3), ones(2, 4))), "ys must have axes"),
         (lambda m: m(Prompts(ones(2, 5, 3) / 0, ones(2, 5))), "xs must be finite"),
