@@ -17,7 +17,7 @@ squares is 0.07, that of "code" 0.14; "paper" and "none" have learned nothing (0
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ class ModelConfig:
             )
         if self.mlp_width is not None:
             checks.normalise(self, checks.positive_int, "mlp_width", minimum=0)
-        checks.one_of("norm", self.norm, ("pre", "paper", "code", "none"))
+        checks.one_of("norm", self.norm, get_args(Norm))
         checks.one_of("activation", self.activation, ("tanh", "erf"))
         checks.one_of("attention", self.attention, ("softmax", "linear"))
         checks.one_of("init", self.init, ("lecun", "uniform"))

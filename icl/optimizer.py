@@ -5,11 +5,13 @@ an axis: an ensemble over learning rates is the same compiled program as one run
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import optax
 
 from icl import checks
+
+Precision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class TrainConfig:
     eps: float = 1e-9
     weight_decay: float = 0.0
     clip: float | None = 1.0
-    precision: Literal["default", "float32", "tensorfloat32", "bfloat16"] = "default"
+    precision: Precision = "default"
     chunk: int = 100
     evaluate_every: int = 1_000
     held_out: int = 512
@@ -74,8 +76,7 @@ class TrainConfig:
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1, got {getattr(self, name)}.")
         checks.one_of("schedule", self.schedule, ("cosine", "constant"))
-        known = ("default", "float32", "tensorfloat32", "bfloat16")
-        checks.one_of("precision", self.precision, known)
+        checks.one_of("precision", self.precision, get_args(Precision))
 
     @classmethod
     def paper(cls, **changes: Any) -> "TrainConfig":
