@@ -64,7 +64,7 @@ def main(turns: int) -> Iterator[Row]:
 def compiled(
     model: Transformer,
 ) -> tuple[Callable[..., Any], Callable[[Prompts], Any]]:
-    """`predict_at`, and the predictions of a call, at highest precision."""
+    """`predict_at` and `predict`, at highest precision."""
     graphdef, params = nnx.split(model)
 
     @jax.jit
@@ -75,7 +75,7 @@ def compiled(
     @jax.jit
     def run(params: Any, prompts: Prompts) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            return nnx.merge(graphdef, params)(prompts).predictions
+            return nnx.merge(graphdef, params).predict(prompts)
 
     return lambda *given: ask(params, *given), lambda given: run(params, given)
 
@@ -104,9 +104,11 @@ def flops(
 
     A sequence is the prompt and one query after each prefix, and there are `count` of
     them for every prompt. Two FLOPs for every weight and token and, twice, for every
-    pair of tokens and channel.
+    pair of tokens and channel. In the last layer only queries go on after they have
+    looked.
     """
     tokens, width = token_count(length) + length, config.width
-    body = config.layers * (12 * width**2 + 2 * tokens * width)
-    ends = tokens * (dim + 1) * width + length * width
-    return 2.0 * prompts * count * (tokens * body + ends)
+    seen = (dim + 1) * width + config.layers * 3 * width**2
+    layer = 9 * width**2 + 2 * tokens * width
+    read = (config.layers - 1) * tokens + length
+    return 2.0 * prompts * count * (tokens * seen + read * layer + length * width)

@@ -63,17 +63,21 @@ class Setting:
 
         Two per weight and token and two per pair of tokens and channel forward (of
         queries with keys, and of scores with values; all pairs, since masked ones are
-        computed too); backward twice that.
+        computed too); backward twice that. In the last layer tokens of y are only seen:
+        they have queries, keys and values, and nothing that follows.
         """
         from icl.tokens import token_count
 
-        model, tokens = self.model, token_count(self.task.length)
+        model, length = self.model, self.task.length
+        tokens = token_count(length)
         width = model.width
         channels = model.heads * (model.head_dim or width // model.heads)
         units = 4 * width if model.mlp_width is None else model.mlp_width
-        layer = width * (4 * channels + 2 * units) + 2 * tokens * channels
-        weights = width * (self.task.dim + 1) + model.layers * layer + width
-        return 6.0 * weights * tokens * self.train.batch * self.train.steps
+        seen = width * (self.task.dim + 1) + model.layers * 3 * width * channels
+        layer = width * (channels + 2 * units) + 2 * tokens * channels
+        read = (model.layers - 1) * tokens + length  # tokens, added up over layers
+        prompt = tokens * seen + read * layer + length * width
+        return 6.0 * prompt * self.train.batch * self.train.steps
 
 
 class Status(NamedTuple):

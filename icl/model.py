@@ -29,6 +29,7 @@ from icl.tasks import Prompts, check_prompts
 
 Norm = Literal["pre", "paper", "code", "none"]
 ALL = slice(None)
+"""Tokens at which a layer is computed: at every one."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,12 @@ class Linear(nnx.Linear):
 
 
 class LayerNorm(nnx.LayerNorm):
-    """LayerNorm of the last axis, with all others folded into one as in `Linear`."""
+    """LayerNorm of the last axis: flax's parameters, our arithmetic."""
 
-    def __init__(self, width: int, **settings: Any):
-        super().__init__(width, epsilon=1e-5, **settings)
+    def __init__(self, width: int, *, rngs: nnx.Rngs, affine: bool = True):
+        super().__init__(
+            width, epsilon=1e-5, use_bias=affine, use_scale=affine, rngs=rngs
+        )
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
         """Applies the normalisation."""
@@ -161,11 +164,11 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "tokens tokens"],
-        rows: slice = ALL,
-    ) -> Float[Array, "batch rows width"]:
-        """What tokens gather from those the mask lets them see (row sees column)."""
+        at: slice = ALL,
+    ) -> Float[Array, "batch some width"]:
+        """What tokens (`at`) gather from those the mask lets them see (row, column)."""
         q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
-        q, mask = q[:, rows], mask[rows]
+        q, mask = q[:, at], mask[at]
         batch, count, _ = q.shape
         q, k, v = map(self._apart, (q, k, v))
         scores = jnp.einsum("bqc,bkc->bqk", q * self.scale, k)
@@ -173,7 +176,7 @@ class Attention(nnx.Module):
             pattern = jnp.where(mask[None], scores, 0)
             mixed = jnp.einsum("bqk,bkc->bqc", pattern, v)
         else:
-            mixed = operations.softmax_mean(scores, v, mask)
+            mixed = operations.masked_softmax_mean(scores, v, mask)
         mixed = mixed.reshape(batch, self.heads, count, -1).swapaxes(1, 2)
         return self.out(mixed.reshape(batch, count, -1))
 
@@ -196,23 +199,18 @@ class MLP(nnx.Module):
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
         """What each token makes of itself."""
-        units = self.up(x)
+        hidden = self.up(x)
         if self.exact:
-            return self.down(jax.nn.gelu(units, approximate=False))
-        return self.down(operations.gelu_tanh(units))
+            return self.down(jax.nn.gelu(hidden, approximate=False))
+        return self.down(operations.gelu_tanh(hidden))
 
 
 class Block(nnx.Module):
     """One decoder layer in any of the four normalisations of `ModelConfig.norm`."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        affine = config.norm != "paper"
         norm = partial(
-            LayerNorm,
-            config.width,
-            use_bias=affine,
-            use_scale=affine,
-            rngs=rngs,
+            LayerNorm, config.width, affine=config.norm != "paper", rngs=rngs
         )
         self.replaces_stream = config.norm == "code"
         self.attention = Attention(config, rngs=rngs)
@@ -225,12 +223,12 @@ class Block(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "tokens tokens"],
-        rows: slice = ALL,
-    ) -> Float[Array, "batch rows width"]:
-        """The residual stream after this layer, at these rows."""
+        at: slice = ALL,
+    ) -> Float[Array, "batch some width"]:
+        """The residual stream after this layer, at these tokens."""
         normed = self.norm_attention(x) if self.norm_attention else x
         stream = normed if self.replaces_stream else x
-        x = stream[:, rows] + self.attention(normed, mask, rows)
+        x = stream[:, at] + self.attention(normed, mask, at)
         if self.mlp is None:
             return x
         normed = self.norm_mlp(x) if self.norm_mlp else x
@@ -286,9 +284,9 @@ class Transformer(nnx.Module):
         return self.resume(hidden, 0)
 
     def predict(self, prompts: Prompts) -> Float[Array, "batch length"]:
-        """The predictions of a call, but for round-off, in less time.
+        """The predictions of a call, up to round-off, in less time.
 
-        The last layer is computed at the x-tokens only: nothing else is read there.
+        In the last layer y-tokens are only seen: nothing is read out at them.
 
         Raises:
             ValueError: as for a call.
@@ -319,7 +317,8 @@ class Transformer(nnx.Module):
         Args:
             hidden: state at that layer, as in `Output.hidden[layer]`.
             layer: 0 (embedding) to `layers` (only the read-out is left).
-            mask: which token (row) sees which (column); None is the causal mask.
+            mask: which token (row) sees which (column), each at least one; None is
+                the causal mask.
 
         Returns:
             `Output` whose `hidden` starts at `layer`: (layers + 1 - layer, batch,
@@ -382,13 +381,13 @@ class Transformer(nnx.Module):
         return jnp.moveaxis(jax.lax.map(one_query_per_prefix, queries), 0, -1)
 
     def _run_body(
-        self, state: Array, mask: Array, layer: int, rows: slice = ALL
+        self, state: Array, mask: Array, layer: int, at: slice = ALL
     ) -> list[Array]:
-        """The states from `layer` on, the last one at these rows."""
+        """The states from `layer` on; that after the last layer at these tokens."""
         states = [state]
         for index in range(layer, len(self.body)):
             last = index == len(self.body) - 1
-            states.append(self.body[index](states[-1], mask, rows if last else ALL))
+            states.append(self.body[index](states[-1], mask, at if last else ALL))
         return states
 
     def _head(self, state: Array) -> Array:

@@ -1,9 +1,9 @@
 """How are the parts of a layer computed so that training does not wait for memory?
 
-The textbook's functions on rows (tokens, width), each with the derivative that keeps
-the fewest arrays for the way back. The rules are of forward mode, which JAX turns
-around: they work for `jax.grad`, `jax.jvp`, `jax.vmap` and second derivatives alike.
-Timings are of one core of a CPU, where products are fast and everything else is not.
+The textbook's functions, written so that little has to be kept for the way back:
+arithmetic is fast, and a step takes the time that its arrays take to travel. Where
+there is a rule for the derivative it is one of forward mode, which JAX turns around: it
+works for `jax.grad`, `jax.jvp`, `jax.vmap` and second derivatives alike.
 """
 
 from functools import partial
@@ -35,10 +35,10 @@ def product(
 def standardise(
     x: Float[Array, "rows width"], epsilon: float
 ) -> Float[Array, "rows width"]:
-    """LayerNorm without parameters: each row less its mean, over its deviation.
+    """LayerNorm without parameters (Ba et al. 2016).
 
-    The deviation is the root of the mean square from the mean, plus `epsilon` (two
-    passes: the mean of squares less the square of the mean cancels in float32).
+    (x - mean) / sqrt(variance + epsilon) of each row. The variance is the mean square
+    from the mean: the mean of squares less the square of the mean cancels in float32.
     """
     return _standardise(x, epsilon)[0]
 
@@ -71,27 +71,27 @@ def gelu_tanh(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
 def _gelu_tanh_jvp(
     primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
-    # (1 + tanh z) / 2 is the logistic function of 2 z. Written as that, the slope is
-    # made from x on the way back; written as tanh, XLA would keep tanh for it.
+    # The gate (1 + tanh z) / 2 is the logistic function of 2 z. Written as that, the
+    # slope is made from x on the way back; from tanh, XLA would keep that array for it.
     (x,), (x_dot,) = primals, tangents
     scale, cubic = 2 * (2 / jnp.pi) ** 0.5, 0.044715
     square = jnp.square(x)
-    share = jax.nn.sigmoid(scale * x * (1 + cubic * square))
-    bend = scale * x * share * (1 - share) * (1 + 3 * cubic * square)
-    return gelu_tanh(x), (share + bend) * x_dot
+    gate = jax.nn.sigmoid(scale * x * (1 + cubic * square))
+    slope_of_gate = scale * gate * (1 - gate) * (1 + 3 * cubic * square)
+    return gelu_tanh(x), (gate + x * slope_of_gate) * x_dot
 
 
-def softmax_mean(
+def masked_softmax_mean(
     scores: Float[Array, "batch queries keys"],
     values: Float[Array, "batch keys size"],
     mask: Bool[Array, "queries keys"],
 ) -> Float[Array, "batch queries size"]:
-    """Means of values under the softmax of the scores that the mask lets through.
+    """Means of values by the softmax of those scores that the mask lets through.
 
-    The means are divided by the sum of the weights, not the weights themselves: two
-    passes fewer over the largest array, there and back.
+    The means are divided by the sum of their weights, not every weight by it: fewer
+    passes over the largest array, there and back. A query without any key has NaN.
     """
-    scores = scores + jnp.where(mask, 0.0, -jnp.inf)[None]
+    scores = jnp.where(mask[None], scores, -jnp.inf)
     largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     weights = jnp.exp(scores - largest)
     return jnp.einsum("bqk,bkc->bqc", weights, values) / weights.sum(-1, keepdims=True)

@@ -113,9 +113,9 @@ def judge(trained: Trained, prompts: Prompts) -> Rounding:
     """
     precision = trained.train_config.precision
     with products(precision):
-        rounded = trained.model(prompts).predictions
+        rounded = trained.model.predict(prompts)
     with products("float32"):
-        exact = trained.model(prompts).predictions
+        exact = trained.model.predict(prompts)
     found = rounding(rounded, exact, prompts)
     if found.matters:
         warnings.warn(

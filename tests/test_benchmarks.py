@@ -129,14 +129,18 @@ def test_peak_memory_is_that_since_it_was_last_looked_at():
 
 def test_flops_of_a_step_by_hand():
     shape = Shape(dim=2, pairs=3, layers=1, width=4, batch=7)
-    attention = 4 * 4 * 4 + 2 * 5 * 4  # q, k, v, out; scores and values of 5 tokens
-    token = 3 * 4 + attention + 2 * 4 * 16 + 4
-    assert shape.flops == 6 * token * 5 * 7
+    token = 3 * 4 + 3 * 4 * 4  # read in; q, k, v
+    # Scores and values of 5 tokens, out; the MLP; the read-out.
+    at_x = 2 * 5 * 4 + 4 * 4 + 2 * 4 * 16 + 4
+    assert shape.flops == 6 * (5 * token + 3 * at_x) * 7
+    deeper = shape._replace(layers=2).flops
+    layer = 4 * 4 * 4 + 2 * 5 * 4 + 2 * 4 * 16
+    assert deeper - shape.flops == 6 * 5 * layer * 7
     assert Shape.of(shape.setting) == shape
 
 
 def test_flops_of_predict_at_are_those_that_xla_counts():
-    config = ModelConfig(layers=1, width=64)
+    config = ModelConfig(layers=2, width=64)  # the last is not like the others
     task = LinearRegression(dim=4, length=3)
     model = Transformer(config, dim=4, length=3, rngs=nnx.Rngs(0))
     prompts = task.sample(jax.random.key(0), batch=8)

@@ -80,10 +80,11 @@ def test_a_model_whose_products_are_too_coarse_is_named_with_the_numbers(
     answers = iter([np.asarray(Ridge(1.0)(prompts).predictions)])
     exact = np.asarray(Ridge(0.01)(prompts).predictions)
 
-    def model(prompts):  # first asked with products as in training, then exactly
-        return SimpleNamespace(predictions=next(answers, exact))
+    def predict(prompts):  # first asked with products as in training, then exactly
+        return next(answers, exact)
 
     config = replace(CONFIG, precision="bfloat16")
+    model = SimpleNamespace(predict=predict)
     trained = SimpleNamespace(model=model, train_config=config)
     with pytest.warns(precision.PrecisionWarning) as caught:
         found = precision.judge(trained, prompts)

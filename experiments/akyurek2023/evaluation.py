@@ -94,10 +94,7 @@ def predictions(learner: Transformer | Learner, prompts: Prompts) -> np.ndarray:
     """What a learner predicts at x_i, (prompts, length)."""
     if not isinstance(learner, Transformer):
         return np.asarray(learner(prompts).predictions)
-    parts = _batched(
-        learner, lambda model, prompts: model(prompts).predictions, prompts
-    )
-    return np.concatenate(list(parts))
+    return np.concatenate(list(_batched(learner, Transformer.predict, prompts)))
 
 
 def hidden_states(model: Transformer, prompts: Prompts) -> np.ndarray:
