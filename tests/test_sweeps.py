@@ -576,7 +576,7 @@ def test_the_table_says_what_is_there_and_what_it_costs(here, tmp_path):
         "noise_std weight_std seed TFLOP time model".split()
     )
     name = kept.folder(SETTINGS[0]).name
-    words = f"done 40 of 40 1 8 1 1 4 0.0 1.0 0 2.4e-05 2 min {name}".split()
+    words = f"done 40 of 40 1 8 1 1 4 0.0 1.0 0 1.6e-05 2 min {name}".split()
     assert lines[1].split() == words
     assert lines[2].split()[:4] == "waiting 20 of 40".split()
     assert lines[2].split()[-3:-1] == ["2", "min"]  # as long as the one before
