@@ -21,6 +21,7 @@ from flax import nnx
 from benchmarks import limits
 from benchmarks.measure import Row, Work, alternate, row, timed
 from experiments.akyurek2023.setting import SETTINGS
+from experiments.models import forward_flops
 from icl import ModelConfig, Transformer
 from icl.compare import implied_weights
 from icl.tasks import Prompts
@@ -100,15 +101,10 @@ def prefix_by_prefix(
 def flops(
     config: ModelConfig, dim: int, prompts: int, length: int, count: int
 ) -> float:
-    """Of the matrix products of `predict_at`, for a default head size and MLP.
+    """Of the matrix products of `predict_at`.
 
     A sequence is the prompt and one query after each prefix, and there are `count` of
-    them for every prompt. Two FLOPs for every weight and token and, twice, for every
-    pair of tokens and channel. In the last layer only queries go on after they have
-    looked.
+    them for every prompt.
     """
-    tokens, width = token_count(length) + length, config.width
-    seen = (dim + 1) * width + config.layers * 3 * width**2
-    layer = 9 * width**2 + 2 * tokens * width
-    read = (config.layers - 1) * tokens + length
-    return 2.0 * prompts * count * (tokens * seen + read * layer + length * width)
+    tokens = token_count(length) + length
+    return prompts * count * forward_flops(config, dim, tokens, length)

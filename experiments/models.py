@@ -61,23 +61,36 @@ class Setting:
     def cost(self) -> float:
         """Floating-point operations of the matrix products of its training.
 
-        Two per weight and token and two per pair of tokens and channel forward (of
-        queries with keys, and of scores with values; all pairs, since masked ones are
-        computed too); backward twice that. In the last layer tokens of y are only seen:
-        they have queries, keys and values, and nothing that follows.
+        Those of a forward pass, and twice as many backward.
         """
         from icl.tokens import token_count
 
-        model, length = self.model, self.task.length
-        tokens = token_count(length)
-        width = model.width
-        channels = model.heads * (model.head_dim or width // model.heads)
-        units = 4 * width if model.mlp_width is None else model.mlp_width
-        seen = width * (self.task.dim + 1) + model.layers * 3 * width * channels
-        layer = width * (channels + 2 * units) + 2 * tokens * channels
-        read = (model.layers - 1) * tokens + length  # tokens, added up over layers
-        prompt = tokens * seen + read * layer + length * width
-        return 6.0 * prompt * self.train.batch * self.train.steps
+        length = self.task.length
+        forward = forward_flops(self.model, self.task.dim, token_count(length), length)
+        return 3 * forward * self.train.batch * self.train.steps
+
+
+def forward_flops(model: ModelConfig, dim: int, tokens: int, read: int) -> float:
+    """Of the matrix products of a forward pass over one sequence.
+
+    Two per weight and token and two per pair of tokens and channel (of queries with
+    keys, and of scores with values; all pairs, since masked ones are computed too). In
+    the last layer tokens that are not read are only seen: they have queries, keys and
+    values, and nothing that follows.
+
+    Args:
+        model: shape of the transformer.
+        dim: of the inputs.
+        tokens: of the sequence.
+        read: at how many of them there is a prediction.
+    """
+    width = model.width
+    channels = model.heads * (model.head_dim or width // model.heads)
+    units = 4 * width if model.mlp_width is None else model.mlp_width
+    seen = width * (dim + 1) + model.layers * 3 * width * channels
+    layer = width * (channels + 2 * units) + 2 * tokens * channels
+    computed = (model.layers - 1) * tokens + read  # tokens, added up over layers
+    return 2.0 * (tokens * seen + computed * layer + read * width)
 
 
 class Status(NamedTuple):
