@@ -154,8 +154,9 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     dataset = dataset.sel(region="n < d")
     bands = judging.sample(dataset).band(lambda means: means.distance)
     columns = [(int(d), size) for d in dataset.dim for size in ("layers", "width")]
-    widths = [len(judging.values(dataset, size)) for _, size in columns]
-    with canvas(0.62 * sum(widths) + 1.2, 8.6) as figure:
+    # Room for a title above the only size, and for the legend below the fewest sizes.
+    widths = [max(2, len(judging.values(dataset, size))) for _, size in columns]
+    with canvas(max(10.5, 0.62 * sum(widths) + 1.2), 8.6) as figure:
         grid = figure.subplots(
             4,
             len(columns),
