@@ -191,14 +191,15 @@ def run(program: Program, order: Order) -> list[Status]:
 
 
 def _set_up_worker(order: Order) -> None:
-    """One of several on its machine: one thread each, and a shared cache.
+    """One of several on its machine: a thread per device, and a shared cache.
 
     Comes too late where JAX's backend has started, as in a worker that has run before.
     """
-    from experiments.command import Options, one_thread_each, set_up_runtime
+    from experiments.command import Options, limit_threads, set_up_runtime
 
-    one_thread_each()
-    set_up_runtime(Options(order.results, devices=order.devices or 1))
+    devices = order.devices or 1
+    limit_threads(devices)
+    set_up_runtime(Options(order.results, devices=devices))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from filelock import FileLock
 from flax import nnx
+from joblib.externals.loky import get_reusable_executor
 
 from experiments import command, models, programs, runs, sweeps
 from experiments.models import Models, Setting
@@ -59,6 +60,15 @@ class Deadly(LinearRegression):
 
     def sample_scaled(self, *_, **__):
         os._exit(3)
+
+
+@dataclass(frozen=True)
+class Counting(LinearRegression):
+    """A task that fails, and says how many threads XLA computes with."""
+
+    def sample_scaled(self, *_, **__):
+        names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+        raise ValueError(f"{sum('XLAEigen' in name for name in names)} threads")
 
 
 def states(reports):
@@ -458,10 +468,9 @@ ALL_DONE = str(["done"] * 4)
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
-    """`SETTINGS`, one after the other, in a process with the flags of a worker."""
+    """`SETTINGS`, one after the other, in a process with the threads of a worker."""
     results = tmp_path_factory.mktemp("serial")
-    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
-    assert finished_states(sweep_in_a_process(results, **flags)) == ALL_DONE
+    assert finished_states(sweep_in_a_process(results, NPROC="1")) == ALL_DONE
     return results
 
 
@@ -477,6 +486,19 @@ def test_processes_side_by_side(serial, tmp_path, capsys):
     assert "sweep: 0 of 5 runs done, 2 running" in said
     assert "sweep: 4 of 5 runs done, 1 failed" in said
     assert "training:" not in said  # the workers' own bars
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+@pytest.mark.skipif(joblib.cpu_count() < 2, reason="has one thread anyway")
+def test_workers_have_one_thread_each(tmp_path):
+    """Where this process has more: they would take the cores from each other."""
+    counting = replace(BASE, task=Counting(dim=1, length=4))
+    pair = [counting, replace(counting, seed=1)]
+    (alone, _) = sweeps.train(pair, Models(tmp_path / "here", jobs=1))
+    assert f"{joblib.cpu_count()} threads" in alone.message
+    get_reusable_executor().shutdown()  # workers of other tests have been set up
+    for report in sweeps.train(pair, Models(tmp_path / "workers", jobs=2)):
+        assert "1 threads" in report.message
 
 
 def test_a_worker_that_dies_takes_nothing_along(tmp_path):
