@@ -117,6 +117,10 @@ def guarded(
             print(overview(name))
         else:
             action(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; nothing is flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SystemExit as exit:  # of tyro, which has printed help
         return exit.code if isinstance(exit.code, int) else 0
     except KeyboardInterrupt:

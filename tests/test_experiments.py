@@ -266,6 +266,14 @@ def test_models_are_listed_and_nothing_is_done(tmp_path, no_work, capsys):
     assert capsys.readouterr().out == "No model is trained.\n"
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    """As in `... --list | head -1`."""
+    process = program(f"{NAME}.fig7", "tiny", "--list", "--results", tmp_path)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+
+
 # --- found, redrawn, changed ---
 
 
