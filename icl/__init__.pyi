@@ -1,6 +1,6 @@
 from .checkpoint import CheckpointError as CheckpointError
 from .ensembles import train_ensemble as train_ensemble
-from .model import ModelConfig as ModelConfig
+from .layers import ModelConfig as ModelConfig
 from .model import Output as Output
 from .model import Transformer as Transformer
 from .optimizer import TrainConfig as TrainConfig

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from icl import checkpoint, checks, precision, processes
-from icl.model import ModelConfig
+from icl.layers import ModelConfig
 from icl.optimizer import TrainConfig
 from icl.program import compile_program, devices_of, scales_of, unscaled
 from icl.tasks import LinearRegression

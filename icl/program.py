@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from icl import processes
-from icl.model import ModelConfig
+from icl.layers import ModelConfig
 from icl.optimizer import TrainConfig, optimizer, schedule
 from icl.precision import products
 from icl.tasks import LinearRegression, Prompts

@@ -18,7 +18,8 @@ from flax import nnx
 
 from icl import checkpoint
 from icl.checkpoint import CheckpointError, Stored
-from icl.model import ModelConfig, Transformer
+from icl.layers import ModelConfig
+from icl.model import Transformer
 from icl.optimizer import TrainConfig, schedule
 from icl.tasks import LinearRegression
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from icl import checkpoint, checks, precision, processes
-from icl.model import ModelConfig
+from icl.layers import ModelConfig
 from icl.optimizer import TrainConfig
 from icl.program import Program, Scales, compile_program, devices_of, scales_of
 from icl.tasks import LinearRegression

@@ -29,7 +29,8 @@ from icl import checkpoint, checks, tokens
 from icl.constructed.layers import Layer, Layout, Precision, layer
 from icl.constructed.primitives import Reads, read_token
 from icl.constructed.program import CONSTANTS, Program, constants
-from icl.model import ModelConfig, Output, Transformer
+from icl.layers import ModelConfig
+from icl.model import Output, Transformer
 from icl.tasks import LinearRegression, Prompts
 from icl.trained import Trained, abstract_model, untrained
 

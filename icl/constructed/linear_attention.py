@@ -28,7 +28,8 @@ from jaxtyping import Array, Bool, Float
 
 from icl import checks
 from icl.constructed.compiler import with_parameters
-from icl.model import ModelConfig, Transformer
+from icl.layers import ModelConfig
+from icl.model import Transformer
 from icl.tasks import LinearRegression, Prompts, check_prompts
 
 
