@@ -97,10 +97,7 @@ class ModelConfig:
 
 
 class Linear(nnx.Linear):
-    """A linear map of the last axis, with all others folded into one.
-
-    XLA's CPU backend has a fast product of matrices but not of higher arrays.
-    """
+    """A linear map of the last axis, with all others folded into one."""
 
     def __init__(self, *args: Any, **settings: Any):
         super().__init__(*args, dot_general=operations.product, **settings)
