@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TIMES = {
     "tiny": "about 2 min",
-    "quick": "about 75 min; seconds, once done",
+    "quick": "75 to 135 min; seconds, once done",
     "paper": "6,048 models, 290 days of one H100, an estimate",
 }
 NAME = "experiments.akyurek2023"
