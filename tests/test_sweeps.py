@@ -68,7 +68,7 @@ class Counting(LinearRegression):
 
     def sample_scaled(self, *_, **__):
         names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-        raise ValueError(f"{sum('XLAEigen' in name for name in names)} threads")
+        raise ValueError(f"threads: {sum('XLAEigen' in name for name in names)}.")
 
 
 def states(reports):
@@ -495,10 +495,10 @@ def test_workers_have_one_thread_each(tmp_path):
     counting = replace(BASE, task=Counting(dim=1, length=4))
     pair = [counting, replace(counting, seed=1)]
     (alone, _) = sweeps.train(pair, Models(tmp_path / "here", jobs=1))
-    assert f"{joblib.cpu_count()} threads" in alone.message
+    assert f"threads: {joblib.cpu_count()}." in alone.message
     get_reusable_executor().shutdown()  # workers of other tests have been set up
     for report in sweeps.train(pair, Models(tmp_path / "workers", jobs=2)):
-        assert "1 threads" in report.message
+        assert "threads: 1." in report.message
 
 
 def test_a_worker_that_dies_takes_nothing_along(tmp_path):
