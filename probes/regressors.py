@@ -32,13 +32,15 @@ def run(
     everyone = np.arange(len(split.test))
     for layer, of_layer in enumerate(states):
         # One thread for each cell: threads that share matrices this small slow each
-        # other down (by a factor of five on a busy machine).
+        # other down (by a factor of five on a busy machine). And for the resampled
+        # sums, which are float32: with more threads some BLAS add in another order,
+        # and the interval would be another than that of the fast ridge, by 1e-6.
         with threadpool_limits(1, user_api="blas"):
             guesses = Parallel(prefer="threads")(
                 delayed(_predict)(probe, of_layer[:, token], token, columns, split)
                 for token in columns.tokens
             )
-        board.add(layer, truths, lengths, guesses, everyone)
+            board.add(layer, truths, lengths, guesses, everyone)
 
 
 def _predict(

@@ -192,6 +192,7 @@ def test_one_fit_to_all_targets_equals_a_fit_for_each(hidden, rng):
     joint = probe_grid(hidden, targets, probe=Ridge(alpha=3.0))
     separate = probe_grid(hidden, targets, probe=Separate(alpha=3.0))
     # The same equations in float64, solved with other right-hand sides beside them.
+    # Resampled sums are float32, but added in one order: both on one thread.
     joint = joint.drop_vars("alpha")
     xr.testing.assert_allclose(joint, separate, rtol=1e-9, atol=1e-9)
 
