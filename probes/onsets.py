@@ -46,14 +46,16 @@ def onset(
 
     Returns:
         A Dataset over the other axes of `r2` with the position along the axis, counted
-        from 0: `onset` (infinite if the line is never crossed, NaN where R2 is),
-        `onset_low` and `onset_high`, a 95 % interval, `onset_resampled`, in every
-        resample (to compare two onsets in the same ones), and `never`, the share of
-        resamples without an onset.
+        from 0: `onset` (infinite if the line is never crossed, NaN where R2 is, or
+        where that of the first place is, if the line is "embedding"), `onset_low` and
+        `onset_high`, a 95 % interval, `onset_resampled`, in every resample (to compare
+        two onsets in the same ones), and `never`, the share of resamples without an
+        onset.
 
     Raises:
-        ValueError: no resamples in the grid, no ceiling where one is wanted, an unknown
-            axis or line, a share that is not between 0 and 1.
+        ValueError: no resamples in the grid (as with a single test group), no ceiling
+            where one is wanted, an unknown axis or line, a share that is not between 0
+            and 1.
 
     Example:
         >>> from probes import probe_grid
@@ -68,6 +70,11 @@ def onset(
     if "r2_resampled" not in grid:
         raise ValueError(
             "grid must hold resampled scores; call probe_grid with keep_resamples=True."
+        )
+    if not grid.sizes["resample"]:
+        raise ValueError(
+            "grid has a single test group, and so no resamples; give probe_grid more "
+            "groups, or a larger test_fraction."
         )
     if along not in ("layer", "token"):
         raise ValueError(f"along must be 'layer' or 'token', got {along!r}.")
@@ -98,19 +105,20 @@ def _crossing(
 ) -> xr.DataArray:
     """The first position at which the line is crossed; infinite if there is none."""
     if line == "embedding":
-        crossed = 1 - r2 <= share * (1 - r2.isel({along: 0}))
+        first = r2.isel({along: 0})
+        crossed, known = 1 - r2 <= share * (1 - first), first.notnull()
     elif line == "ceiling":
         ceiling = grid.ceiling
         if "seed" in ceiling.dims:
             ceiling = ceiling.mean("seed")
         if ceiling.isnull().all():
             raise ValueError("the grid has no ceilings; give probe_grid some.")
-        crossed = (r2 >= share * ceiling) & (ceiling > 0)
+        crossed, known = (r2 >= share * ceiling) & (ceiling > 0), True
     else:
         raise ValueError(f"line must be 'embedding' or 'ceiling', got {line!r}.")
     places = xr.DataArray(np.arange(r2.sizes[along], dtype=float), dims=along)
-    first = places.where(crossed, np.inf).min(along)
-    return first.where(r2.notnull().any(along))
+    crossing = places.where(crossed, np.inf).min(along)
+    return crossing.where(r2.notnull().any(along) & known)
 
 
 def _resample_seeds(resampled: xr.DataArray, seed: int) -> xr.DataArray:
