@@ -25,6 +25,16 @@ def finite(name: str, array: ArrayLike) -> None:
         )
 
 
+def real(name: str, values: ArrayLike) -> np.ndarray:
+    """The array, unless it holds something else than real numbers."""
+    array = np.asanyarray(values)
+    if array.dtype.kind in "cOSUmM":  # others, such as bfloat16, can be read as floats
+        raise ValueError(
+            f"{name} must hold real numbers, got an array of {array.dtype}."
+        )
+    return array
+
+
 AXES = "(layers, prompts, tokens, features)"
 
 
@@ -42,12 +52,12 @@ def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def named(name: str, values: Any) -> Mapping[str, Any]:
-    """Refuses anything but a mapping with at least one entry."""
-    if not isinstance(values, Mapping) or not values:
+def named(name: str, values: Any, *, fewest: int = 1) -> Mapping[str, Any]:
+    """Refuses anything but a mapping with so many entries."""
+    if not isinstance(values, Mapping) or len(values) < fewest:
         raise ValueError(
-            f"{name} must be a dictionary of at least one name and array, such as "
-            f'{{"w": weights}}, got {type(values).__name__}.'
+            f'{name} must be a dictionary of at least {fewest}, such as {{"w": ...}} '
+            f"with a target's name, got {values!r}."
         )
     return values
 
@@ -59,7 +69,7 @@ def target(
 
     `sizes` says how many slots there may be: "tokens", and "contexts" where known.
     """
-    array = np.asarray(values, dtype=float)
+    array = np.asarray(real(f"target {name!r}", values), dtype=float)
     fits = array.ndim in (2, 3) and array.shape[0] == prompts and array.size
     if not fits or (array.ndim == 3 and array.shape[1] not in sizes.values()):
         slots = " or ".join(
@@ -232,8 +242,8 @@ def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
     if at is None:
         return list(range(len(names)))
     known = {name: place for place, name in enumerate(names)}
-    missing = [token for token in at if token not in known]
-    if isinstance(at, str) or missing or not len(at) or len(set(at)) != len(at):
+    several = isinstance(at, Sequence | np.ndarray) and not isinstance(at, str)
+    if not several or not len(at) or len(set(at) & set(known)) < len(at):
         raise ValueError(
             f"at must be a list of different tokens among {list(names)}, got {at!r}."
         )

@@ -130,8 +130,9 @@ def online_codelength(
             f"first must be at least 4 and leave some of the {count} groups to code, "
             f"got {first}."
         )
-    if not growth > 1:
-        raise ValueError(f"growth must be greater than 1, got {growth!r}.")
+    if not 1 < growth < np.inf:
+        raise ValueError(f"growth must be finite and above 1, got {growth!r}.")
+    alphas = checks.positive("alphas", alphas)
     rng = np.random.default_rng([checks.seed(seed), 4])
     place = rng.permutation(count)[member]
     nothing = np.zeros((len(y), 1))

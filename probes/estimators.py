@@ -165,9 +165,16 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return self
 
     def settings(self) -> "Settings":
-        """The constructor's arguments as `probes.pooled.fit` takes them."""
+        """The constructor's arguments as `probes.pooled.fit` takes them.
+
+        Raises:
+            ValueError: one that is not what it should be.
+        """
         from probes.pooled import Settings
 
+        _param_validation.validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(), type(self).__name__
+        )
         return Settings(
             units=self.units if self.head == "mlp" else None,
             learning_rate=self.learning_rate,

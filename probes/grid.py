@@ -28,6 +28,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 
 from probes import checks, prefixes, regressors, ridge, scores
 from probes.columns import Columns, ceilings_of, slots_of, slotted
@@ -80,8 +81,9 @@ def probe_grid(
             more repeat others, that is then refused.
         probe: None is ridge regression on standardised features, its penalty chosen
             for every coordinate by the squared error on validation prompts. A
-            scikit-learn `Ridge`, alone or after a `StandardScaler`, is fitted in the
-            same fast way. A `PooledProbe` reads the cell's token and all before it.
+            scikit-learn `Ridge` with one alpha above 0, an intercept and coefficients
+            of either sign, alone or after a `StandardScaler`, is fitted in the same
+            fast way. A `PooledProbe` reads the cell's token and all before it.
             Any other regressor or pipeline is cloned for each cell and target, and
             given all training prompts and the features as they are.
         alphas: penalties of the default probe, not scaled by the number of prompts; a
@@ -122,7 +124,8 @@ def probe_grid(
         - `r2_per_coordinate`: with one more axis, `coordinate`, padded with NaN;
         - `ceiling`: over (token, target), NaN where none was given;
         - `alpha`: of a ridge probe, the penalty of each coordinate;
-        - `position_weights`: of a pooled probe, with one more axis, `position`;
+        - `position_weights`: of a pooled probe, with one more axis, `position`, and
+          `n_iter`, the epochs that it was trained for;
         - `coef`, `intercept`: if asked for, with axes (coordinate, feature) and
           (coordinate,): the probe reads coef @ hidden + intercept;
         - `r2_resampled`: if asked for, with one more axis, `resample`.
@@ -140,6 +143,7 @@ def probe_grid(
     Warns:
         UserWarning: targets that do not vary, by name; fewer training prompts than
             features, so that a ridge probe relies on its penalty.
+        ConvergenceWarning: pooled probes that `max_iter` stopped, and how many.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -183,7 +187,8 @@ def probe_grid(
     places = checks.positions(at, names)
     slots = slots_of(contexts, n_tokens)
     read = {name: slotted(name, a, n_prompts, slots) for name, a in targets.items()}
-    limits = ceilings_of(ceilings or {}, list(read), slots)[places]
+    known = {} if ceilings is None else checks.named("ceilings", ceilings, fewest=0)
+    limits = ceilings_of(known, list(read), slots)[places]
     if groups is None:
         checks.repeated_rows({name: target.values for name, target in read.items()})
 
@@ -205,13 +210,17 @@ def probe_grid(
     else:
         if not isinstance(source, ArraySource):
             raise ValueError(
-                f"{type(probe).__name__} needs all training prompts at once; give "
-                "hidden as an array (memory-mapped, perhaps), or use a ridge probe."
+                f"{_describe(probe, spec)} needs all training prompts at once; give "
+                "hidden as an array (memory-mapped, perhaps), or use a ridge probe: "
+                "the default, or Ridge with one alpha above 0, an intercept and "
+                "positive=False."
             )
         checks.finite_layers(source.states)
         if isinstance(probe, PooledProbe):
-            weights = prefixes.run(source.states, columns, parts, board, probe)
+            weights, epochs = prefixes.run(source.states, columns, parts, board, probe)
             found["position_weights"] = (*dims[:3], "position"), weights
+            found["n_iter"] = dims[:3], epochs
+            _warn_of_unfinished(epochs, probe.max_iter)
         else:
             regressors.run(source.states, columns, parts, board, probe)
 
@@ -264,6 +273,18 @@ def _describe(probe: BaseEstimator | None, spec: RidgeSpec | None) -> str:
         alphas = ", ".join(f"{alpha:g}" for alpha in spec.alphas)
         return f"ridge on standardised features, alpha among {alphas}"
     return " ".join(repr(probe).split())
+
+
+def _warn_of_unfinished(epochs: np.ndarray, limit: int) -> None:
+    """Says how many pooled probes were stopped before they stopped by themselves."""
+    unfinished = int((epochs == limit).sum())
+    if unfinished:
+        warnings.warn(
+            f"{unfinished} of {epochs.size} probes were still improving, or patient, "
+            f"after max_iter={limit} epochs; raise max_iter or learning_rate.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_constants(r2: xr.DataArray) -> None:

@@ -6,7 +6,7 @@ layer. The prompts that decide when to stop are chosen by group.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.utils import check_random_state
 
 from probes.columns import Columns
@@ -21,10 +21,19 @@ def run(
     split: Split,
     board: Scoreboard,
     probe: PooledProbe,
-) -> Float[np.ndarray, "layers tokens targets positions"]:
-    """Fits all probes and scores them; returns the weights of the positions read.
+) -> tuple[
+    Float[np.ndarray, "layers tokens targets positions"],
+    Int[np.ndarray, "layers tokens targets"],
+]:
+    """Fits all probes and scores them.
 
     One layer at a time, so that hidden states may be memory-mapped.
+
+    Returns:
+        The weights of the positions read, and how many epochs each was trained for.
+
+    Raises:
+        ValueError: a parameter of the probe that is not what it should be.
     """
     from probes import pooled  # JAX is imported when there is something to fit
 
@@ -43,7 +52,7 @@ def run(
 
     truths = columns.of(split.test)
     lengths = board.lengths(truths)
-    weights = []
+    weights, epochs = [], []
     for layer, of_layer in enumerate(states):
         fitted = pooled.fit(
             of_layer[None],
@@ -59,8 +68,10 @@ def run(
         joined = (_joined(guess, widths) for guess in by_token)
         board.add(layer, truths, lengths, joined, np.arange(len(split.test)))
         weights.append(pooled.position_weights(fitted.probes, reads)[0])
-    by_target = np.reshape(weights, (len(states), *values.shape[:2], -1))
-    return by_target[:, :, : len(columns.targets)]
+        epochs.append(fitted.n_iter[0])
+    cells, n = (len(states), *values.shape[:2]), len(columns.targets)
+    by_target = np.reshape(weights, (*cells, -1))[:, :, :n]
+    return by_target, np.reshape(epochs, cells)[:, :, :n]
 
 
 def _joined(

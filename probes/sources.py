@@ -56,7 +56,7 @@ class ArraySource(Source):
     """Hidden states that are there already."""
 
     def __init__(self, hidden: np.ndarray):
-        self.states = hidden
+        self.states = checks.real("hidden", hidden)
         self.shape = _without_prompts(hidden.shape)
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
@@ -100,7 +100,7 @@ class FunctionSource(Source):
 
     def _call(self, rows: np.ndarray) -> np.ndarray:
         try:
-            return np.asarray(self.function(rows))
+            return checks.real("the array", self.function(rows))
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(
                 f"hidden(rows) failed for rows {rows[0]} to {rows[-1]}: {error}"
@@ -136,7 +136,7 @@ class IteratorSource(Source):
 
     def _next(self) -> np.ndarray:
         try:
-            states = np.asarray(next(self.iterator))
+            states = checks.real("the array", next(self.iterator))
         except StopIteration:
             raise ValueError(
                 f"hidden ended after {self.seen} prompts, but the targets have "
@@ -176,7 +176,7 @@ def open_source(hidden: Any, prompts: int, first: Int[np.ndarray, " rows"]) -> S
         first: the rows that will be asked for first.
 
     Raises:
-        ValueError: not four axes, or an empty one.
+        ValueError: not four axes, or an empty one; anything but real numbers.
     """
     if callable(hidden):
         return FunctionSource(hidden, first)

@@ -222,7 +222,9 @@ def test_the_interval_covers_what_is_saved_and_follows_the_seed(rng):
         ({"groups": np.zeros(3)}, "each of the 30 prompts"),
         ({"groups": np.zeros(30)}, "4 and leave some of the 1 groups"),
         ({"first": 3}, "at least 4"),
-        ({"growth": 1.0}, "greater than 1"),
+        ({"growth": 1.0}, "above 1"),
+        ({"growth": np.inf}, "finite and above 1"),
+        ({"alphas": []}, "alphas must be numbers above 0"),
         ({"seed": -1}, "seed must be"),
     ],
 )

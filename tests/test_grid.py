@@ -1,3 +1,4 @@
+import re
 import tracemalloc
 import warnings
 
@@ -9,6 +10,7 @@ import xarray as xr
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, GroupShuffleSplit, PredefinedSplit
@@ -586,9 +588,11 @@ def test_nan_in_a_stream_is_found_where_it_is(hidden):
         probe_grid(batches(spoilt), {"w": hidden[0, :, 0]})
 
 
-def test_only_ridge_can_be_streamed(hidden):
-    with pytest.raises(ValueError, match="LinearRegression needs all training prompts"):
-        probe_grid(batches(hidden), {"w": hidden[0, :, 0]}, probe=LinearRegression())
+@pytest.mark.parametrize("probe", [LinearRegression(), Ridge(alpha=0)])
+def test_only_ridge_can_be_streamed(hidden, probe):
+    said = re.escape(f"{probe!r} needs all training prompts") + ".*one alpha above 0"
+    with pytest.raises(ValueError, match=said):
+        probe_grid(batches(hidden), {"w": hidden[0, :, 0]}, probe=probe)
 
 
 # --- what is asked for ---
@@ -673,6 +677,17 @@ def test_pooled_probes_stop_by_group(pooled):
     assert pooled.attrs["n_train"] == 450 and pooled.attrs["n_validation"] == 90
 
 
+def test_pooled_probes_that_max_iter_stopped_are_counted(pooled, rng):
+    assert pooled.n_iter.dims == ("layer", "token", "target")
+    assert 0 < pooled.n_iter.min() < pooled.n_iter.max() <= PooledProbe().max_iter
+    hidden = rng.normal(size=(1, 200, 2, 4))
+    with pytest.warns(ConvergenceWarning, match="2 of 2 probes .* max_iter=3"):
+        grid = probe_grid(
+            hidden, {"w": hidden[0, :, 0]}, probe=PooledProbe(head="linear", max_iter=3)
+        )
+    assert (grid.n_iter == 3).all()
+
+
 # --- onset ---
 
 
@@ -737,6 +752,16 @@ def test_where_nothing_can_be_known_nothing_is_decoded(rng):
     assert found.onset == found.onset_low == found.onset_high == 3
 
 
+def test_a_line_that_is_not_known_is_not_crossed_never(rng):
+    """The first token's R2 is NaN, as that of w_OLS at x1: a line of what?"""
+    hidden = rng.normal(size=(1, 400, 3, 6))
+    target = rng.normal(size=(400, 3, 2))
+    target[:, 0], target[:, 2] = 0, hidden[0, :, 2, :2]
+    with pytest.warns(UserWarning, match="t at 0"):
+        grid = probe_grid(hidden, {"t": target}, keep_resamples=True)
+    assert onset(grid, along="token").to_array().isnull().all()
+
+
 def test_a_constant_target_has_no_onset(hidden):
     with pytest.warns(UserWarning, match="do not vary"):
         grid = probe_grid(hidden, {"c": np.ones((PROMPTS, 1))}, keep_resamples=True)
@@ -754,6 +779,8 @@ def test_bad_questions_about_onset(hidden):
         onset(grid, share=1.5)
     with pytest.raises(ValueError, match="along must be 'layer' or 'token'"):
         onset(grid, along="target")
+    with pytest.raises(ValueError, match="single test group"):
+        onset(grid.isel(resample=slice(0)))
 
 
 # --- intervals ---
@@ -835,7 +862,13 @@ HOLE = np.where(np.arange(GOOD.size).reshape(GOOD.shape) == 20, np.nan, GOOD)
         ({"validation_fraction": 1.0}, "validation_fraction must lie between 0 and 1"),
         ({"resamples": 0}, "resamples must be an integer >= 1, got 0"),
         ({"batch": 0}, "batch must be an integer >= 1, got 0"),
-        ({"targets": {}}, "targets must be a dictionary of at least one"),
+        ({"hidden": GOOD * 1j}, "hidden must hold real numbers, got .* complex128"),
+        ({"hidden": lambda rows: GOOD[:, rows].astype(object)}, "got an .* object"),
+        ({"targets": {"w": TARGET * 1j}}, "target 'w' must hold real numbers"),
+        ({"at": [1, 1]}, "at must be a list of different tokens"),
+        ({"probe": PooledProbe(head="MLP")}, "'head' parameter of PooledProbe"),
+        ({"probe": PooledProbe(learning_rate=-1.0)}, "'learning_rate' parameter"),
+        ({"targets": {}}, r"targets must be a dictionary of at least 1, .* got \{\}"),
         ({"targets": {"w": TARGET[:7]}}, r"'w' must have shape \(prompts=8, q\)"),
         ({"targets": {"w": TARGET[:, 0]}}, r"got \(8,\); .* values\[:, None\]"),
         ({"targets": {"w": TARGET[:, :0]}}, r"got \(8, 0\)"),
@@ -870,3 +903,15 @@ def test_bad_input_gets_one_clear_line(changes, message):
     with pytest.raises(ValueError, match=message) as error:
         probe_grid(**arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"at": 0}, "at must be a list of different tokens .* got 0"),
+        ({"ceilings": 1.0}, r"ceilings must be a dictionary .* got 1\.0"),
+    ],
+)
+def test_other_types_get_one_too(untyped, changes, message):
+    with pytest.raises(ValueError, match=message):
+        probe_grid(GOOD, {"w": TARGET}, **changes)
