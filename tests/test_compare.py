@@ -48,6 +48,13 @@ def test_a_resample_is_a_mean_over_prompts_drawn_with_replacement(rng):
         np.testing.assert_allclose(mean, drawn.mean(axis=0), rtol=1e-12, atol=1e-15)
 
 
+def test_an_interval_beside_infinity_is_no_nan():
+    draws = np.repeat([-np.inf, 1.0, np.inf], [25, 900, 75])
+    # Ranks 24.975 and 974.025 of 999: between -inf and 1, and among infinities.
+    assert interval(draws) == (-np.inf, np.inf)
+    assert interval(np.where(draws < 0, 0.5, draws)) == (0.5, np.inf)
+
+
 def test_intervals_agree_with_scipy(rng):
     values = rng.gamma(2.0, size=(60, 5))  # skewed: not only the width is tested
     resamples = 4000

@@ -99,6 +99,13 @@ def test_a_target_that_is_never_decoded_has_no_order():
     assert found["26a"] == "undecided"
 
 
+def test_what_is_decoded_comes_before_what_never_is():
+    only_moment = np.where(np.arange(2) == 0, MOMENT_FIRST, 0.9)  # X'y, then w
+    dataset = measured(only_moment, FLAT)
+    dataset["error_resampled"][0, 0] = 0.9  # in one resample neither is decoded
+    assert verdicts(dataset)["26a"] == "holds"
+
+
 def test_the_numbers_are_those_of_the_definitions():
     by_id = {c.id: c for c in decoded.claims(measured(MOMENT_FIRST, FLAT, noise=0.0))}
     # Exact, as nothing is resampled: best errors 0.1 and 0.2 of X'y, onsets 2 and 4.

@@ -136,10 +136,9 @@ def _order_claims(trained: xr.Dataset) -> list[Claim]:
     }
     claims = []
     for letter, (text, layers) in measures.items():
-        with np.errstate(invalid="ignore"):  # neither is ever decoded: no difference
-            value, draws = (
-                (at.sel(target=WEIGHTS) - at.sel(target=MOMENT)).values for at in layers
-            )
+        value, draws = map(_layers_later, layers)
+        if not np.isfinite(layers[0]).any():  # none is ever decoded: there is no order
+            value = np.array(np.nan)
         first = (float(layers[0].sel(target=target)) for target in TARGETS)
         claims.append(
             Claim.from_resamples(
@@ -156,6 +155,12 @@ def _order_claims(trained: xr.Dataset) -> list[Claim]:
             )
         )
     return claims
+
+
+def _layers_later(layer: xr.DataArray) -> np.ndarray:
+    """How many layers after X'y the weights are there; 0 where neither ever is."""
+    weights, moment = layer.sel(target=WEIGHTS), layer.sel(target=MOMENT)
+    return (weights - moment).where(weights != moment, 0).values
 
 
 def _position_claims(trained: xr.Dataset) -> list[Claim]:

@@ -81,10 +81,17 @@ def bootstrap_means(
 def interval(
     resampled: Float[ArrayLike, "resamples *rest"],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile interval of resampled values, (low, high)."""
-    tail = (1 - LEVEL) / 2
-    ends = np.quantile(np.asarray(resampled), [tail, 1 - tail], axis=0)
-    return ends[0, ...], ends[1, ...]  # arrays, also of no axis
+    """The 95 % percentile interval of resampled values, (low, high).
+
+    Its ends are interpolated between two values, unless some are infinite: then they
+    are the outer one of the two, which is a number or infinite, and never NaN.
+    """
+    values, tail = np.asarray(resampled), (1 - LEVEL) / 2
+    low, high = ("lower", "higher") if np.isinf(values).any() else ("linear", "linear")
+    return (
+        np.asarray(np.quantile(values, tail, axis=0, method=low)),
+        np.asarray(np.quantile(values, 1 - tail, axis=0, method=high)),
+    )
 
 
 def _medians(
