@@ -57,6 +57,18 @@ class Setting:
 
         checks.positive_int("seed", self.seed, minimum=0)
 
+    def refuse_fixed_weights(self) -> None:
+        """For an experiment that reads weight vectors, or writes them.
+
+        Raises:
+            ValueError: all prompts of the task have one.
+        """
+        if self.task.fixed_weights is not None:
+            raise ValueError(
+                "task.fixed_weights must be None: where all prompts have one weight "
+                "vector, there is none to read and no other to write."
+            )
+
     @property
     def cost(self) -> float:
         """Floating-point operations of the matrix products of its training.

@@ -142,6 +142,8 @@ def test_other_layers_than_the_best_are_noticed(results):
         ("akyurek2023.fig7", ("--delta", 0), "delta must be a finite number > 0"),
         ("akyurek2023.construction", ("--dims", "4,2"), "dims must be ascending"),
         ("akyurek2023.construction", ("--steps", 0), "integer >= 1"),
+        ("akyurek2023.fig7", ("--bound", 1e-200), "bound must be 1e-100 to 1e100"),
+        ("akyurek2023.fig7", ("--bound", 1e200), "bound must be 1e-100 to 1e100"),
         ("vonoswald2023.fig2", ("--pairs", 0), "pairs must be an integer >= 1"),
         ("vonoswald2023.fig2", ("--evaluations", 999), "evaluations must be at most"),
     ],

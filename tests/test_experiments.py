@@ -388,6 +388,13 @@ def test_fixed_weights_are_one_word(word):
     assert parsed.config.task.fixed_weights == (-1.0, -1.0)
 
 
+@pytest.mark.parametrize("figure", ["fig4", "fig5", "weights", "steering"])
+def test_where_weights_are_read_there_must_be_some(figure):
+    tiny = FIGURES[figure].PRESETS["tiny"]
+    with pytest.raises(ValueError, match=r"task\.fixed_weights must be None"):
+        replace(tiny, task=replace(tiny.task, fixed_weights=1.0))
+
+
 def test_hashes_tell_configurations_apart():
     config = fig1.PRESETS["tiny"]
     changed = (

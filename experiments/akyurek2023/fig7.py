@@ -49,6 +49,8 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("bound", "delta"):
             checks.finite_number(name, getattr(self, name), positive=True)
+        if not 1e-100 <= self.bound <= 1e100:  # its square is a number too
+            raise ValueError(f"bound must be 1e-100 to 1e100, got {self.bound!r}.")
         checks.positive_int("pieces", self.pieces)
         if checks.positive_int("points", self.points, minimum=5) % 2 == 0:
             raise ValueError(f"points must be odd, got {self.points}; add one.")

@@ -73,6 +73,7 @@ class Config(Setting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.refuse_fixed_weights()
         for name in ("units", "batch_size", "epochs", "patience", "refits"):
             checks.positive_int(name, getattr(self, name))
         checks.positive_int("prompts", self.prompts, minimum=16)

@@ -91,11 +91,7 @@ class Config(Setting):
                 f"task.length must be above task.dim={self.task.dim}, for a query "
                 f"after as many pairs, got {self.task.length}."
             )
-        if self.task.fixed_weights is not None:
-            raise ValueError(
-                "task.fixed_weights must be None: where all prompts have one weight "
-                "vector, there is none to read and no other to write."
-            )
+        self.refuse_fixed_weights()
 
 
 PRESETS = {

@@ -61,6 +61,7 @@ class Config(Setting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.refuse_fixed_weights()
         checks.positive_int("prompts", self.prompts, minimum=8)
         if not 0.1 <= self.test_fraction <= 0.75:
             raise ValueError(
