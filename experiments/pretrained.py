@@ -32,7 +32,7 @@ MODELS = {
     "d8": Setting(
         task=LinearRegression(dim=8, length=17),
         model=ModelConfig(layers=12, width=64),
-        train=TrainConfig(steps=28_000, batch=64, learning_rate=1e-3),
+        train=TrainConfig(steps=60_000, batch=64, learning_rate=1e-3),
     )
 }
 """What is shipped, by name."""
