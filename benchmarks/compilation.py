@@ -40,7 +40,7 @@ def compiler(shape: list[int]) -> Callable[[], float]:
     """Seconds to compile the program of `icl.train` at a shape."""
     import jax
 
-    from icl.program import compile_program, scales_of
+    from icl.training.compiled import compile_program, scales_of
 
     jax.config.update("jax_enable_compilation_cache", False)
     setting = Shape(*shape).setting

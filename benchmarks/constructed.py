@@ -19,9 +19,10 @@ from scipy.special import erf, softmax
 
 from benchmarks import limits
 from benchmarks.measure import Row, Work, alternate, row, timed
-from icl import tokens
+from icl.codecs import pairs
 from icl.constructed import Constructed, ridge, sgd_steps
-from icl.tasks import LinearRegression, Prompts
+from icl.tasks.base import Prompts
+from icl.tasks.linear import LinearRegression
 
 PROMPTS, DIM, STEPS = 64, 4, 8
 ALPHA, RATE = 0.5, 0.03
@@ -100,7 +101,7 @@ def _linear(part: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def forward(made: Constructed, layers: list[Layer], prompts: Prompts) -> np.ndarray:
     """Predictions by Equations 1-4 of Akyürek et al. 2023, in NumPy."""
-    sequence = np.asarray(tokens.encode(prompts), float)
+    sequence = np.asarray(pairs.encode(prompts), float)
     with jax.enable_x64(True):
         positions, kernel, head = (
             np.asarray(value[...])
@@ -136,8 +137,8 @@ def _attention(
 
 def flops(layers: list[Layer]) -> float:
     """Of the products with these matrices, and of the tokens with each other."""
-    count = tokens.token_count(STEPS + 1)
+    count = pairs.token_count(STEPS + 1)
     names = ("qkv", "out", "up", "down")
     weights = sum(layer[name].size for layer in layers for name in names)
-    pairs = sum(2 * count * len(layer["out"]) for layer in layers)
-    return 2.0 * PROMPTS * count * (weights + pairs)
+    products = sum(2 * count * len(layer["out"]) for layer in layers)
+    return 2.0 * PROMPTS * count * (weights + products)

@@ -81,7 +81,7 @@ def trainer(members: int | None, devices: int | None = None) -> Callable[[], flo
 
 def single_threaded() -> Callable[[], float]:
     """The same of one run on one thread, as a sweep's worker trains."""
-    from experiments.command import limit_threads
+    from icl.sweeps.runtime import limit_threads
 
     limit_threads(1)
     return trainer(None, devices=1)

@@ -30,8 +30,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from benchmarks.measure import Row, Work, alternate, row, timed
 from benchmarks.worker import Worker
 from probes import probe_grid
-from probes.ridge import ALPHAS
-from probes.splits import split
+from probes.grid.ridge import ALPHAS
+from probes.grid.splits import split
 
 LAYERS, TOKENS, PROMPTS, DIM = 17, 80, 16_000, 4
 BATCH = 512

@@ -127,7 +127,7 @@ def draw(
     curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]], path: Path
 ) -> None:
     """A column for each axis: time above, memory below."""
-    from experiments.style import canvas
+    from experiments.engine.figures.style import canvas
 
     with canvas(9, 4.6) as figure:
         panels = figure.subplots(2, len(curves), sharex="col", sharey="row")
@@ -145,7 +145,7 @@ def draw(
 
 
 def _panel(panel: "Axes", x: np.ndarray, y: np.ndarray) -> None:
-    from experiments.style import BLUE, GREY
+    from experiments.engine.figures.style import BLUE, GREY
 
     fit = power(x, y)
     panel.loglog(x, y, "o", color=BLUE)

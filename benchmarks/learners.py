@@ -28,7 +28,8 @@ from icl.baselines import (
     SpectralLearner,
     solve,
 )
-from icl.tasks import LinearRegression, Prompts
+from icl.tasks.base import Prompts
+from icl.tasks.linear import LinearRegression
 
 BATCH, DIM, LENGTH = 320, 20, 41
 SUBSET = 4

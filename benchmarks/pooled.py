@@ -16,8 +16,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import limits
 from benchmarks.measure import Row, Work, alternate, row, timed
-from probes.estimators import PooledProbe
-from probes.pooled import Fit, Settings, fit
+from probes.pooled.estimator import PooledProbe
+from probes.pooled.fitting import Fit, Settings, fit
 
 PROMPTS, TOKENS, FEATURES, COORDINATES = 4_000, 24, 32, 4
 PREFIXES = range(6, TOKENS + 1, 2)  # tokens that a probe reads

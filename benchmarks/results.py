@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row
-from experiments.provenance import provenance
+from experiments.engine.provenance import provenance
 
 PATH = Path(__file__).with_name("results.csv")
 PACKAGES = ("jax", "flax", "numpy", "scikit-learn", "torch", "transformers")

@@ -68,7 +68,7 @@ def _first_step(side: str, way: str = "") -> list[str]:
 
 
 def _cache(folder: Path) -> dict[str, str]:
-    """Settings as of `experiments.command`; a limit of the size puts a lock on it."""
+    """Settings as of `icl.sweeps.runtime`; a limit of the size puts a lock on it."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),

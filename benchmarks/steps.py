@@ -6,6 +6,7 @@ framework before it is needed.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joblib import cpu_count
@@ -13,7 +14,7 @@ from joblib import cpu_count
 from benchmarks.measure import timed
 
 if TYPE_CHECKING:
-    from experiments.models import Setting
+    from icl.sweeps.setting import Setting
 
 Steps = Callable[[int], None]
 """Makes that many steps and waits for them."""
@@ -51,8 +52,8 @@ class Shape(NamedTuple):
     @property
     def setting(self) -> "Setting":
         """A setting of this shape, and of one step."""
-        from experiments.models import Setting
         from icl import LinearRegression, ModelConfig, TrainConfig
+        from icl.sweeps.setting import Setting
 
         return Setting(
             LinearRegression(self.dim, self.pairs),
@@ -85,10 +86,10 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments.command import Options, set_up_runtime
-    from icl.program import compile_program, devices_of, scales_of
+    from icl.sweeps.runtime import set_up_runtime
+    from icl.training.compiled import compile_program, devices_of, scales_of
 
-    set_up_runtime(Options(devices=devices))
+    set_up_runtime(Path("results"), devices=devices)
     task, model, config = shape.setting.task, shape.setting.model, shape.setting.train
     key, scales = jax.random.key(0), scales_of(task, config)
     if members is not None:

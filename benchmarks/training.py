@@ -19,7 +19,7 @@ from benchmarks import steps
 from benchmarks.measure import Row, Seconds, Work, alternate, device, row
 from benchmarks.steps import Shape
 from benchmarks.worker import warm
-from experiments.akyurek2023.setting import SETTINGS
+from experiments.reference_models import SETTINGS
 
 SHAPES = (
     Shape.of(SETTINGS["quick"]),

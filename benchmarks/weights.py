@@ -20,12 +20,12 @@ from flax import nnx
 
 from benchmarks import limits
 from benchmarks.measure import Row, Work, alternate, row, timed
-from experiments.akyurek2023.setting import SETTINGS
-from experiments.models import forward_flops
+from experiments.reference_models import SETTINGS
 from icl import ModelConfig, Transformer
+from icl.codecs.pairs import token_count
 from icl.compare import implied_weights
-from icl.tasks import Prompts
-from icl.tokens import token_count
+from icl.sweeps.setting import forward_flops
+from icl.tasks.base import Prompts
 
 PROMPTS, QUERIES_PER_DIM = 8, 20
 SETTING = SETTINGS["quick"]

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from experiments import catalogue
+from experiments.engine.figures import catalogue
 
 
 def main() -> None:

@@ -100,3 +100,15 @@ def all_finite(name: str, array: Any) -> None:
             f"{name} must be finite, but {int(bad.sum())} of its {bad.size} values are "
             f"NaN or infinite (the first at index {where})."
         )
+
+
+def differences(have: Any, want: Any, name: str = "") -> list[str]:
+    """Where two JSON values differ, as "name: have -> want", one entry per field."""
+    if isinstance(have, dict) and isinstance(want, dict):
+        keys = sorted(have.keys() | want.keys())
+        parts = [
+            differences(have.get(key), want.get(key), f"{name}.{key}".lstrip("."))
+            for key in keys
+        ]
+        return [line for part in parts for line in part]
+    return [] if have == want else [f"{name}: {have!r} there, {want!r} asked for"]

@@ -27,7 +27,7 @@ from benchmarks import (
 from benchmarks.measure import Row, Work, alternate, row, timed
 from benchmarks.steps import Shape
 from benchmarks.worker import Worker
-from experiments.akyurek2023.setting import SETTINGS
+from experiments.reference_models import SETTINGS
 from icl import LinearRegression, ModelConfig, Transformer
 from icl.constructed import sgd_step
 
@@ -241,16 +241,16 @@ def devices_of(side, *arguments):
     """How many devices a side of a benchmark's program takes; for a worker."""
     import joblib
 
-    from icl import program
+    from icl.training import compiled
 
     joblib.cpu_count = lambda: 3
     taken = []
 
-    def compiled(task, model, config, devices, members):
+    def compile_program(task, model, config, devices, members):
         taken.append(len(devices))
         raise StopIteration
 
-    program.compile_program = compiled
+    compiled.compile_program = compile_program
     with contextlib.suppress(StopIteration):
         getattr(importlib.import_module(f"benchmarks.{side[0]}"), side[1])(*arguments)
     return lambda: taken

@@ -18,7 +18,7 @@ def modules():
     for package in (icl, probes):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             yield found.name
-    yield from ("experiments.claims", "experiments.report")
+    yield from ("experiments.engine.claims.claim", "experiments.engine.report.page")
 
 
 @pytest.mark.parametrize("name", list(modules()))

@@ -15,182 +15,39 @@ probed or swept, are changed at the figure's own command.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from experiments.command import Options
-    from experiments.models import Models, Setting
-    from experiments.runs import Experiment, Run
-
-    Planned = tuple[Experiment, str, Any]  # with preset and configuration
-    Made = tuple[Experiment, Run]
+from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
+from experiments.engine.report.paper import Paper
+from experiments.reference_models import SETTINGS
 
 TIMES = {
     "tiny": "about 2 min",
     "quick": "75 to 135 min; seconds, once done",
     "paper": "6,048 models, 290 days of one H100, an estimate",
 }
-NAME = "experiments.akyurek2023"
-FIGURES = (
-    "fig1",
-    "fig6",
-    "weights",
-    "lens",
-    "fig2",
-    "fig3",
-    "fig8",
-    "fig4",
-    "fig5",
-    "steering",
-    "fig7",
-    "construction",
+FIGURES = {
+    "fig1": "experiments.akyurek2023.fig1",
+    "fig6": "experiments.akyurek2023.fig6",
+    "decoded_weights": "experiments.akyurek2023.decoded_weights",
+    "lens": "experiments.fu2024.lens",
+    "fig2": "experiments.akyurek2023.fig2",
+    "fig3": "experiments.akyurek2023.fig3",
+    "fig8": "experiments.akyurek2023.fig8",
+    "fig4": "experiments.akyurek2023.fig4",
+    "fig5": "experiments.akyurek2023.fig5",
+    "steering": "experiments.akyurek2023.steering",
+    "fig7": "experiments.akyurek2023.fig7",
+    "construction": "experiments.akyurek2023.construction",
+}
+AKYUREK = Paper(
+    module="experiments.akyurek2023",
+    figures=FIGURES,
+    settings=SETTINGS,
+    name=PAPER,
+    statements=PUBLISHED,
+    beside=BESIDE,
 )
-
-
-MADE = ("date", "commit", "devices", "cores", "platform", "versions")
-"""What the foot of the page says of each figure."""
-
-
-def reproduce(argv: Sequence[str]) -> None:
-    """Trains, makes all figures and writes the report.
-
-    Raises:
-        ValueError: some figures could not be made; raised once the report is written.
-    """
-    from experiments import command, sweeps
-    from experiments.akyurek2023.setting import SETTINGS
-    from experiments.provenance import digest
-    from experiments.runs import is_computed
-
-    preset, setting, options = command.parse(NAME, SETTINGS, argv)
-    command.set_up_runtime(options)
-    models = command.models_of(options)
-    planned = plan(preset, setting)
-    if options.list:
-        command.show_models(needed(planned.values(), models), models)
-        return
-    if not options.replot:
-        left = [p for p in planned.values() if not is_computed(*p, models)]
-        if settings := needed(left, models):
-            sweeps.train(settings, models)
-    made, missing = make(planned, models, options)
-    changed = "" if setting == SETTINGS[preset] else f"-{digest(setting)}"
-    page = report(options.results, f"{preset}{changed}", made, missing)
-    print(page)
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} could not be made; {page} says why and has the rest."
-        )
-
-
-def plan(preset: str, setting: "Setting") -> "dict[str, Planned]":
-    """The figures, with `setting` for the model that the first of them share."""
-    from experiments.akyurek2023.setting import SETTINGS
-    from experiments.runs import Experiment
-
-    planned = {}
-    for figure in FIGURES:
-        experiment = Experiment.of(f"{NAME}.{figure}")
-        config = experiment.presets[preset]
-        if vars(SETTINGS[preset]).items() <= vars(config).items():
-            config = replace(config, **vars(setting))
-        planned[figure] = experiment, preset, config
-    return planned
-
-
-def make(
-    planned: "Mapping[str, Planned]", models: "Models", options: "Options"
-) -> "tuple[dict[str, Made], dict[str, str]]":
-    """The figures that could be made, and of the others why they could not."""
-    from experiments import command
-    from experiments.runs import run, say
-
-    made, missing = {}, {}
-    for figure, (experiment, preset, config) in planned.items():
-        try:
-            finished = run(experiment, preset, config, models, replot=options.replot)
-        except command.expected() as error:
-            if options.debug:
-                raise
-            missing[figure] = command.sentence(error)
-            say(f"{figure} failed: {missing[figure]}")
-            continue
-        command.show(finished)
-        made[figure] = experiment, finished
-    return made, missing
-
-
-def needed(planned: "Iterable[Planned]", models: "Models") -> "list[Setting]":
-    """The models that some figures ask for, each once."""
-    by_folder = {
-        models.folder(setting): setting
-        for experiment, _, config in planned
-        for setting in experiment.settings(config)
-    }
-    return list(by_folder.values())
-
-
-def report(
-    results: Path,
-    name: str,
-    made: "Mapping[str, Made]",
-    missing: Mapping[str, str],
-) -> Path:
-    """Writes the page, and beside it its claims in Markdown; returns the page's path.
-
-    Args:
-        results: the results folder.
-        name: of the preset, and what was changed.
-        made: the figures that there are, by name.
-        missing: names of the others, and why.
-    """
-    from experiments import markdown
-    from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
-    from experiments.checklist import checklist
-    from experiments.claims import write_whole
-    from experiments.report import FigureResult, write_report
-
-    figures, configs, provenance = [], {}, {}
-    for figure, (experiment, run) in made.items():
-        entry = experiment.about
-        result = FigureResult(
-            name=figure,
-            title=entry.title.rstrip("."),
-            description=f"What is claimed: {entry.paragraph('Claim')} "
-            f"How to read it: {entry.paragraph('How to read it')}",
-            figure_png=run.picture,
-            claims=run.claims,
-            command=run.about["command"],
-            config=run.about["config"],
-        )
-        figures.append(result)
-        configs[figure] = result.config, asdict(experiment.presets["paper"])
-        provenance[figure] = {key: run.about[key] for key in MADE}
-    claims = [claim for result in figures for claim in result.claims]
-    groups = checklist(PAPER, PUBLISHED, claims, configs)
-    folder = results / PAPER
-    folder.mkdir(parents=True, exist_ok=True)  # no figure may have made it
-    title = f"What `{name}` finds"
-    text = markdown.page(title, PAPER, groups, claims, BESIDE, missing)
-    write_whole(folder / f"results-{name}.md", text)
-    return write_report(
-        folder / f"report-{name}.html",
-        figures,
-        {"made": provenance},
-        groups=groups,
-        missing=missing,
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The paper as a program; returns its exit status."""
-    from experiments.command import guarded
-
-    return guarded(NAME, reproduce, argv)
-
+main = AKYUREK.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from experiments.models import Models
 from icl import checks
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
     from icl import ModelConfig, Prompts
     from icl.baselines.base import Learner
     from icl.constructed import Constructed, Precision
@@ -182,7 +182,7 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
-    from experiments.akyurek2023.flaws import FLAWS
+    from experiments.akyurek2023.construction_flaws import FLAWS
     from icl.constructed import Precision, sgd_step
 
     del models
@@ -272,19 +272,19 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """Errors above, sizes and flaws below."""
-    from experiments.akyurek2023 import panels
+    from experiments.akyurek2023 import construction_plot
 
-    return panels.draw(dataset)
+    return construction_plot.draw(dataset)
 
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claims 29 to 32, and the corrected statements."""
-    from experiments.akyurek2023 import theory
+    from experiments.akyurek2023 import construction_claims
 
-    return theory.claims(dataset)
+    return construction_claims.claims(dataset)
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.construction"))

@@ -21,17 +21,19 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.setting import SETTINGS
-from experiments.models import Models, Setting
+from experiments.akyurek2023.learners import KNN, LINEAR, textbook
+from experiments.reference_models import SETTINGS
 from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
-    from experiments.intervals import Sampled
+    from experiments.engine.claims.claim import Claim
+    from experiments.engine.claims.intervals import Sampled
 
 TIMES = {
     "tiny": "30 s",
@@ -80,10 +82,6 @@ PRESETS = {
 }
 
 
-KNN = ("3-NN weighted", "3-NN uniform")
-LINEAR = ("OLS", "GD(0.01)")
-
-
 def compute(config: Config, models: Models) -> "xr.Dataset":
     """Squared differences of every prompt, for every pair of learners.
 
@@ -101,25 +99,23 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
-    from experiments.akyurek2023 import evaluation
+    from icl import inference
     from icl.baselines import solve
     from icl.compare import implied_weight_difference, squared_prediction_difference
 
     model = models(config).model
-    prompts, key = evaluation.sample(
-        config.task, config.prompts, config.evaluation_seed
-    )
-    learners = evaluation.textbook(config.task)
+    prompts, key = inference.sample(config.task, config.prompts, config.evaluation_seed)
+    learners = textbook(config.task)
     solved = list(zip(learners, solve(learners, prompts), strict=True))
     predicted = {learner.name: s.predictions for learner, s in solved} | {
-        "ICL": evaluation.predictions(model, prompts),
-        "Y": evaluation.true_labels(prompts),
+        "ICL": inference.predictions(model, prompts),
+        "Y": inference.true_labels(prompts),
     }
     own = {learner.name: s.weights for learner, s in solved if s.weights is not None}
-    own["Y"] = evaluation.true_weights(prompts)
+    own["Y"] = inference.true_weights(prompts)
 
-    few = evaluation.first(prompts, config.queried)
-    fits = evaluation.implied(
+    few = inference.first(prompts, config.queried)
+    fits = inference.implied(
         [model, *(learner for learner in learners if learner.name in KNN)],
         config.task,
         few,
@@ -164,7 +160,7 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """The paper's two panels, and below them the same on a logarithmic axis."""
-    from experiments.style import canvas
+    from experiments.engine.figures.style import canvas
 
     sampled = _sample(dataset).at(dataset.context[1:])
     with canvas(10, 9) as figure:
@@ -194,7 +190,8 @@ def _floor(means: "xr.DataArray") -> float:
 
 def _draw(axes: "Axes", sampled: "Sampled", distance: str, dim: int) -> None:
     """All curves of one panel, the nearest on top."""
-    from experiments.style import LOOKS, count_examples
+    from experiments.akyurek2023.learners import LOOKS
+    from experiments.engine.figures.style import count_examples
 
     value, low, high = sampled.band(lambda means: means[distance])
     for rank, pair in enumerate(value.pair.values):
@@ -218,15 +215,15 @@ def _draw(axes: "Axes", sampled: "Sampled", distance: str, dim: int) -> None:
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claims 1-8 of the paper, and the bar that this repository sets itself."""
-    from experiments.akyurek2023 import behaviour
+    from experiments.akyurek2023 import fig1_claims
 
     noisy = dataset.attrs["noise_std"] > 0
-    return behaviour.claims(_sample(dataset), dataset.attrs["dim"], noisy=noisy)
+    return fig1_claims.claims(_sample(dataset), dataset.attrs["dim"], noisy=noisy)
 
 
 def _sample(dataset: "xr.Dataset") -> "Sampled":
     """Means over prompts of the dimension-normalised differences."""
-    from experiments.intervals import sample
+    from experiments.engine.claims.intervals import sample
 
     variables = dataset[["spd", "ilwd", "ilwd_exact"]] / dataset.attrs["dim"]
     resamples = int(dataset.attrs["resamples"])
@@ -234,6 +231,6 @@ def _sample(dataset: "xr.Dataset") -> "Sampled":
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig1"))

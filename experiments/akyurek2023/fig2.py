@@ -27,9 +27,9 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from experiments.akyurek2023.noise import Config, measure, settings
-from experiments.akyurek2023.setting import PROBING, SETTINGS
-from experiments.models import Models
+from experiments.akyurek2023.fig2_measure import Config, measure, settings
+from experiments.reference_models import PROBING, SETTINGS
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from experiments.claims import Claim
-    from experiments.intervals import Sampled
+    from experiments.engine.claims.claim import Claim
+    from experiments.engine.claims.intervals import Sampled
 
 TIMES = {
     "tiny": "1 min",
@@ -68,18 +68,18 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 
     The cells of a model whose training failed are NaN.
     """
-    from experiments import sweeps
+    from icl import sweeps
 
-    finished = sweeps.trained(settings(config), models)
+    finished = sweeps.train_missing(settings(config), models)
     return measure(config, {setting: models(setting).model for setting in finished})
 
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """Three tables; below them the best lambda, and what the paper's table allows."""
-    from experiments.akyurek2023 import ordering
-    from experiments.style import canvas
+    from experiments.akyurek2023 import fig2_claims
+    from experiments.engine.figures.style import canvas
 
-    sampled, dim = ordering.sample(dataset), dataset.attrs["dim"]
+    sampled, dim = fig2_claims.sample(dataset), dataset.attrs["dim"]
     tables = {
         f"trained transformers, d = {dim}": sampled.means.distance,
         f"the Bayes predictor, d = {dim}": sampled.means.bayes,
@@ -108,8 +108,8 @@ def _table(axes: "Axes", table: "xr.DataArray") -> "AxesImage":
     import numpy as np
     from matplotlib.patches import Rectangle
 
-    from experiments.akyurek2023.ordering import fraction, predictor
-    from experiments.style import BLACK, VERMILLION
+    from experiments.akyurek2023.fig2_claims import fraction, predictor
+    from experiments.engine.figures.style import BLACK, VERMILLION
 
     share = (table / table.max("alpha")).clip(SMALLEST_SHARE)
     shade = np.log10(share.values)
@@ -158,8 +158,8 @@ def _penalties(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
     """The best lambda by noise; no noise stands where a quarter of the least would."""
     import numpy as np
 
-    from experiments.akyurek2023.ordering import best_penalty, fraction
-    from experiments.style import BLUE, GREY
+    from experiments.akyurek2023.fig2_claims import best_penalty, fraction
+    from experiments.engine.figures.style import BLUE, GREY
 
     noise = dataset.noise.values
     x = np.where(noise > 0, noise, noise[1] / 4)
@@ -186,8 +186,8 @@ def _penalties(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
 
 def _bounds(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
     """Without noise at d = 8: OLS to each ridge predictor, and the paper's bound."""
-    from experiments.akyurek2023.ordering import allowed, predictor
-    from experiments.style import BLUE, VERMILLION
+    from experiments.akyurek2023.fig2_claims import allowed, predictor
+    from experiments.engine.figures.style import BLUE, VERMILLION
 
     ridge = {"alpha": slice(1, None)}
     value, low, high = sampled.band(lambda means: means.ols_to_ridge.isel(ridge))
@@ -218,7 +218,7 @@ def _legend() -> list:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    from experiments.style import VERMILLION
+    from experiments.engine.figures.style import VERMILLION
 
     claimed = "claimed by the paper: λ = σ²/τ²"
     return [
@@ -229,12 +229,12 @@ def _legend() -> list:
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claims 10-13 of the paper, and that its table is not what it is said to be."""
-    from experiments.akyurek2023 import ordering
+    from experiments.akyurek2023 import fig2_claims
 
-    return ordering.claims(dataset)
+    return fig2_claims.claims(dataset)
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig2"))

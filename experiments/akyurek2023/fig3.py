@@ -34,18 +34,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.akyurek2023 import capacity
-from experiments.akyurek2023.capacity import SWEEPS, Sweep
-from experiments.akyurek2023.capacity import settings as settings
-from experiments.models import Models, Setting
+from experiments.akyurek2023 import size_sweep
+from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
+from experiments.akyurek2023.size_sweep import settings as settings
 from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min",
@@ -91,15 +92,15 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     """Distances of every point to every learner, and the members that fit best.
 
     Returns:
-        What `capacity.measure` returns, for n < d, and `effective` over
+        What `size_sweep.measure` returns, for n < d, and `effective` over
         (dim, point, seed, path, bound): for each path, "alpha" and "steps", the value
         that fits best, the ends "low" and "high" of its interval, the "distance" there,
         and at "edge" -1 or 1 where it is the first or last that was tried, else 0.
     """
-    from experiments.akyurek2023 import shift
+    from experiments.akyurek2023 import fig3_claims
 
-    learners = [*itertools.chain(*shift.FAMILIES.values()), shift.NOTHING]
-    dataset = capacity.measure(config, models, learners, ["n < d"], pooled=False)
+    learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
+    dataset = size_sweep.measure(config, models, learners, ["n < d"], pooled=False)
     return dataset.assign(effective=_effective(config, models, dataset))
 
 
@@ -107,7 +108,7 @@ def _effective(config: Config, models: Models, dataset: "xr.Dataset") -> "xr.Dat
     """`effective` for the chosen runs; NaN where all failed."""
     import xarray as xr
 
-    from experiments.akyurek2023 import evaluation
+    from icl import inference
     from icl.baselines import GradientFlow, Ridge
     from icl.compare import effective
 
@@ -120,9 +121,9 @@ def _effective(config: Config, models: Models, dataset: "xr.Dataset") -> "xr.Dat
     @cache
     def fit(run: Setting) -> np.ndarray:
         """(path, bound)."""
-        prompts = capacity.evaluated(config, run.task.dim)
-        prompts = evaluation.first(prompts, config.fitted)
-        predicted = evaluation.predictions(models(run).model, prompts)
+        prompts = size_sweep.evaluated(config, run.task.dim)
+        prompts = inference.first(prompts, config.fitted)
+        predicted = inference.predictions(models(run).model, prompts)
         fits = []
         for path, values in paths:
             best = effective(
@@ -134,7 +135,7 @@ def _effective(config: Config, models: Models, dataset: "xr.Dataset") -> "xr.Dat
 
     shape = (*dataset.best_shape.shape, len(paths), len(BOUNDS))
     fitted = np.full(shape, np.nan)
-    for index, run in capacity.chosen(config, dataset):
+    for index, run in size_sweep.chosen(config, dataset):
         fitted[index] = fit(run)
     return xr.DataArray(
         fitted,
@@ -148,14 +149,15 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    from experiments.akyurek2023 import judging
-    from experiments.style import BACKGROUNDS, canvas
+    from experiments.akyurek2023 import size_claims
+    from experiments.akyurek2023.learners import BACKGROUNDS
+    from experiments.engine.figures.style import canvas
 
     dataset = dataset.sel(region="n < d")
-    bands = judging.sample(dataset).band(lambda means: means.distance)
+    bands = size_claims.sample(dataset).band(lambda means: means.distance)
     columns = [(int(d), size) for d in dataset.dim for size in ("layers", "width")]
     # Room for a title above the only size, and for the legend below the fewest sizes.
-    widths = [max(2, len(judging.values(dataset, size))) for _, size in columns]
+    widths = [max(2, len(size_claims.values(dataset, size))) for _, size in columns]
     with canvas(max(10.5, 0.62 * sum(widths) + 1.2), 8.6) as figure:
         grid = figure.subplots(
             4,
@@ -167,7 +169,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
             height_ratios=(5, 0.8, 1.6, 1.6),
         )
         for (d, size), axes in zip(columns, grid.T, strict=True):
-            sizes = judging.values(dataset, size)
+            sizes = size_claims.values(dataset, size)
             at = {"dim": d, "point": [f"{size}={value}" for value in sizes]}
             _draw_distances(axes[0], [band.sel(at) for band in bands], dataset.sel(at))
             _draw_nearest(axes[:2], dataset.sel(at))
@@ -195,8 +197,8 @@ def _draw_distances(
     axes: "Axes", band: Sequence["xr.DataArray"], part: "xr.Dataset"
 ) -> None:
     """One curve for each learner."""
-    from experiments.akyurek2023.shift import NOTHING
-    from experiments.style import GREY, LOOKS
+    from experiments.akyurek2023.learners import LOOKS, NOTHING
+    from experiments.engine.figures.style import GREY
 
     looks: dict[str, Mapping[str, Any]] = dict(LOOKS)
     looks[NOTHING.name] = {"color": GREY, "linewidth": 1}
@@ -224,8 +226,7 @@ def _draw_distances(
 
 def _draw_nearest(axes: Sequence["Axes"], part: "xr.Dataset") -> None:
     """The background of the curves, and the names in the strip below them."""
-    from experiments.akyurek2023.shift import FAMILIES, NOTHING
-    from experiments.style import BACKGROUNDS
+    from experiments.akyurek2023.learners import BACKGROUNDS, FAMILIES, NOTHING
     from icl.compare import rank
 
     resamples = int(part.attrs["resamples"])
@@ -270,12 +271,12 @@ def _draw_fits(axes: Sequence["Axes"], effective: "xr.DataArray") -> None:
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claims 14-20 of the paper."""
-    from experiments.akyurek2023 import judging, shift
+    from experiments.akyurek2023 import fig3_claims, size_claims
 
-    return shift.claims(judging.Judge.of(dataset, "fig3"))
+    return fig3_claims.claims(size_claims.Judge.of(dataset, "fig3"))
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig3"))

@@ -22,17 +22,17 @@ summing to 1; grey is what lies right of y_n, which the probe may not read.
 import sys
 from typing import TYPE_CHECKING
 
-from experiments.akyurek2023 import probing
-from experiments.akyurek2023.probing import Config
-from experiments.akyurek2023.probing import settings as settings
-from experiments.akyurek2023.setting import PROBING
-from experiments.models import Models
+from experiments.akyurek2023 import fig4_measure, fig4_plot
+from experiments.akyurek2023.fig4_measure import Config
+from experiments.akyurek2023.fig4_measure import settings as settings
+from experiments.reference_models import PROBING
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min",
@@ -47,23 +47,23 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> "xr.Dataset":
-    """`probing.measure` of all models, along a dimension `model`."""
-    return probing.compare(config, models)
+    """`fig4_measure.measure` of all models, along a dimension `model`."""
+    return fig4_measure.compare(config, models)
 
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """For each target the error by layer, and a map of where the probe looks."""
-    return probing.draw(dataset, "trained", beside="control")
+    return fig4_plot.draw(dataset, "trained", beside="control")
 
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claims 24-28 of the paper, for each target where it says "both"."""
-    from experiments.akyurek2023 import decoded
+    from experiments.akyurek2023 import fig4_claims
 
-    return decoded.claims(dataset)
+    return fig4_claims.claims(dataset)
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig4"))

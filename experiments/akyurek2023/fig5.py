@@ -16,16 +16,16 @@ context. All are probed on the same prompts, whose w differ.
 import sys
 from typing import TYPE_CHECKING
 
-from experiments.akyurek2023 import fig4, probing
-from experiments.akyurek2023.probing import Config
-from experiments.akyurek2023.probing import settings as settings
-from experiments.models import Models
+from experiments.akyurek2023 import fig4, fig4_measure
+from experiments.akyurek2023.fig4_measure import Config
+from experiments.akyurek2023.fig4_measure import settings as settings
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min",
@@ -36,23 +36,25 @@ PRESETS = fig4.PRESETS
 
 
 def compute(config: Config, models: Models) -> "xr.Dataset":
-    """`probing.measure` of all models, along a dimension `model`."""
-    return probing.compare(config, models)
+    """`fig4_measure.measure` of all models, along a dimension `model`."""
+    return fig4_measure.compare(config, models)
 
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """For each target the error by layer, and a map of where the probe looks."""
-    return probing.draw(dataset, "control", beside="trained")
+    from experiments.akyurek2023 import fig4_plot
+
+    return fig4_plot.draw(dataset, "control", beside="trained")
 
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claim 27 of the paper."""
-    from experiments.akyurek2023 import decoded
+    from experiments.akyurek2023 import fig4_claims
 
-    return decoded.control_claims(dataset)
+    return fig4_claims.control_claims(dataset)
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig5"))

@@ -17,16 +17,17 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.setting import SETTINGS
-from experiments.models import Models, Setting
+from experiments.reference_models import SETTINGS
 from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
-    from experiments.intervals import Sampled
+    from experiments.engine.claims.claim import Claim
+    from experiments.engine.claims.intervals import Sampled
 
 TIMES = {
     "tiny": "30 s",
@@ -78,19 +79,17 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
-    from experiments.akyurek2023 import evaluation
+    from icl import inference
     from icl.baselines import LeastSquares, NearestNeighbors
 
     model = models(config).model
-    prompts, key = evaluation.sample(
-        config.task, config.prompts, config.evaluation_seed
-    )
+    prompts, key = inference.sample(config.task, config.prompts, config.evaluation_seed)
     learners = [
         LeastSquares(),
         NearestNeighbors(3, "distance"),
         NearestNeighbors(3, "uniform"),
     ]
-    fits = evaluation.implied(
+    fits = inference.implied(
         [model, *learners], config.task, prompts, config.queries, key
     )
     names = ["ICL", *(learner.name for learner in learners)]
@@ -109,7 +108,8 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """R2 of the linear fit by number of examples."""
-    from experiments.style import LOOKS, canvas, count_examples
+    from experiments.akyurek2023.learners import LOOKS
+    from experiments.engine.figures.style import canvas, count_examples
 
     value, low, high = _sample(dataset).band(_r2)
     n = dataset.context.values
@@ -132,7 +132,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claim 9 of the paper, in its three parts."""
-    from experiments.intervals import judge
+    from experiments.engine.claims.judge import judge
 
     d, n = int(dataset.attrs["dim"]), dataset.context.values
     rising = n[n <= d] if d > 1 and n[-1] > 1 else n[:0]
@@ -183,7 +183,7 @@ def claims(dataset: "xr.Dataset") -> "list[Claim]":
 
 
 def _sample(dataset: "xr.Dataset") -> "Sampled":
-    from experiments.intervals import sample
+    from experiments.engine.claims.intervals import sample
 
     resamples = int(dataset.attrs["resamples"])
     return sample(dataset, ("prompt",), resamples=resamples)
@@ -195,6 +195,6 @@ def _r2(means: "xr.Dataset") -> "xr.DataArray":
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig6"))

@@ -16,15 +16,15 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.models import Models
 from icl import checks
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
 
 TIMES = {"tiny": "3 s", "quick": "3 s", "paper": "3 s"}
 
@@ -119,7 +119,7 @@ def by_relu(x: "np.ndarray", pieces: int) -> "np.ndarray":
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """The approximations, and their relative errors."""
-    from experiments.style import BLACK, BLUE, GREEN, ORANGE, canvas
+    from experiments.engine.figures.style import BLACK, BLUE, GREEN, ORANGE, canvas
 
     x = dataset.x.values
     with canvas(8, 3.4) as figure:
@@ -151,7 +151,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claim 33, for each of the three; they are computed, not sampled."""
-    from experiments.claims import exact
+    from experiments.engine.claims.claim import exact
 
     error = abs(_relative(dataset)).max("x")
     x = dataset.x
@@ -210,6 +210,6 @@ def _relative(dataset: "xr.Dataset") -> "xr.DataArray":
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig7"))

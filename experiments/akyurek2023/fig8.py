@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.akyurek2023 import capacity
-from experiments.akyurek2023.capacity import SWEEPS, Sweep
-from experiments.akyurek2023.capacity import settings as settings
-from experiments.models import Models
+from experiments.akyurek2023 import size_sweep
+from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
+from experiments.akyurek2023.size_sweep import settings as settings
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.akyurek2023.judging import Judge
-    from experiments.claims import Claim
+    from experiments.akyurek2023.size_claims import Judge
+    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min, 10 s after fig3",
@@ -61,24 +61,24 @@ REGION_LOOKS = {
 
 
 def compute(config: Sweep, models: Models) -> "xr.Dataset":
-    """Distances of every point to OLS and Ridge(0.1); see `capacity.measure`."""
+    """Distances of every point to OLS and Ridge(0.1); see `size_sweep.measure`."""
     from icl.baselines import LeastSquares, Ridge
 
-    learners, regions = [LeastSquares(), Ridge(0.1)], list(capacity.REGIONS)
-    return capacity.measure(config, models, learners, regions, pooled=True)
+    learners, regions = [LeastSquares(), Ridge(0.1)], list(size_sweep.REGIONS)
+    return size_sweep.measure(config, models, learners, regions, pooled=True)
 
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """The smallest width, depth and number of heads by dimension."""
-    from experiments.akyurek2023 import judging
-    from experiments.style import GREY, canvas
+    from experiments.akyurek2023 import size_claims
+    from experiments.engine.figures.style import GREY, canvas
 
-    bands = judging.sample(dataset).band(excess)
+    bands = size_claims.sample(dataset).band(excess)
     dims = dataset.dim.values
     with canvas(10, 4) as figure:
         panels = figure.subplots(1, len(PANELS))
         for axes, (size, title) in zip(panels, PANELS.items(), strict=True):
-            values = judging.values(dataset, size)
+            values = size_claims.values(dataset, size)
             for region, look in REGION_LOOKS.items():
                 at = {"region": region}
                 found, sure, allowed = (
@@ -156,7 +156,7 @@ def construction(dim: int) -> int:
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """Claims 21-23 of the paper, for n < d."""
-    from experiments.akyurek2023.judging import Judge
+    from experiments.akyurek2023.size_claims import Judge
 
     judge = Judge.of(dataset, "fig8")
     dims = judge.dims
@@ -238,6 +238,6 @@ def _never_reached(judge: "Judge", size: str) -> str:
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.fig8"))

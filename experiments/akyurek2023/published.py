@@ -3,10 +3,10 @@
 The 33 claims of Akyürek et al. 2023 (arXiv 2211.15661 v3). Most are theirs, many of
 them without a number; those that only follow from theirs say so. Nothing here depends
 on a run: verdicts, numbers and the settings in which a run departs from the published
-ones are put beside it by `experiments.checklist`.
+ones are put beside it by `experiments.engine.claims.checklist`.
 """
 
-from experiments.checklist import Statement, Topic
+from experiments.engine.claims.checklist import Statement, Topic
 
 PAPER = "akyurek2023"
 

@@ -29,9 +29,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from experiments.akyurek2023.setting import PROBING
-from experiments.models import Models, Setting
+from experiments.reference_models import PROBING
 from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
-    from experiments.intervals import Sampled
+    from experiments.engine.claims.claim import Claim
+    from experiments.engine.claims.intervals import Sampled
     from probes.interventions import Movement
 
 TIMES = {
@@ -102,20 +103,23 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> "xr.Dataset":
-    """Predictions after every edit of every layer: see `editing.measure`."""
+    """Predictions after every edit of every layer: see `steering_measure.measure`."""
     import xarray as xr
 
-    from experiments.akyurek2023 import editing, evaluation
+    from experiments.akyurek2023 import steering_measure
+    from icl import inference
 
     model, task = models(config).model, config.task
     count = config.prompts + config.fitted
-    prompts, _ = evaluation.sample(task, count, config.evaluation_seed)
+    prompts, _ = inference.sample(task, count, config.evaluation_seed)
     parts = []
     for n in (times * task.dim for times in CONTEXTS):
         if n < task.length:
             xs, ys = prompts.xs[:, : n + 1], prompts.ys[:, : n + 1]
             asked = prompts._replace(xs=xs, ys=ys)
-            part = editing.measure(model, asked, config.prompts, config.edit_seed)
+            part = steering_measure.measure(
+                model, asked, config.prompts, config.edit_seed
+            )
             parts.append(part.expand_dims(context=[n]))
     joined = xr.concat(parts, "context")
     return joined.assign_attrs(dim=task.dim, seed=config.edit_seed)
@@ -141,7 +145,7 @@ def moved(part: "xr.Dataset", predictions: "xr.DataArray") -> "Movement":
 
 def errors(part: "xr.Dataset") -> "Sampled":
     """Squared errors / d: `prediction`, the `untouched` ones, and those of `zero`."""
-    from experiments.intervals import sample
+    from experiments.engine.claims.intervals import sample
 
     predicted = part[["prediction", "untouched"]].assign(zero=0 * part.label)
     squared = (predicted - part.label) ** 2 / part.attrs["dim"]
@@ -161,7 +165,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     """What is read, written and erased by layer; a row for each context length."""
     from matplotlib.ticker import MaxNLocator
 
-    from experiments.style import canvas
+    from experiments.engine.figures.style import canvas
 
     lengths = dataset.context.values
     with canvas(11, 1.2 + 3.2 * len(lengths)) as figure:
@@ -195,7 +199,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 
 def _looks() -> dict[str, dict[str, Any]]:
-    from experiments.style import BLUE, ORANGE
+    from experiments.engine.figures.style import BLUE, ORANGE
 
     return {
         "weights": {"color": BLUE, "marker": "o"},
@@ -204,7 +208,7 @@ def _looks() -> dict[str, dict[str, Any]]:
 
 
 def _read(axes: "Axes", part: "xr.Dataset") -> None:
-    from experiments.style import GREY
+    from experiments.engine.figures.style import GREY
 
     for name, look in _looks().items():
         axes.plot(part.layer, part.r2.sel(quantity=name), label=name, **look)
@@ -215,7 +219,7 @@ def _read(axes: "Axes", part: "xr.Dataset") -> None:
 
 
 def _write(axes: "Axes", part: "xr.Dataset") -> None:
-    from experiments.style import BLACK
+    from experiments.engine.figures.style import BLACK
 
     swap = {"color": BLACK, "marker": "D", "label": "all of the donor's states"}
     _band(axes, part.layer.values, moved(part, part.swapped)[:3], swap)
@@ -236,7 +240,7 @@ def _write(axes: "Axes", part: "xr.Dataset") -> None:
 
 
 def _erase(axes: "Axes", part: "xr.Dataset") -> None:
-    from experiments.style import GREY
+    from experiments.engine.figures.style import GREY
 
     sampled = errors(part)
     axes.axhline(
@@ -347,7 +351,7 @@ def _chosen(layer: int) -> str:
 def _claim(
     number: int, text: str, note: str, value: Any, low: Any, high: Any, **rules: Any
 ) -> "Claim":
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
 
     return Claim(
         f"steering.{number}",
@@ -363,6 +367,6 @@ def _claim(
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.akyurek2023.steering"))

@@ -17,70 +17,23 @@ prompts.
 """
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.models import Models
-from icl import checks
+from experiments.vonoswald2023.fig2_measure import Config
+from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.claims import Claim
-    from experiments.intervals import Sampled
+    from experiments.engine.claims.claim import Claim
+    from experiments.engine.claims.intervals import Sampled
 
 TIMES = {
     "tiny": "13 s",
     "quick": "1 min",
     "paper": "5 min on two cores, not measured",
 }
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of Figure 2.
-
-    Attributes:
-        dim: d.
-        pairs: n, in the context; one more x is the query.
-        input_width: each coordinate of x is uniform on an interval of this width
-            around 0.
-        steps: updates of Adam, each on fresh prompts.
-        batch: prompts per update.
-        learning_rate: of Adam, falling to 0 along a cosine.
-        evaluations: looks at the layer during training, evenly spread.
-        prompts: prompts at each look, the same ones.
-        seed: of initial parameters and training prompts.
-        evaluation_seed: of the prompts at a look.
-        resamples: bootstrap resamples of the prompts.
-    """
-
-    dim: int = 10
-    pairs: int = 10
-    input_width: float = 1.0
-    steps: int = 5_000
-    batch: int = 512
-    learning_rate: float = 3e-3
-    evaluations: int = 25
-    prompts: int = 20_000
-    seed: int = 0
-    evaluation_seed: int = 1
-    resamples: int = 500
-
-    def __post_init__(self) -> None:
-        sizes = ("dim", "pairs", "steps", "batch", "evaluations", "resamples")
-        checks.normalise(self, checks.positive_int, *sizes)
-        for name in ("input_width", "learning_rate"):
-            checks.finite_number(name, getattr(self, name), positive=True)
-        checks.positive_int("prompts", self.prompts, minimum=2)
-        for name in ("seed", "evaluation_seed"):
-            checks.positive_int(name, getattr(self, name), minimum=0)
-        if self.evaluations > self.steps:
-            raise ValueError(
-                f"evaluations must be at most {self.steps}, the number of steps, got "
-                f"{self.evaluations}."
-            )
 
 
 PRESETS = {
@@ -112,34 +65,34 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     import numpy as np
     import xarray as xr
 
-    from experiments.vonoswald2023 import training
+    from experiments.vonoswald2023 import fig2_measure
     from icl.constructed.linear_attention import linear_gradient_descent, optimal_step
 
     del models
     rate, optimum = optimal_step(config.dim, config.pairs, width=config.input_width)
-    task = training.task(config)
+    task = fig2_measure.task(config)
     constructed = linear_gradient_descent(1, config.dim, rate, dtype="float32")
     prompts = task.sample(jax.random.key(config.evaluation_seed), batch=config.prompts)
-    stages = list(training.train(config, task, constructed))
-    looked = [training.look(model, constructed, prompts) for model in stages]
-    blends = training.between(stages[-1], constructed)
+    stages = list(fig2_measure.train(config, task, constructed))
+    looked = [fig2_measure.look(model, constructed, prompts) for model in stages]
+    blends = fig2_measure.between(stages[-1], constructed)
     measured = {
         name: (("step", "prompt"), np.stack([look[name] for look in looked]))
         for name in ("error", "prediction", "distance", "cosine")
     }
-    own = training.look(constructed, constructed, prompts)["error"]
+    own = fig2_measure.look(constructed, constructed, prompts)["error"]
     return xr.Dataset(
         {
             **measured,
             "error_constructed": (("prompt",), own),
             "error_blend": (
                 ("blend", "prompt"),
-                np.stack([training.error(model, prompts) for model in blends]),
+                np.stack([fig2_measure.error(model, prompts) for model in blends]),
             ),
         },
         coords={
-            "step": training.updates(config),
-            "blend": np.linspace(0, 1, training.BLENDS),
+            "step": fig2_measure.updates(config),
+            "blend": np.linspace(0, 1, fig2_measure.BLENDS),
         },
         attrs={"optimum": optimum, "resamples": config.resamples},
     )
@@ -147,7 +100,15 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 
 def plot(dataset: "xr.Dataset") -> "Figure":
     """Losses, distances, and the line between the two layers."""
-    from experiments.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, canvas
+    from experiments.engine.figures.style import (
+        BLACK,
+        BLUE,
+        GREEN,
+        GREY,
+        ORANGE,
+        VERMILLION,
+        canvas,
+    )
 
     sampled = _sample(dataset)
 
@@ -207,7 +168,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 def claims(dataset: "xr.Dataset") -> "list[Claim]":
     """What the paper says of the end of training, and the closed form."""
-    from experiments.claims import Claim
+    from experiments.engine.claims.claim import Claim
 
     optimum = dataset.attrs["optimum"]
     sampled = _sample(dataset.isel(step=-1))
@@ -274,13 +235,13 @@ def claims(dataset: "xr.Dataset") -> "list[Claim]":
 
 
 def _sample(dataset: "xr.Dataset") -> "Sampled":
-    from experiments.intervals import sample
+    from experiments.engine.claims.intervals import sample
 
     resamples = int(dataset.attrs["resamples"])
     return sample(dataset, ("prompt",), resamples=resamples)
 
 
 if __name__ == "__main__":
-    from experiments.command import main
+    from experiments.engine.figures.command import main
 
     sys.exit(main("experiments.vonoswald2023.fig2"))

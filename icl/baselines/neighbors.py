@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from icl import checks
 from icl.baselines.base import Learner, PrefixSolution, check_queries
-from icl.tasks import Prompts, check_prompts
+from icl.tasks.base import Prompts, check_prompts
 
 Weighting = Literal["uniform", "distance"]
 

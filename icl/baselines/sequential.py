@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from icl import checks
 from icl.baselines.base import Learner, PrefixSolution, predict_linearly
-from icl.tasks import Prompts, check_prompts
+from icl.tasks.base import Prompts, check_prompts
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from icl.compare.ranking import Margin as Margin
 from icl.compare.ranking import Nearest as Nearest
 from icl.compare.ranking import nearest as nearest
 from icl.compare.ranking import rank as rank
-from icl.compare.resampling import LEVEL as LEVEL
-from icl.compare.resampling import bootstrap as bootstrap
-from icl.compare.resampling import bootstrap_means as bootstrap_means
-from icl.compare.resampling import interval as interval
+from icl.resampling import LEVEL as LEVEL
+from icl.resampling import bootstrap as bootstrap
+from icl.resampling import bootstrap_means as bootstrap_means
+from icl.resampling import interval as interval

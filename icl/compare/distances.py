@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from icl import checks
-from icl.compare.resampling import bootstrap_means, interval
+from icl.resampling import bootstrap_means, interval
 
 
 class Estimate(NamedTuple):

@@ -16,7 +16,7 @@ from jaxtyping import ArrayLike, Float, Int
 from icl import checks
 from icl.baselines import Learner
 from icl.baselines.spectral import solutions
-from icl.tasks import Prompts, check_prompts
+from icl.tasks.base import Prompts, check_prompts
 
 Predictor = Callable[[Prompts], Any] | Float[ArrayLike, "batch length"]
 Families = Mapping[str, Sequence[Learner]]

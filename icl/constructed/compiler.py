@@ -25,14 +25,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from icl import checkpoint, checks, tokens
+from icl import checks
+from icl.codecs import pairs
 from icl.constructed.layers import Layer, Layout, Precision, layer
 from icl.constructed.primitives import Reads, read_token
 from icl.constructed.program import CONSTANTS, Program, constants
-from icl.layers import ModelConfig
-from icl.model import Output, Transformer
-from icl.tasks import LinearRegression, Prompts
-from icl.trained import Trained, abstract_model, untrained
+from icl.model.building import abstract_model
+from icl.model.config import ModelConfig
+from icl.model.transformer import Output, Transformer
+from icl.tasks.base import Prompts
+from icl.tasks.linear import LinearRegression
+from icl.training import checkpoint
+from icl.training.trained import Trained, untrained
 
 Matrix = Float[np.ndarray, "_ _"]
 Arrays = dict[str, np.ndarray]
@@ -135,7 +139,7 @@ def _abstract(task: LinearRegression, config: ModelConfig) -> tuple[Any, Any]:
 def _ends(program: Program, rows: Layout, length: int) -> Arrays:
     """Read-in (tokens to rows y and x), position table, and read-out."""
     read_in = np.eye(program.dim + 1, rows.width)
-    count = tokens.token_count(length)
+    count = pairs.token_count(length)
     positions = np.zeros((count, rows.width))
     positions[:, list(rows.constants)] = constants(length)
     for reads in ("self", "input", "label"):
@@ -177,7 +181,7 @@ def _scores(reads: Reads, rows: Layout, length: int) -> tuple[Matrix, Matrix]:
         one, label = (rows.constants[CONSTANTS.index(n)] for n in ("one", "label"))
         return SHARPNESS * identity[[one]], identity[[label]]
     # Of the tokens that are not read, the neighbours' scores are the highest.
-    gap = 1 - np.cos(np.pi / tokens.token_count(length))
+    gap = 1 - np.cos(np.pi / pairs.token_count(length))
     query = SHARPNESS / gap * identity[list(rows.query(reads))]
     return query, identity[list(rows.query("self"))]
 

@@ -28,9 +28,10 @@ from jaxtyping import Array, Bool, Float
 
 from icl import checks
 from icl.constructed.compiler import with_parameters
-from icl.layers import ModelConfig
-from icl.model import Transformer
-from icl.tasks import LinearRegression, Prompts, check_prompts
+from icl.model.config import ModelConfig
+from icl.model.transformer import Transformer
+from icl.tasks.base import Prompts, check_prompts
+from icl.tasks.linear import LinearRegression
 
 
 def linear_config(dim: int, layers: int) -> ModelConfig:

@@ -18,7 +18,8 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float
 
-from icl import checks, tokens
+from icl import checks
+from icl.codecs import pairs
 from icl.constructed.primitives import Reads
 from icl.constructed.steps import (
     Aff,
@@ -31,7 +32,7 @@ from icl.constructed.steps import (
     Step,
     Table,
 )
-from icl.tasks import Prompts
+from icl.tasks.base import Prompts
 
 CONSTANTS = ("one", "label", "count")
 
@@ -117,9 +118,7 @@ class Program:
     def _initial(self, prompts: Prompts) -> np.ndarray:
         xs, ys = np.asarray(prompts.xs), np.asarray(prompts.ys)
         batch, length, dim = xs.shape
-        state = np.zeros(
-            (batch, tokens.token_count(length), self.work + len(CONSTANTS))
-        )
+        state = np.zeros((batch, pairs.token_count(length), self.work + len(CONSTANTS)))
         state[:, ::2, 1 : dim + 1] = xs
         state[:, 1::2, 0] = ys[:, :-1]
         state[..., self.work :] = constants(length)
@@ -128,7 +127,7 @@ class Program:
 
 def constants(length: int) -> Float[np.ndarray, "tokens constants"]:
     """The constant rows of every token, in the order of `CONSTANTS`."""
-    contexts = tokens.token_contexts(length)
+    contexts = pairs.token_contexts(length)
     is_label = np.arange(len(contexts)) % 2
     return np.stack([np.ones_like(contexts), is_label, contexts], axis=1).astype(float)
 

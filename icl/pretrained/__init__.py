@@ -15,7 +15,7 @@ Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all 
 import difflib
 from pathlib import Path
 
-from icl.trained import Trained, load
+from icl.training.trained import Trained, load
 
 FOLDER = Path(__file__).parent
 CARD = "README.md"

@@ -1,0 +1,157 @@
+"""How are the errors and sizes of the constructions drawn?
+
+The panels of `construction`, whose docstring says how to read them.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.engine.figures.style import BLUE, GREY, VERMILLION, canvas
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "SGD": {"color": "#0072B2", "marker": "o"},
+    "GD, all pairs": {"color": "#E69F00", "marker": "^"},
+    "ridge, one pair": {"color": "#009E73", "marker": "s"},
+    "ridge, n pairs": {"color": "#CC79A7", "marker": "D"},
+}
+
+
+def draw(dataset: xr.Dataset) -> Figure:
+    """Errors above, sizes and flaws below."""
+    with canvas(12, 6.2) as figure:
+        grid = figure.add_gridspec(2, 4)
+        by_dim, by_steps, by_scale, by_pad = (
+            figure.add_subplot(grid[0, i]) for i in range(4)
+        )
+        by_steps.sharey(by_dim)
+        _draw_errors(dataset, by_dim, by_steps)
+        _draw_scales(dataset, by_scale, by_pad)
+        _draw_sizes(dataset, *(figure.add_subplot(grid[1, i]) for i in range(2)))
+        _draw_flaws(dataset, figure.add_subplot(grid[1, 2:]))
+        figure.legend(
+            *by_dim.get_legend_handles_labels(), loc="outside lower center", ncols=6
+        )
+    return figure
+
+
+def _draw_errors(dataset: xr.Dataset, by_dim: Axes, by_steps: Axes) -> None:
+    for dtype, line in (("float64", "-"), ("float32", ":")):
+        for name in dataset.algorithm.values:
+            error = dataset.error.sel(algorithm=name, dtype=dtype)
+            label = name if dtype == "float64" else None
+            by_dim.plot(dataset.dim, error, ls=line, label=label, **LOOKS[name])
+        for name in dataset.iterated.values:
+            error = dataset.error_by_steps.sel(iterated=name, dtype=dtype)
+            by_steps.plot(dataset.steps, error, linestyle=line, **LOOKS[name])
+    by_dim.plot([], [], color="black", linestyle="-", label="float64")
+    by_dim.plot([], [], color="black", linestyle=":", label="float32")
+    d = dataset.attrs["sweep_dim"]
+    for axes, ticks in ((by_dim, dataset.dim), (by_steps, dataset.steps)):
+        axes.set_yscale("log")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [str(tick) for tick in ticks.values])
+    by_dim.set(title="largest error, one step", xlabel="dimension d")
+    by_steps.set(title=f"n steps, d = {d}", xlabel="steps n")
+
+
+def _draw_scales(dataset: xr.Dataset, by_scale: Axes, by_pad: Axes) -> None:
+    by_scale.loglog(dataset.multiplier, dataset.error_by_multiplier, "o-", color=BLUE)
+    _guide(by_scale, dataset.multiplier, dataset.error_by_multiplier, -2, GREY)
+    by_scale.set(title="error by multiplier scale", xlabel="K")
+    for kind, color, marker, slope in (
+        ("symmetric", BLUE, "o", -2),
+        ("paper", VERMILLION, "s", -1),
+    ):
+        error = dataset.error_by_pad.sel(pads=kind)
+        by_pad.loglog(dataset.pad_scale, error, marker=marker, color=color, label=kind)
+        _guide(by_pad, dataset.pad_scale, error, slope, GREY)
+    by_pad.set(title="error by pads", xlabel="N")
+    by_pad.legend(title="pads")
+
+
+def _guide(
+    axes: Axes, x: xr.DataArray, y: xr.DataArray, slope: int, color: str
+) -> None:
+    """A thin line of this slope through the second point, for three decades."""
+    ends = float(x[1]), 1e3 * float(x[1])
+    values = [float(y[1]) * (end / ends[0]) ** slope for end in ends]
+    axes.plot(ends, values, color=color, linewidth=0.8, linestyle="--", zorder=3)
+    above = slope == -1  # where the other line does not run
+    axes.annotate(
+        f"slope {slope}",
+        (float(x[4 if above else 2]), float(y[4 if above else 2])),
+        color=color,
+        fontsize=8,
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
+        xytext=(5, 3) if above else (-5, -3),
+        textcoords="offset points",
+    )
+
+
+def _draw_sizes(dataset: xr.Dataset, depth: Axes, width: Axes) -> None:
+    n = np.array([1, int(dataset.steps.max())])
+    d = np.linspace(1, int(dataset.dim.max()), 50)
+    laws = {"SGD": (7, 2), "ridge, n pairs": (11, 3)}
+    for name, (slope, first) in laws.items():
+        look = LOOKS[name]
+        depth.plot(n, slope * n + first, color=look["color"], linewidth=0.9)
+        depth.plot(
+            dataset.steps, dataset.layers.sel(iterated=name), **(look | {"ls": ""})
+        )
+        depth.annotate(
+            f"{slope}n + {first}",
+            (n[1], slope * n[1] + first),
+            ha="right",
+            va="bottom",
+            xytext=(-6, 2),
+            textcoords="offset points",
+            color=look["color"],
+            fontsize=8,
+        )
+    depth.set(title="layers", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
+    depth.set_xticks(dataset.steps)
+    theorems = {
+        "SGD": ("15 + 5d", 15 + 5 * d),
+        "ridge, one pair": ("14 + 5d + 4d²\n(ours: 4d for 5d)", 14 + 5 * d + 4 * d**2),
+    }
+    for name, (formula, law) in theorems.items():
+        color = LOOKS[name]["color"]
+        width.plot(d, law, color=color, linewidth=0.9)
+        width.annotate(
+            formula,
+            (d[-1], law[-1]),
+            ha="right",
+            va="bottom" if name == "SGD" else "top",
+            xytext=(-14, 2),
+            textcoords="offset points",
+            color=color,
+            fontsize=8,
+        )
+    for name in dataset.algorithm.values:
+        width.plot(
+            dataset.dim, dataset.width.sel(algorithm=name), **(LOOKS[name] | {"ls": ""})
+        )
+    width.set(title="width", xlabel="dimension d", ylim=(0, None))
+    width.set_xticks(dataset.dim)
+
+
+def _draw_flaws(dataset: xr.Dataset, axes: Axes) -> None:
+    names = dataset.flaw.values[::-1]
+    for version, color, marker in (
+        ("printed", VERMILLION, "X"),
+        ("corrected", BLUE, "o"),
+    ):
+        error = dataset.flaws.sel(version=version, flaw=names)
+        # A difference of exactly 0 is drawn where float64 ends.
+        axes.plot(
+            error.clip(1e-17), range(len(names)), marker, color=color, label=version
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xscale="log", xlim=(1e-18, 100), ylim=(-0.5, len(names) - 0.5))
+    axes.set(title="the proofs to the letter", xlabel="error of the prediction")
+    axes.legend(loc="center")

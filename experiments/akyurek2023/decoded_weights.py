@@ -1,0 +1,227 @@
+"""Where in the transformer weight vectors can be read out, by layer and token.
+
+Claim: what least squares would answer is not only behaviour; its weight vector can be
+decoded from hidden states, in deep layers, once the examples determine it.
+
+Paper: Section 5 and Figure 4 of Akyürek et al. 2023, for a linear probe of one token
+(claim 25). The paper's own probe averages over tokens and may have a hidden layer:
+`fig4`.
+
+Run: python -m experiments.akyurek2023.decoded_weights quick
+
+How to read it: each cell is a linear probe of one layer at one token, and its colour
+the share of variance (R2) explained on prompts it was not fitted to. Rows are layers,
+the embedding (0) at the bottom; columns are tokens in order. Left the w that made the
+labels, right the w that least squares finds in the examples so far. Below, the layer
+that is best on average, by number of examples: dashed the ceiling (no reader of n < d
+examples explains more than n/d of w), dotted the same probe on weights of other
+prompts, which must stay at or below zero. Bands are 95 % intervals over test prompts.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.reference_models import SETTINGS
+from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+    from experiments.engine.claims.claim import Claim
+
+TIMES = {
+    "tiny": "30 s",
+    "quick": "6 min, 1 min once the model is trained",
+    "paper": "3 hours on one H100, an estimate",
+}
+NAMES = {"w": "true weights w", "w_ols": "least-squares weights"}
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Settings of the map of decoded weights.
+
+    Attributes:
+        prompts: prompts from which probes are fitted and on which they are tested.
+            Takes (layers + 1) x prompts x tokens x width x 4 bytes.
+        test_fraction: share of the prompts that is for testing.
+        evaluation_seed: of the prompts; none of them occur in training.
+        probe_seed: of the split, the control and the resampling.
+    """
+
+    prompts: int = 4_000
+    test_fraction: float = 0.25
+    evaluation_seed: int = 0
+    probe_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.refuse_fixed_weights()
+        checks.positive_int("prompts", self.prompts, minimum=8)
+        if not 0.1 <= self.test_fraction <= 0.75:
+            raise ValueError(
+                f"test_fraction must be 0.1 to 0.75, got {self.test_fraction!r}."
+            )
+        checks.positive_int("task.length", self.task.length, minimum=2)
+        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        checks.positive_int("probe_seed", self.probe_seed, minimum=0)
+
+
+PRESETS = {
+    "tiny": Config(**vars(SETTINGS["tiny"]), prompts=64),
+    "quick": Config(**vars(SETTINGS["quick"])),
+    "paper": Config(**vars(SETTINGS["paper"])),
+}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """A probe for every layer, token and target: see `probes.probe_grid`.
+
+    Targets are `w`, the same at every token, and `w_ols`, what least squares knows
+    after the pairs that the token has seen.
+    """
+    import warnings
+
+    import numpy as np
+
+    from icl import inference, token_contexts, token_names
+    from icl.baselines import LeastSquares, PosteriorMean
+    from probes import probe_grid
+
+    model = models(config).model
+    prompts, _ = inference.sample(config.task, config.prompts, config.evaluation_seed)
+    length, task = prompts.ys.shape[1], config.task
+    with warnings.catch_warnings():
+        # From no example, least squares always finds 0: nothing to explain at x1.
+        warnings.filterwarnings("ignore", message="Targets that do not vary")
+        grid = probe_grid(
+            inference.hidden_states(model, prompts),
+            {
+                "w": np.asarray(prompts.weights),
+                "w_ols": np.asarray(LeastSquares()(prompts).weights),
+            },
+            contexts=token_contexts(length),
+            tokens=token_names(length),
+            ceilings={
+                "w": np.asarray(
+                    PosteriorMean(task.noise_std, task.weight_std).ceiling(prompts)
+                ),
+                "w_ols": 1.0,
+            },
+            test_fraction=config.test_fraction,
+            seed=config.probe_seed,
+        )
+    return grid.assign_attrs(dim=task.dim, noise_std=task.noise_std)
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """Two heat maps, and below each the best layer by number of examples."""
+    from experiments.engine.figures.style import canvas
+
+    with canvas(10, 7) as figure:
+        maps, curves = figure.subplots(2, 2, sharey="row", height_ratios=[1.1, 1])
+        images = [
+            _map(axes, dataset.sel(target=target))
+            for axes, target in zip(maps, NAMES, strict=True)
+        ]
+        maps[0].set_ylabel("layer (0 = embedding)")
+        figure.colorbar(images[-1], ax=list(maps), label="held-out R²", pad=0.01)
+        for axes, target in zip(curves, NAMES, strict=True):
+            _curves(axes, dataset.sel(target=target))
+        curves[0].set_ylabel("R²")
+        labelled = curves[0].get_legend_handles_labels()
+        figure.legend(*labelled, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _map(axes: "Axes", scores: "xr.Dataset") -> "AxesImage":
+    import matplotlib
+
+    tokens, layers = scores.token.values, scores.layer.values
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dddddd")
+    image = axes.imshow(
+        scores.r2, origin="lower", aspect="auto", vmin=0, vmax=1, cmap=colours
+    )
+    axes.grid(False)
+    axes.set_title(NAMES[str(scores.target.item())])
+    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8)
+    axes.set_yticks(layers if len(layers) <= 9 else layers[::2])
+    determined = scores.context.values >= scores.attrs["dim"]
+    if determined.any():
+        first = int(determined.argmax())
+        axes.axvline(first - 0.5, color="white", linewidth=1.5, linestyle=":")
+        # In the bottom row, which is dark: embeddings of single tokens know no weights.
+        axes.text(first - 0.3, 0, "n ≥ d", color="white", va="center", fontsize=8)
+    return image
+
+
+def best_layer(scores: "xr.Dataset") -> int:
+    """The layer with the highest mean R2 over tokens."""
+    return int(scores.r2.mean("token").argmax("layer"))
+
+
+def _curves(axes: "Axes", scores: "xr.Dataset") -> None:
+    from experiments.engine.figures.style import BLUE, GREY, VERMILLION, count_examples
+
+    layer = best_layer(scores)
+    best = scores.sel(layer=layer)
+    is_x = best.token.str.startswith("x").values
+    looks = {"y": (~is_x, BLUE, "o"), "x": (is_x, VERMILLION, "s")}
+    for kind, (where, color, marker) in looks.items():
+        part = best.isel(token=where)
+        n, look = part.context, {"color": color, "marker": marker}
+        axes.plot(n, part.r2, label=f"at {kind}-tokens", **look)
+        axes.fill_between(n, part.r2_low, part.r2_high, color=color, alpha=0.15, lw=0)
+        axes.plot(n, part.control_r2, ":", color=color, label=f"control, {kind}-tokens")
+    axes.plot(part.context, part.ceiling, "--", color=GREY, label="ceiling")
+    axes.set_title(f"layer {layer}, the best on average")
+    axes.set_ylim(max(-0.5, min(-0.1, float(best.r2_low.min()))), 1.05)
+    count_examples(axes, scores.attrs["dim"], low=True)
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """Claim 25 of the paper, for a linear probe of the least-squares weights."""
+    from experiments.engine.claims.claim import Claim
+
+    scores, d = dataset.sel(target="w_ols"), dataset.attrs["dim"]
+    layer, token = best_layer(scores), f"y{d}"
+    ratios = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
+    note = f"The interval holds the embedding's error fixed; the layer is {layer}."
+    if token in scores.token:
+        at = scores.sel(token=token)
+        embedding = 1 - float(at.r2.sel(layer=0))
+        ends = {"value": at.r2, "low": at.r2_high, "high": at.r2_low}
+        ratios = {
+            k: (1 - float(r2.sel(layer=layer))) / embedding for k, r2 in ends.items()
+        }
+    else:
+        note = f"Prompts of this run end before {token} is read."
+    text = (
+        f"Deep layers know what the input does not: at {token}, the best layer's error "
+        "in decoding the least-squares weights is less than half the embedding's."
+    )
+    return [
+        Claim(
+            "akyurek2023.25c",
+            text,
+            "Akyürek et al. 2023, Fig. 4",
+            threshold=0.5,
+            relation="<",
+            unit="ratio of 1 - R2, linear probe",
+            figure="decoded_weights",
+            note=note,
+            **ratios,
+        )
+    ]
+
+
+if __name__ == "__main__":
+    from experiments.engine.figures.command import main
+
+    sys.exit(main("experiments.akyurek2023.decoded_weights"))

@@ -1,0 +1,315 @@
+"""Is the Bayes predictor the nearest at every level of noise? Claims 10-13, as numbers.
+
+They are about distances between transformers and ridge predictors, which `noise`
+measures: each is the mean over n = 1 .. d-1 of (prediction - prediction)^2 / d. Of
+these the median over prompts is taken. Their expectation is infinite in the noisy
+columns of the least-squares row, as E tr (X'X)^-1 is at n = d-1.
+
+That the diagonal is nearest is a ratio below 1: its distance, in units of the least of
+the others, which is found anew in every resample.
+
+Two claims are ours: the same of a mean that exists, over n = 1 .. d-3 (noise.mean), and
+that the published values contradict their own definition (noise.published).
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from experiments.engine.claims import intervals
+from experiments.engine.claims.claim import Claim, Relation
+from experiments.engine.claims.intervals import FEWEST_SEEDS, Sampled, Statistic
+from icl.compare import lowest
+
+STATISTICS: Mapping[Literal["mean", "median"], list[str]] = {
+    "median": ["distance", "bayes", "path", "limit"],
+    "mean": ["early", "ols_to_ridge"],
+}
+"""Variables of the Dataset by what is taken of them over prompts."""
+
+
+def fraction(ratio: float) -> str:
+    """A noise level or a lambda as the paper writes it.
+
+    Example:
+        >>> [fraction(x) for x in (0.0, 1 / 9, (0.5 / 0.75) ** 2)]
+        ['0', '1/9', '4/9']
+    """
+    return str(Fraction(ratio).limit_denominator(1024))
+
+
+def predictor(ratio: float) -> str:
+    """The ridge predictor of a lambda.
+
+    Example:
+        >>> predictor(0.0), predictor(0.25)
+        ('OLS', 'Ridge(1/4)')
+    """
+    return f"Ridge({fraction(ratio)})" if ratio else "OLS"
+
+
+def failures(dataset: xr.Dataset) -> list[str]:
+    """The models whose training failed, in words."""
+    failed = dataset.distance.isnull().all(("alpha", "prompt"))
+    return [
+        f"sigma^2/tau^2 = {fraction(noise)}, seed {seed}"
+        for noise in dataset.noise.values
+        for seed in dataset.seed.values
+        if failed.sel(noise=noise, seed=seed)
+    ]
+
+
+# --- statistics over prompts, seeds averaged ---
+
+
+def sample(dataset: xr.Dataset) -> Sampled:
+    """The variables of `noise.measure` over prompts and seeds, with their resamples."""
+    parts = [
+        intervals.sample(
+            dataset[names],
+            ("prompt",),
+            resamples=int(dataset.attrs["resamples"]),
+            seeds="seed",
+            statistic=statistic,
+        )
+        for statistic, names in STATISTICS.items()
+    ]
+    means, draws = zip(*parts, strict=True)
+    return Sampled(xr.merge(means), xr.merge(draws))
+
+
+def diagonal(distance: xr.DataArray) -> xr.DataArray:
+    """In each column, the distance to the ridge predictor of its own noise."""
+    own = xr.DataArray(distance.noise.values, dims="noise")
+    return distance.sel(noise=own, alpha=own).drop_vars("alpha")
+
+
+def to_nearest_other(distance: xr.DataArray) -> xr.DataArray:
+    """For each column: the diagonal in units of the nearest of the other predictors."""
+    others = distance.where(distance.alpha != distance.noise)
+    return diagonal(distance) / others.min("alpha")
+
+
+def to_ols(distance: xr.DataArray) -> xr.DataArray:
+    """For each column: the diagonal in units of the distance to OLS."""
+    return diagonal(distance) / distance.sel(alpha=0.0, drop=True)
+
+
+def steepness(distance: xr.DataArray) -> xr.DataArray:
+    """For each column, of two neighbouring predictors the worst ratio, near to far.
+
+    Near is the one on the side of the diagonal. Below 1, the column only grows away
+    from it.
+    """
+    lower = distance.isel(alpha=slice(None, -1))
+    upper = distance.isel(alpha=slice(1, None)).assign_coords(alpha=lower.alpha)
+    beyond = lower.alpha >= lower.noise
+    near, far = xr.where(beyond, lower, upper), xr.where(beyond, upper, lower)
+    return (near / far).max("alpha", skipna=False)
+
+
+def best_penalty(path: xr.DataArray) -> xr.DataArray:
+    """Which lambda fits best, between the grid's too: the vertex of a parabola.
+
+    In log(lambda), through the nearest point of the grid and its two neighbours; at an
+    end of the grid, that end. NaN where a distance is.
+
+    Args:
+        path: distances along a dimension `penalty`, and any others.
+    """
+    known = path.notnull().all("penalty")
+    logs = np.log(path.penalty.values)
+    vertices = xr.apply_ufunc(
+        lambda curves: lowest(logs, curves)[0],
+        path.where(known, 0.0),
+        input_core_dims=[["penalty"]],
+    )
+    return np.exp(vertices).where(known)
+
+
+def allowed(published: xr.DataArray) -> xr.DataArray:
+    """How far OLS may be from each predictor, both being that near to one model.
+
+    The root of a mean squared difference is a norm, so the triangle inequality bounds
+    it: SPD(a, b) <= (sqrt SPD(a, model) + sqrt SPD(model, b))^2.
+
+    Args:
+        published: a column of the published table, over `alpha`.
+    """
+    return (published.sel(alpha=0.0, drop=True) ** 0.5 + published**0.5) ** 2
+
+
+# --- the claims ---
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """All claims about Figure 2.
+
+    Args:
+        dataset: what `noise.measure` returns.
+    """
+    sampled, d = sample(dataset), int(dataset.attrs["dim"])
+    span = f"1..{d - 1}" if d > 2 else "1"
+    median = f"medians over prompts of the mean SPD for n = {span}"
+    source = "Akyürek et al. 2023, Fig. 2"
+    predictors = ", ".join(map(predictor, dataset.alpha.values))
+    noise = dataset.noise.values
+    of_models = _about_models(dataset)
+
+    def claim(
+        id: str,
+        text: str,
+        statistic: Statistic,
+        relation: Relation,
+        threshold: float,
+        unit: str,
+        note: str = of_models,
+    ) -> Claim:
+        return Claim.from_resamples(
+            id,
+            text,
+            source,
+            value=statistic(sampled.means).values,
+            resamples=statistic(sampled.draws).values,
+            relation=relation,
+            threshold=threshold,
+            unit=unit,
+            figure="fig2",
+            note=note,
+        )
+
+    columns = [
+        claim(
+            f"akyurek2023.10{letter}",
+            f"Trained and tested at sigma^2/tau^2 = {fraction(ratio)} (d = {d}), of "
+            f"{predictors} the nearest is the Bayes predictor, {predictor(ratio)}.",
+            lambda means, ratio=ratio: to_nearest_other(means.distance).sel(
+                noise=ratio
+            ),
+            "<",
+            1.0,
+            f"ratio of {median}: to it and to the nearest of the others",
+        )
+        for letter, ratio in zip("abcde", noise, strict=True)
+    ]
+    low, *_, high = noise[1:]
+    return [
+        *columns,
+        claim(
+            "akyurek2023.11",
+            f"The lambda of the ridge predictor that fits best grows with "
+            f"sigma^2/tau^2, from each column to the next (d = {d}).",
+            lambda means: _growth(best_penalty(means.path)),
+            ">",
+            1.0,
+            "smallest ratio of lambda, of a column to the one before",
+        ),
+        claim(
+            "akyurek2023.12a",
+            "In every column distances grow away from the diagonal, from one "
+            f"predictor to the next (d = {d}).",
+            lambda means: steepness(means.distance).max("noise", skipna=False),
+            "<",
+            1.0,
+            f"largest ratio of {median}: nearer to farther from the diagonal",
+        ),
+        claim(
+            "akyurek2023.12b",
+            f"At sigma^2/tau^2 = {fraction(low)} OLS is at least 4 times as far as the "
+            f"Bayes predictor (d = {d}).",
+            lambda means: to_ols(means.distance).sel(noise=low),
+            "<=",
+            1 / 4,
+            f"ratio of {median}: to the Bayes predictor and to OLS",
+            f"The factor measures how near to Bayes the model is. {of_models}",
+        ),
+        claim(
+            "akyurek2023.12c",
+            f"At sigma^2/tau^2 = {fraction(noise[-2])} and {fraction(high)} OLS is at "
+            f"least 40 times as far as the Bayes predictor (d = {d}).",
+            lambda means: (
+                to_ols(means.distance).isel(noise=[-2, -1]).max("noise", skipna=False)
+            ),
+            "<=",
+            1 / 40,
+            f"larger ratio of {median}: to the Bayes predictor and to OLS",
+            f"The factor measures how near to Bayes the model is. {of_models}",
+        ),
+        claim(
+            "akyurek2023.13a",
+            "As the noise goes to zero the Bayes predictor tends to OLS: their "
+            "distance falls with the fourth power of sigma, to within a half "
+            f"(d = {d}).",
+            lambda means: abs(_order(means.limit) - 4),
+            "<",
+            0.5,
+            "exponent in the last halving of sigma, difference to 4; "
+            "of the predictors, not the model",
+            "The squared difference of two ridge predictors is of second order in "
+            "lambda = sigma^2/tau^2.",
+        ),
+        claim(
+            "akyurek2023.13b",
+            "And so does the transformer: trained without noise, its best-fitting "
+            f"lambda is closer to 0 than to {fraction(low)} (d = {d}).",
+            lambda means: best_penalty(means.path).sel(noise=0.0),
+            "<",
+            low / 2,
+            "lambda of the nearest ridge predictor",
+        ),
+        claim(
+            "noise.mean",
+            "The median does not decide this: by the mean over prompts, for n = 1..d-3 "
+            f"(d = {d}), where it exists, the Bayes predictor is nearest everywhere.",
+            lambda means: to_nearest_other(means.early).max("noise", skipna=False),
+            "<",
+            1.0,
+            "largest ratio of mean SPD: to the diagonal and to the nearest other",
+            of_models if d > 3 else "This run has no such n.",
+        ),
+        claim(
+            "noise.published",
+            "The published values are not what they are said to be: without noise, at "
+            "d = 8 and averaged over n = 1..7, OLS is farther from each of the ridge "
+            "predictors than two distances to one and the same model allow.",
+            lambda means: _beyond(means.ols_to_ridge, dataset.published),
+            ">",
+            1.0,
+            "least ratio of mean SPD / d to the bound by the triangle inequality",
+            "Of the predictors; no model is involved. In the noisy columns the mean "
+            "that is to be in the row of OLS does not exist.",
+        ),
+    ]
+
+
+def _about_models(dataset: xr.Dataset) -> str:
+    """What the reader must know about seeds and failed runs."""
+    count = dataset.sizes["seed"]
+    if count >= FEWEST_SEEDS:
+        note = f"The interval is over prompts and {count} seeds."
+    else:
+        seeds = "One seed" if count == 1 else f"{count} seeds, averaged"
+        note = f"{seeds}; the interval is over prompts."
+    failed = failures(dataset)
+    return f"{note} Training failed: {'; '.join(failed)}." if failed else note
+
+
+def _growth(penalty: xr.DataArray) -> xr.DataArray:
+    """The smallest factor from one column to the next."""
+    factors = penalty / penalty.shift(noise=1)
+    return factors.isel(noise=slice(1, None)).min("noise", skipna=False)
+
+
+def _order(limit: xr.DataArray) -> xr.DataArray:
+    """The power of sigma with which distances fall at the smallest values."""
+    last, before = limit.isel(sigma=-1), limit.isel(sigma=-2)
+    return np.log(before / last) / np.log(float(limit.sigma[-2] / limit.sigma[-1]))
+
+
+def _beyond(distance: xr.DataArray, published: xr.DataArray) -> xr.DataArray:
+    """The least ratio of a distance between predictors to what was published for it."""
+    ridge = distance.isel(alpha=slice(1, None))
+    return (ridge / allowed(published.sel(noise=0.0, drop=True))).min("alpha")

@@ -1,0 +1,182 @@
+"""How do models trained at several levels of noise predict? Figure 2.
+
+A column of the figure is a level of noise, sigma^2 / tau^2: the variance of the noise
+on y over that of the weights, and the lambda of the ridge regression that is Bayes
+optimal there. Each column has a model for every seed, all asked the same prompts of its
+own level. Prompts of all columns have the same x, and the same w and noise but for
+their scale: what differs between columns is not their luck.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from icl import LinearRegression, checks
+from icl.sweeps.setting import Setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+
+    from icl import Prompts, Transformer
+    from icl.baselines import Learner
+
+NOISE = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.5), (0.5, 1.0), (0.5, 0.75))
+"""Sigma and tau of the paper's columns: deviations of the noise and of the weights."""
+
+ALPHAS = tuple((sigma / tau) ** 2 for sigma, tau in NOISE)
+"""The lambda of the Bayes predictor of each column; 0 is OLS. The rows, too."""
+
+PENALTIES = tuple(2.0 ** (k / 2) for k in range(-20, 5))
+"""A finer grid of lambda, even on a logarithmic scale: two to each doubling."""
+
+SIGMAS = (1 / 16, 1 / 32, 1 / 64, 1 / 128)
+"""Little noise, for the limit of the Bayes predictor."""
+
+PAPER_DIM = 8
+"""Dimension of x in the published table."""
+
+PUBLISHED = (
+    (1.25e-5, 1.34e-4, 3.96e-4, 1.51e-3, 4.13e-3),
+    (1.10e-4, 3.29e-5, 1.12e-4, 8.24e-4, 2.92e-3),
+    (3.49e-4, 9.65e-5, 3.86e-5, 4.50e-4, 2.15e-3),
+    (1.69e-3, 8.64e-4, 4.39e-4, 3.30e-5, 6.81e-4),
+    (4.83e-3, 3.09e-3, 2.21e-3, 7.52e-4, 6.10e-5),
+)
+"""The paper's Figure 2: a row for each predictor, a column for each level of noise."""
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Settings of Figure 2.
+
+    The noise and the scale of the weights are those of the columns, whatever `task`
+    says; `seed` is that of the first model of each column.
+
+    Attributes:
+        seeds: models in each column, with the seeds `seed`, `seed` + 1, ...
+        prompts: prompts on which predictions are compared, in each column.
+        evaluation_seed: of the prompts; none of them occur in training.
+        resamples: bootstrap resamples of the prompts, and of three seeds or more.
+    """
+
+    seeds: int = 3
+    prompts: int = 2_000
+    evaluation_seed: int = 0
+    resamples: int = 1_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive_int("seeds", self.seeds)
+        checks.positive_int("prompts", self.prompts, minimum=2)
+        # The longest context that is looked at has d - 1 pairs, or one.
+        fewest = max(2, self.task.dim)
+        checks.positive_int("task.length", self.task.length, minimum=fewest)
+        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        checks.positive_int("resamples", self.resamples)
+
+
+def settings(config: Config) -> list[Setting]:
+    """The models of all columns, column by column."""
+    from icl import sweeps
+
+    base = Setting(config.task, config.model, config.train)
+    seeds = range(config.seed, config.seed + config.seeds)
+    return sweeps.grid(base, {"task.noise_std,task.weight_std": NOISE, "seed": seeds})
+
+
+def measure(
+    config: Config, found: "Mapping[Setting, Transformer | Learner]"
+) -> "xr.Dataset":
+    """Distances of every prompt between the models of `settings` and the learners.
+
+    Args:
+        config: the settings.
+        found: the models that there are.
+
+    Returns:
+        A Dataset over `noise`, sigma^2 / tau^2 of the columns, and `prompt`, with the
+        mean over n = 1 .. d-1 of (prediction - prediction)^2 / d between
+
+        - `distance`, (noise, seed, alpha, prompt): a model and Ridge(alpha);
+        - `path`, (noise, seed, penalty, prompt): a model and Ridge(penalty), of a
+          finer grid;
+        - `bayes`, (noise, alpha, prompt): the Bayes predictor and Ridge(alpha);
+        - `limit`, (sigma, prompt): OLS and the Bayes predictor of little noise, at
+          tau = 1, on the prompts of the first column;
+        - `ols_to_ridge`, (alpha, prompt): OLS and Ridge(alpha), at the paper's d = 8
+          and without noise;
+
+        and `early`, (noise, seed, alpha, prompt): as `distance`, over n = 1 .. d-3. NaN
+        where there is no model or no such n. `published`, (alpha, noise), is the
+        paper's table.
+    """
+    import xarray as xr
+
+    from icl import inference
+    from icl.baselines import LeastSquares, PosteriorMean
+
+    def ask(task: LinearRegression) -> "Prompts":
+        return inference.sample(task, config.prompts, config.evaluation_seed)[0]
+
+    runs, columns = settings(config), []
+    for start in range(0, len(runs), config.seeds):
+        column = runs[start : start + config.seeds]
+        task, prompts = column[0].task, ask(column[0].task)
+        models = [_of_model(found.get(run), prompts) for run in column]
+        bayes = PosteriorMean(task.noise_std, task.weight_std)
+        columns.append(xr.concat(models, "seed").assign(bayes=_to(bayes, prompts)))
+    clean = ask(runs[0].task)
+    limit = [_to(PosteriorMean(sigma), clean).isel(alpha=0) for sigma in SIGMAS]
+    published = ask(LinearRegression(dim=PAPER_DIM, length=PAPER_DIM))
+    dataset = xr.concat(columns, "noise").assign(
+        limit=xr.concat(limit, "sigma"),
+        ols_to_ridge=_to(LeastSquares(), published),
+        published=(("alpha", "noise"), [list(row) for row in PUBLISHED]),
+    )
+    return dataset.assign_coords(
+        noise=list(ALPHAS),
+        seed=[setting.seed for setting in runs[: config.seeds]],
+        alpha=list(ALPHAS),
+        penalty=list(PENALTIES),
+        sigma=list(SIGMAS),
+    ).assign_attrs(dim=config.task.dim, resamples=config.resamples)
+
+
+def _of_model(
+    model: "Transformer | Learner | None", prompts: "Prompts"
+) -> "xr.Dataset":
+    """What is measured of one model, all of it NaN if there is none."""
+    import numpy as np
+    import xarray as xr
+
+    from icl import inference
+
+    dim = prompts.xs.shape[-1]
+    predicted = np.zeros(prompts.ys.shape)
+    if model is not None:
+        predicted = inference.predictions(model, prompts)
+    distance = _to(predicted, prompts)
+    early = xr.full_like(distance, np.nan)
+    if dim > 3:
+        early = _to(predicted, prompts, contexts=range(1, dim - 2))
+    path = _to(predicted, prompts, PENALTIES).rename(alpha="penalty")
+    measured = xr.Dataset({"distance": distance, "path": path, "early": early})
+    return xr.full_like(measured, np.nan) if model is None else measured
+
+
+def _to(
+    learner: "Learner | np.ndarray",
+    prompts: "Prompts",
+    alphas: tuple[float, ...] = ALPHAS,
+    **how: Any,
+) -> "xr.DataArray":
+    """Distances to ridge predictors for every prompt, (alpha, prompt)."""
+    import xarray as xr
+
+    from icl.baselines import Ridge
+    from icl.compare import family_distances
+
+    ridges = {"ridge": [Ridge(alpha) for alpha in alphas]}
+    distances = family_distances(learner, prompts, ridges, **how)
+    return xr.DataArray(distances.T.astype("float32"), dims=("alpha", "prompt"))

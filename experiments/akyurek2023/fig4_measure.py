@@ -1,0 +1,255 @@
+"""What do pooled probes read out of a model's hidden states? For Figures 4 and 5.
+
+The paper's probe (section 5, Equations 20-21): a softmax over positions, learned and
+the same for every prompt, averages the states of a layer, and a linear map or a
+two-layer MLP reads the target out of the average. One probe for each layer, target and
+number of examples n; after n examples it may read the tokens x1, y1, ..., xn, yn.
+
+Two targets: X'y, here divided by n, and the weights that least squares finds in the n
+examples. Errors are mean squared error over variance, 1 - R2, so that neither the
+division nor the growth of X'y with n matters; the paper does not say how it normalised.
+
+Three models: the one in question; the paper's control, of the same shape and training
+but with w = (1, ..., 1) in every training prompt, so that it had nothing to learn in
+context; and one of that shape that was not trained at all. All are probed on the same
+prompts, whose w is random. What was measured is kept in `probing/` of the results
+folder, for two figures ask for it.
+
+A prompt of n pairs ends at xn, whose label is not fed: the probes are those of n - 1
+numbers of examples (the paper has n = 40 of them).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from experiments.reference_models import control_of
+from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+
+    from icl import Prompts, Transformer
+    from probes import PooledProbe
+
+Kind = Literal["trained", "control", "untrained"]
+TARGETS = {"X'y / n": "moment vector X'y", "w OLS": "least-squares weights"}
+HEADS = {"linear": "linear", "mlp": "MLP"}
+REFITS = 12
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Settings of the probed model, and of its probes.
+
+    Attributes:
+        prompts: prompts from which probes are fitted and on which they are tested.
+            Takes (layers + 1) x prompts x tokens x width x 4 bytes.
+        units: hidden units of the MLP probe.
+        learning_rate: of Adam, for probes.
+        batch_size: prompts in a minibatch of the probes' training.
+        epochs: of the probes' training, at most.
+        patience: epochs without a lower validation error after which a probe is done.
+        test_fraction: share of the prompts that is for testing.
+        refits: how often the probes of the best layer are fitted again, to resampled
+            training prompts, for the uncertainty of their position weights.
+        evaluation_seed: of the prompts; none of them occur in training.
+        probe_seed: of the split and of the probes' training.
+    """
+
+    prompts: int = 4_000
+    units: int = 64
+    learning_rate: float = 3e-3
+    batch_size: int = 128
+    epochs: int = 200
+    patience: int = 10
+    test_fraction: float = 0.25
+    refits: int = REFITS
+    evaluation_seed: int = 0
+    probe_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.refuse_fixed_weights()
+        for name in ("units", "batch_size", "epochs", "patience", "refits"):
+            checks.positive_int(name, getattr(self, name))
+        checks.positive_int("prompts", self.prompts, minimum=16)
+        checks.positive_int("task.length", self.task.length, minimum=2)
+        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        checks.positive_int("probe_seed", self.probe_seed, minimum=0)
+        checks.finite_number("learning_rate", self.learning_rate, positive=True)
+        if not 0.1 <= self.test_fraction <= 0.75:
+            raise ValueError(
+                f"test_fraction must be 0.1 to 0.75, got {self.test_fraction!r}."
+            )
+
+
+def settings(config: Config) -> list[Setting]:
+    """The models that are trained: the one in question, and the control."""
+    return [
+        Setting(config.task, config.model, config.train, config.seed),
+        control_of(config),
+    ]
+
+
+def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
+    """Scores and position weights of all probes of one of the models.
+
+    Returns:
+        A Dataset over (head, layer, token, target), the tokens being y1, y2, ..., with
+        `r2`, its interval and the other scores of `probe_grid`, `position_weights` with
+        one more axis `position`, and
+
+        - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
+          interval `error_low`, `error_high` and `error_resampled`, over `resample`;
+        - `best_layer`, (target,): where the MLP's error is least;
+        - `refitted`, (target, refit, token, position): position weights there, of the
+          trained model alone.
+    """
+    from experiments.engine.figures.runs import kept
+    from experiments.engine.provenance import digest
+
+    def make() -> "xr.Dataset":
+        refits = config.refits if which == "trained" else 0
+        return _measure(config, _model(config, models, which), refits)
+
+    if models.results is None:
+        return make()
+    folder = models.results / "akyurek2023" / "probing" / f"{which}-{digest(config)}"
+    return kept(folder, make)
+
+
+def _model(config: Config, models: Models, which: Kind) -> "Transformer":
+    import jax
+
+    from icl.model.building import build
+
+    setting = Setting(config.task, config.model, config.train, config.seed)
+    if which == "untrained":
+        return build(config.task, config.model, jax.random.key(config.seed))
+    return models(setting if which == "trained" else control_of(setting)).model
+
+
+def _measure(config: Config, model: "Transformer", refits: int) -> "xr.Dataset":
+    import numpy as np
+    import xarray as xr
+
+    from icl import inference, token_contexts, token_names
+    from icl.compare import interval
+    from probes import probe_grid
+
+    prompts, _ = inference.sample(
+        config.task, config.prompts, config.evaluation_seed, whole=True
+    )
+    hidden = inference.hidden_states(model, prompts)
+    names = token_names(config.task.length)
+    contexts = token_contexts(config.task.length)
+    targets = values(prompts)
+    grids = [
+        probe_grid(
+            hidden,
+            targets,
+            probe=probe(config, head),
+            contexts=contexts,
+            tokens=names,
+            at=names[1::2],
+            ceilings=dict.fromkeys(targets, 1.0),
+            test_fraction=config.test_fraction,
+            seed=config.probe_seed,
+            control=False,  # other models are the control here, at less than its price
+            keep_resamples=True,
+        )
+        for head in HEADS
+    ]
+    grid = xr.concat(grids, xr.Variable("head", list(HEADS)))
+    error = 1 - grid.r2_resampled.mean("token")
+    low, high = interval(error.transpose("resample", ...).values)
+    mean = 1 - grid.r2.mean("token")
+    grid = grid.drop_vars("r2_resampled").assign(
+        error=mean,
+        error_low=mean.copy(data=low),
+        error_high=mean.copy(data=high),
+        error_resampled=error.astype("float32"),
+    )
+    best = grid.error.sel(head="mlp").argmin("layer")
+    grid["best_layer"] = best
+    if refits:
+        layers = {name: hidden[int(best.sel(target=name))] for name in targets}
+        weights = [
+            _refit(config, layers[name], targets[name], contexts, refits)
+            for name in targets
+        ]
+        grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
+    return grid.assign_coords(position=names).assign_attrs(dim=config.task.dim)
+
+
+def _refit(
+    config: Config,
+    states: "np.ndarray",
+    target: "np.ndarray",
+    contexts: "np.ndarray",
+    refits: int,
+) -> "np.ndarray":
+    """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
+    import numpy as np
+
+    from probes.pooled import fitting
+
+    places = np.arange(1, states.shape[1], 2)
+    reads = np.arange(states.shape[1]) <= places[:, None]
+    wanted = np.moveaxis(target[:, contexts[places]], 1, 0)
+    weights = []
+    for refit in range(refits):
+        rng = np.random.default_rng([config.probe_seed, refit])
+        order = rng.permutation(len(states))
+        stop, train = np.split(order, [len(order) // 5])
+        fitted = fitting.fit(
+            states[None],
+            wanted,
+            reads,
+            train=rng.choice(train, len(train)),
+            validation=stop,
+            settings=probe(config, "mlp").settings(),
+            seed=refit,
+        )
+        weights.append(fitting.position_weights(fitted.probes, reads)[0])
+    return np.stack(weights)
+
+
+def values(prompts: "Prompts") -> "dict[str, np.ndarray]":
+    """The two targets after every number of examples, (prompts, contexts, d)."""
+    from icl.targets import learner_weights, moment, target_values
+
+    found = target_values([moment("mean"), learner_weights()], prompts)
+    return dict(zip(TARGETS, found.values(), strict=True))
+
+
+def probe(config: Config, head: str) -> "PooledProbe":
+    """The paper's probe with this head."""
+    from probes import PooledProbe
+
+    return PooledProbe(
+        head=head,
+        units=config.units,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        max_iter=config.epochs,
+        n_iter_no_change=config.patience,
+        random_state=config.probe_seed,
+    )
+
+
+def compare(config: Config, models: Models) -> "xr.Dataset":
+    """`measure` of all models, along a first dimension `model`."""
+    import xarray as xr
+
+    kinds = get_args(Kind)
+    trained, *others = (measure(config, models, kind) for kind in kinds)
+    every = [trained.drop_vars("refitted"), *others]
+    joined = xr.concat(every, xr.Variable("model", list(kinds)), combine_attrs="drop")
+    return joined.assign(refitted=trained.refitted).assign_attrs(dim=config.task.dim)
+
+
+# --- pictures ---

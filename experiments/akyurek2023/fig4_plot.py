@@ -1,0 +1,85 @@
+"""How are the errors of pooled probes drawn? For Figures 4 and 5."""
+
+from typing import TYPE_CHECKING
+
+from experiments.akyurek2023.fig4_measure import HEADS, TARGETS
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+
+def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
+    """For each target the errors of a model by layer, and where its probe looks.
+
+    Dashed and dotted, beside them, the best layers of `beside` and of no training.
+    """
+    from experiments.engine.figures.style import canvas
+
+    with canvas(10, 6.4) as figure:
+        panels = figure.subplots(2, 2, width_ratios=[1, 1.25])
+        images, brightest = [], float(dataset.position_weights.sel(head="mlp").max())
+        for (left, right), target in zip(panels, TARGETS, strict=True):
+            _errors(left, dataset.sel(target=target), model, beside)
+            left.set_title(TARGETS[target])
+            own = dataset.sel(model=model, target=target)
+            images.append(_map(right, own, brightest))
+        figure.colorbar(
+            images[-1], ax=list(panels[:, 1]), label="position weight", pad=0.01
+        )
+        panels[-1, 0].set_xlabel("layer (0 = embedding)")
+        panels[-1, 1].set_xlabel("token")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None:
+    from experiments.engine.figures.style import BLUE, VERMILLION
+
+    looks = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
+    for head, (color, marker) in looks.items():
+        own = scores.sel(model=model, head=head)
+        axes.plot(
+            own.layer,
+            own.error,
+            color=color,
+            marker=marker,
+            label=f"{HEADS[head]} probe",
+        )
+        axes.fill_between(
+            own.layer, own.error_low, own.error_high, color=color, alpha=0.15, lw=0
+        )
+        for other, line in ((beside, "--"), ("untrained", ":")):
+            best = scores.error.sel(model=other, head=head).min("layer")
+            label = f"{HEADS[head]}, {other} model's best"
+            axes.axhline(float(best), color=color, linestyle=line, label=label)
+    axes.set_ylim(0, None)
+    axes.set_ylabel("error: MSE / variance")
+
+
+def _map(axes: "Axes", scores: "xr.Dataset", brightest: float) -> "AxesImage":
+    import matplotlib
+
+    layer = int(scores.best_layer)
+    weights = scores.position_weights.sel(head="mlp", layer=layer)
+    names, tokens = scores.position.values, scores.token.values
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
+    image = axes.imshow(
+        weights.where(weights > 0),  # exactly 0 where the probe may not look
+        aspect="auto",
+        vmin=0,
+        vmax=brightest,
+        cmap=colours,
+    )
+    axes.grid(False)
+    axes.set_title(f"MLP probe of layer {layer}, the best")
+    step = 1 if len(names) <= 24 else 4
+    axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=8)
+    numbers = [str(n + 1) for n in range(len(tokens))]
+    step = 1 if len(tokens) <= 12 else 4
+    axes.set_yticks(range(0, len(tokens), step), numbers[::step], fontsize=8)
+    axes.set_ylabel("number of examples n")
+    return image

@@ -1,0 +1,1 @@
+"""What runs any paper and knows none."""

@@ -1,0 +1,1 @@
+"""A claim is a number with an interval."""

@@ -1,0 +1,117 @@
+"""How does a command line become a configuration, and an error one clear sentence?
+
+`python -m experiments.akyurek2023.fig1 quick --train.steps 5000`: a preset, then any
+field of its configuration. Flags, their help and the suggestions for misspelt ones come
+from the dataclasses, through tyro.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from experiments.engine.figures import catalogue
+from experiments.engine.figures.experiment import Experiment
+from experiments.engine.figures.flags import Options, parse
+from experiments.engine.figures.runs import Run, run
+from icl.sweeps.errors import expected, sentence
+from icl.sweeps.runtime import set_up_runtime
+from icl.terminal import say
+
+if TYPE_CHECKING:
+    from icl.sweeps.setting import Setting
+    from icl.sweeps.store import Models
+
+STOPPED, REFUSED = 130, 2
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Runs the figure module `name` as a program; returns its exit status."""
+
+    def action(argv: Sequence[str]) -> None:
+        experiment = Experiment.of(name)
+        preset, config, options = parse(name, experiment.presets, argv)
+        set_up_runtime(
+            options.results, devices=options.devices, distributed=options.distributed
+        )
+        models = models_of(options)
+        if options.list:
+            show_models(experiment.settings(config), models)
+        else:
+            show(run(experiment, preset, config, models, replot=options.replot))
+
+    return guarded(name, action, argv)
+
+
+def models_of(options: Options) -> "Models":
+    """The models of the results folder, trained as the options say."""
+    from icl.sweeps.store import Models
+
+    return Models(options.results, options.jobs, options.together, options.devices)
+
+
+def show(finished: Run) -> None:
+    """Prints what a run says: a line for each claim, then where the figure is."""
+    for claim in finished.claims:
+        print(claim)
+    print(finished.picture)
+
+
+def show_models(settings: "Sequence[Setting]", models: "Models") -> None:
+    """Prints which models are needed, with their state and cost."""
+    from icl import sweeps
+
+    print(sweeps.table(settings, models) if settings else "No model is trained.")
+
+
+def guarded(
+    name: str, action: Callable[[Sequence[str]], None], argv: Sequence[str] | None
+) -> int:
+    """Calls `action` on the arguments; an error becomes one line and status 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    before, warnings.formatwarning = warnings.formatwarning, _one_line_warning
+    try:
+        asked = argv and argv[0] in ("-h", "--help")
+        if asked and catalogue.entry(name).times:
+            print(overview(name))
+        else:
+            action(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; nothing is flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as exit:  # of tyro, which has printed help
+        return exit.code if isinstance(exit.code, int) else 0
+    except KeyboardInterrupt:
+        say("\nstopped; run the same command again to resume")
+        return STOPPED
+    except Exception as error:
+        if "--debug" in argv or not isinstance(error, expected()):
+            raise
+        say(f"error: {' '.join(sentence(error).split())}")
+        return REFUSED
+    finally:
+        warnings.formatwarning = before
+    return 0
+
+
+def overview(name: str) -> str:
+    """Help without a preset: the module's docstring and how to go on."""
+    entry = catalogue.entry(name)
+    times = "\n".join(f"  {preset:<6} {time}" for preset, time in entry.times.items())
+    return (
+        f"usage: python -m {name} PRESET [--FIELD VALUE ...]\n\n{entry.doc}\n\n"
+        f"presets:\n{times}\n\n"
+        f"All fields, with the values of a preset: python -m {name} PRESET --help"
+    )
+
+
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    return f"warning: {message}\n"

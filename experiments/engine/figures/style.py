@@ -1,0 +1,63 @@
+"""How do predictors look? The same in every figure.
+
+A family has a colour (Okabe and Ito's palette, made for colour-blind readers), a member
+of it a marker; nothing is told by colour alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
+ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#777777"
+
+RULES: Mapping[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+}
+
+
+@contextmanager
+def canvas(width: float, height: float) -> "Iterator[Figure]":
+    """An empty figure of this size in inches, in the house style."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(dict(RULES)):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def count_examples(axes: "Axes", dim: int, *, low: bool = False) -> None:
+    """An x-axis of numbers of examples, with a line at n = d.
+
+    The line's label stands at its upper end, or at the lower where data fill the top.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("number of examples n")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.axvline(dim, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
+    axes.annotate(
+        "n = d",
+        (dim, 0 if low else 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(2, 2 if low else -2),
+        textcoords="offset points",
+        va="bottom" if low else "top",
+        color=GREY,
+        fontsize=8,
+    )

@@ -1,0 +1,1 @@
+"""The page, and the Markdown, that show the figures and claims of a paper."""

@@ -1,0 +1,101 @@
+"""The claims of a report as a Markdown page, to be read in a repository or in a diff.
+
+First the paper's claims as in the report's table, then every number with its interval,
+those of the paper's claims and, by their ids, those that stand beside them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from experiments.engine.claims import checklist
+from experiments.engine.claims.checklist import Group, Row
+from experiments.engine.claims.claim import Claim
+
+
+def page(
+    title: str,
+    paper: str,
+    groups: Sequence[Group],
+    claims: Sequence[Claim],
+    beside: Mapping[str, str],
+    missing: Mapping[str, str],
+) -> str:
+    """The whole page.
+
+    Args:
+        title: its heading.
+        paper: the name that claims of the paper begin with.
+        groups: the paper's claims beside ours.
+        claims: all claims of the run.
+        beside: headings for claims that are not the paper's, by the first word of
+            their id.
+        missing: names of figures that could not be made, and why.
+    """
+    judged = [claim for group in groups for row in group.rows for claim in row.claims]
+    parts = [
+        f"# {title}",
+        f"{checklist.count(groups)} {checklist.RULE} Intervals are 95 %; what fails is "
+        "a result at this scale.",
+        *(f"Not here: {name}, for {reason}" for name, reason in missing.items()),
+        "## The paper's claims",
+        *map(_group, groups),
+        "## Every number",
+        *_section("Claims of the paper", judged, paper),
+    ]
+    for word, heading in beside.items():
+        parts += _section(heading, [c for c in claims if c.id.startswith(f"{word}.")])
+    return "\n\n".join(parts) + "\n"
+
+
+def table(claims: Iterable[Claim], paper: str = "") -> str:
+    """What was claimed, what was measured, and the verdict, a row for each claim.
+
+    Args:
+        claims: in order.
+        paper: whose name is left out of their ids.
+    """
+    rows = [
+        (
+            f"{claim.id.removeprefix(f'{paper}.')}. {claim.text}",
+            f"{claim.measured} {claim.expected}",
+            claim.wording,
+        )
+        for claim in claims
+    ]
+    return _table(("claim", "measured", "verdict"), rows)
+
+
+def _section(heading: str, claims: Sequence[Claim], paper: str = "") -> list[str]:
+    return [f"### {heading}", table(claims, paper)] if claims else []
+
+
+def _group(group: Group) -> str:
+    lines = [f"### {group.topic.title}", f"The paper: {group.topic.setting}"]
+    if any(row.claims for row in group.rows):
+        departures = "; ".join(group.departures) or "nothing"
+        lines.append(f"Ours departs from the `paper` preset in: {departures}.")
+    rows = [
+        (
+            str(row.statement.number),
+            row.statement.says,
+            _ours(row),
+            row.statement.why,
+        )
+        for row in group.rows
+    ]
+    header = ("claim", "the paper", "ours", "why they differ")
+    return "\n\n".join([*lines, _table(header, rows)])
+
+
+def _ours(row: Row) -> str:
+    """The verdict, and what it is made of if that is more than one number."""
+    verdict = f"**{checklist.JUDGEMENTS[row.judgement]}**"
+    parts = [f"{checklist.label(c)} {c.wording}" for c in row.claims]
+    return f"{verdict}: {', '.join(parts)}" if len(parts) > 1 else verdict
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |"
+        for line in lines
+    )

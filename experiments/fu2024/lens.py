@@ -1,0 +1,400 @@
+"""How far each layer's read-out has come along gradient descent or Newton's iteration.
+
+Claim: layers refine an answer as an iteration does, a deeper layer being further along;
+and it is Newton's iteration that they follow rather than gradient descent.
+
+Paper: not in Akyürek et al. 2023, but what Fu et al. (2024, arXiv 2310.17086) found in
+such models; the thresholds are ours. It is the regression analogue of the logit lens.
+
+Run: python -m experiments.fu2024.lens quick
+
+How to read it: the state of a layer at x_i is read as a prediction, behind the final
+norm, by the model's head (final: hollow, dashed) or by one fitted to the labels for
+this layer, on other prompts (own: filled). Early layers may hold an answer where the
+final head does not look for it, and Fu et al. fit a head too; but a fitted head shrinks
+an uncertain answer, as an iteration stopped early does. Each read-out is compared with
+gradient descent (GD) and with Newton's iteration after k steps, on contexts of 1 to 2d
+pairs. Top: the distance at the best k, and the same as a share of the read-out's mean
+square; from 1 upwards nothing is explained, and the best k means nothing. Bottom: the
+best k, with markers only where half or more is explained. Bands are 95 % intervals over
+prompts. GD needs a rate: of four it gets the one that fits best over all layers. Three
+are constant, and one is 1 / (2 lambda_max) of each context, which takes the scale that
+Newton starts from; so no difference is left that is only the rate's. GD after 0 steps
+predicts 0, whereas Newton's start, X'X / lambda_max^2 for the inverse, is an answer.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.reference_models import SETTINGS
+from icl import checks
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from experiments.engine.claims.claim import Claim
+    from experiments.engine.claims.intervals import Sampled, Statistic
+    from icl import Prompts, Transformer
+    from icl.baselines import Spectrum
+
+TIMES = {
+    "tiny": "30 s",
+    "quick": "6 min, 1 min once the model is trained",
+    "paper": "3 hours on one H100, an estimate",
+}
+
+STEPS = (0, 1, 2, 3, *(2**i * half // 2 for i in range(2, 12) for half in (2, 3)), 4096)
+"""Of gradient descent, about geometric."""
+
+ITERATIONS = tuple(range(21))
+"""Of Newton's; 20 learn 2/3 of a direction of 1/1000 of the largest eigenvalue."""
+
+RATES = (0.25, 0.5, 1.0)
+"""Constant ones, in units of the best single step's after the longest context. Lower
+ones only take more steps to the same place; higher ones diverge in many prompts."""
+
+FAR = 1e6
+"""Differences of predictions end here: where a step diverges, means stay finite."""
+
+HEADS = ("own", "final")
+FAMILIES = ("GD", "Newton")
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Settings of the lens.
+
+    Attributes:
+        prompts: prompts on which read-outs and learners are compared.
+        fitted: further prompts, to which each layer's own head is fitted. Hidden states
+            take (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes.
+        evaluation_seed: of the prompts; none of them occur in training.
+        resamples: bootstrap resamples of the prompts.
+    """
+
+    prompts: int = 1_000
+    fitted: int = 1_000
+    evaluation_seed: int = 0
+    resamples: int = 1_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.positive_int("prompts", self.prompts, minimum=2)
+        checks.positive_int("fitted", self.fitted, minimum=2)
+        checks.positive_int("task.length", self.task.length, minimum=2)
+        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        checks.positive_int("resamples", self.resamples)
+
+
+PRESETS = {
+    "tiny": Config(**vars(SETTINGS["tiny"]), prompts=64, fitted=64, resamples=200),
+    "quick": Config(**vars(SETTINGS["quick"])),
+    "paper": Config(**vars(SETTINGS["paper"])),
+}
+
+
+def compute(config: Config, models: Models) -> "xr.Dataset":
+    """Distances of every layer's read-outs from every learner: see `measure`."""
+    from icl import inference
+
+    model = models(config).model
+    prompts, _ = inference.sample(
+        config.task, config.prompts + config.fitted, config.evaluation_seed
+    )
+    outputs = read_outs(model, prompts, config.prompts)
+    dataset = measure(outputs, inference.first(prompts, config.prompts))
+    return dataset.assign_attrs(resamples=config.resamples)
+
+
+def read_outs(model: "Transformer", prompts: "Prompts", measured: int) -> "np.ndarray":
+    """What each layer predicts at x_i, by its own head and by the final one.
+
+    An own head is the affine map of the normed state that fits the labels best, in all
+    contexts alike, as the final head was trained to.
+
+    Args:
+        model: the transformer.
+        prompts: own heads are fitted to those after the first `measured`.
+        measured: number of prompts to read.
+
+    Returns:
+        (head, layer, measured, length), heads as in `HEADS`.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from sklearn.linear_model import LinearRegression
+
+    from icl import inference
+    from icl.codecs.pairs import at_inputs
+
+    own, final = [], []
+    labels = np.asarray(prompts.ys[measured:], float).ravel()
+    for state in map(jnp.asarray, inference.hidden_states(model, prompts)):
+        with jax.default_matmul_precision("highest"):
+            final.append(np.asarray(model.read_out(state[:measured])))
+        normed = at_inputs(state)
+        if model.final_norm is not None:
+            normed = model.final_norm(normed)
+        read, fitted = np.split(np.asarray(normed, float), [measured])
+        head: Any = LinearRegression()
+        head.fit(fitted.reshape(len(labels), -1), labels)
+        own.append(read @ head.coef_ + head.intercept_)
+    return np.stack([own, final])
+
+
+def measure(outputs: "np.ndarray", prompts: "Prompts") -> "xr.Dataset":
+    """How far read-outs, (head, layer, prompt, length), are from the learners.
+
+    Returns:
+        A Dataset with
+
+        - `distance` over (head, layer, learner, prompt): squared difference of the
+          predictions, averaged over contexts of one pair and more, not divided by d;
+        - `power` over (head, layer, prompt): mean square of the read-out, likewise;
+        - `unexplained` over (rate,): distance of GD at its best k over power, averaged
+          over layers and heads. The lowest decides the rate of GD in `distance`.
+
+        Coordinates `family` and `k` say what a learner is.
+    """
+    import numpy as np
+    import xarray as xr
+
+    from icl.baselines import GradientDescent, Newton, Spectrum, decompose
+
+    spectrum = decompose(prompts)
+    given = outputs[..., 1:].astype(float)
+    power = (given**2).mean(axis=-1)
+
+    def distances(learners: Sequence[Any], spectrum: Spectrum) -> np.ndarray:
+        parts = []
+        for learner in learners:
+            predicted = np.asarray(learner(spectrum).predictions, float)[:, 1:]
+            difference = np.clip(given - predicted, -FAR, FAR)
+            parts.append((difference**2).mean(axis=-1))
+        return np.stack(parts, axis=2)
+
+    descended = {
+        label: distances([GradientDescent(k, rate) for k in STEPS], scaled)
+        for label, (rate, scaled) in _rates(spectrum).items()
+    }
+    # A read-out that is 0 throughout is GD's after no step: 0 of it is unexplained.
+    total = np.maximum(power.mean(axis=-1), np.finfo(float).tiny)
+    left = {
+        label: float((distance.mean(axis=-1).min(axis=2) / total).mean())
+        for label, distance in descended.items()
+    }
+    chosen = min(left, key=left.__getitem__)
+    iterated = distances([Newton(k) for k in ITERATIONS], spectrum)
+    distance = np.concatenate([descended[chosen], iterated], axis=2)
+    learners = [("GD", k) for k in STEPS] + [("Newton", k) for k in ITERATIONS]
+    return xr.Dataset(
+        {
+            "distance": (("head", "layer", "learner", "prompt"), distance),
+            "power": (("head", "layer", "prompt"), power),
+            "unexplained": (("rate",), list(left.values())),
+        },
+        coords={
+            "head": list(HEADS),
+            "layer": np.arange(outputs.shape[1]),
+            "learner": [f"{family} x {k}" for family, k in learners],
+            "family": ("learner", [family for family, _ in learners]),
+            "k": ("learner", [k for _, k in learners]),
+            "rate": list(left),
+        },
+        attrs={"dim": prompts.xs.shape[-1], "rate": chosen},
+    )
+
+
+def _rates(spectrum: "Spectrum") -> "dict[str, tuple[float, Spectrum]]":
+    """What GD is tried at: a name, a rate, and the spectrum to step on at that rate.
+
+    With X and y divided by the largest singular value of X, a rate of 1/2 is one of
+    1 / (2 lambda_max) in each context, the largest at which no direction overshoots.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from icl.baselines import optimal_rate
+
+    unit = float(optimal_rate(spectrum.inputs.shape[1] - 1, spectrum.inputs.shape[2]))
+    rates = {f"{share * unit:.3g}": (share * unit, spectrum) for share in RATES}
+    with jax.enable_x64(True):  # as spectra are
+        largest = spectrum.eigenvalues[..., -1:]
+        largest = jnp.where(largest > 0, largest, 1.0)
+        scaled = spectrum._replace(
+            eigenvalues=spectrum.eigenvalues / largest,
+            moments=spectrum.moments / largest,
+        )
+    return rates | {"1 / (2 λmax)": (0.5, scaled)}
+
+
+# --- statistics of means over prompts ---
+
+
+def nearest(means: "xr.Dataset", family: str) -> "xr.DataArray":
+    """The distance at the best k, over (head, layer)."""
+    return _of(means, family).min("learner")
+
+
+def best_k(means: "xr.Dataset", family: str) -> "xr.DataArray":
+    """The k of the smallest distance, over (head, layer)."""
+    of_family = _of(means, family)
+    return of_family.k.isel(learner=of_family.argmin("learner")).astype(float)
+
+
+def unexplained(means: "xr.Dataset", family: str) -> "xr.DataArray":
+    """The distance at the best k as a share of the read-out's mean square."""
+    return nearest(means, family) / means.power.where(means.power > 0)
+
+
+def _of(means: "xr.Dataset", family: str) -> "xr.DataArray":
+    return means.distance.isel(learner=(means.family == family).values)
+
+
+def _sample(dataset: "xr.Dataset") -> "Sampled":
+    from experiments.engine.claims.intervals import sample
+
+    resamples = int(dataset.attrs["resamples"])
+    return sample(dataset[["distance", "power"]], ("prompt",), resamples=resamples)
+
+
+# --- figure and claims ---
+
+
+def plot(dataset: "xr.Dataset") -> "Figure":
+    """Distance and its share on top, below them the best k of each family."""
+    from matplotlib.ticker import MaxNLocator
+
+    from experiments.engine.figures.style import GREY, canvas
+
+    sampled, d = _sample(dataset), dataset.attrs["dim"]
+    with canvas(10, 7.5) as figure:
+        grid = figure.subplots(2, 2, sharex=True)
+        distance, share, steps, iterations = grid.flat
+        for family in FAMILIES:
+            _draw(distance, sampled, family, lambda m, f=family: nearest(m, f) / d)
+            _draw(share, sampled, family, lambda m, f=family: unexplained(m, f))
+        distance.set_title("distance at the best k: SPD / d")
+        share.set_title("the same, as a share of the read-out's mean square")
+        share.axhline(1, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
+        distance.set_yscale("log")
+        share.set_yscale("log")
+        for axes, family in ((steps, "GD"), (iterations, "Newton")):
+            fits = unexplained(sampled.means, family) <= 0.5
+            _draw(axes, sampled, family, lambda m, f=family: best_k(m, f), fits)
+            axes.set_xlabel("layer (0 = embedding)")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        steps.set_title(f"best number of GD steps (rate {dataset.attrs['rate']})")
+        steps.set_yscale("symlog", base=2, linthresh=1)
+        steps.set_yticks(shown := [0, *(4**i for i in range(7))], map(str, shown))
+        steps.set_ylim(-0.3, 1.5 * STEPS[-1])
+        iterations.set_title("best number of Newton iterations")
+        iterations.set_yticks(ITERATIONS[::4])
+        iterations.set_ylim(-1, ITERATIONS[-1] + 1)
+        labelled = distance.get_legend_handles_labels()
+        figure.legend(*labelled, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _draw(
+    axes: "Axes",
+    sampled: "Sampled",
+    family: str,
+    statistic: "Statistic",
+    marked: "xr.DataArray | None" = None,
+) -> None:
+    """One family's curves by layer, with markers where `marked` (None: everywhere)."""
+    from experiments.engine.figures.style import ORANGE, SKY
+
+    color, marker = {"GD": (ORANGE, "v"), "Newton": (SKY, "o")}[family]
+    value, low, high = sampled.band(statistic)
+    for head, line in zip(HEADS, ("-", "--"), strict=True):
+        at = {"head": head}
+        shown = None if marked is None else marked.sel(at).values.tolist()
+        axes.plot(
+            value.layer,
+            value.sel(at),
+            line,
+            color=color,
+            marker=marker,
+            markerfacecolor=color if head == "own" else "white",
+            markevery=shown,
+            label=f"{family}, {head} head",
+        )
+        axes.fill_between(
+            value.layer, low.sel(at), high.sel(at), color=color, alpha=0.15, lw=0
+        )
+
+
+def claims(dataset: "xr.Dataset") -> "list[Claim]":
+    """What Fu et al. say of layers, as three numbers; for each layer's own head."""
+    from experiments.engine.claims.claim import Claim
+
+    means, draws = (part.sel(head="own") for part in _sample(dataset))
+    last = int(dataset.layer[-1])
+    deep = slice(last // 2 + 1, last)
+    half = f"over layers {deep.start} to {deep.stop}"
+
+    def claim(number: int, text: str, statistic: "Statistic", **judged: Any) -> Claim:
+        return Claim.from_resamples(
+            f"lens.{number}",
+            text,
+            "Fu et al. 2024 (arXiv 2310.17086); thresholds ours",
+            value=statistic(means).values,
+            resamples=statistic(draws).values,
+            figure="lens",
+            **judged,
+        )
+
+    def slope(means: "xr.Dataset") -> "xr.DataArray":
+        line = best_k(means, "Newton").polyfit("layer", 1)
+        return line.polyfit_coefficients.sel(degree=1)
+
+    def over_deep(values: "xr.DataArray") -> "xr.DataArray":
+        return values.sel(layer=deep).mean("layer")
+
+    return [
+        claim(
+            1,
+            "A deeper layer is further along: the best number of Newton iterations "
+            "grows by more than one in ten layers.",
+            slope,
+            relation=">",
+            threshold=0.1,
+            unit="slope, iterations per layer",
+        ),
+        claim(
+            2,
+            f"Layers follow Newton's iteration rather than gradient descent: averaged "
+            f"{half}, each at its best k, they are closer to it.",
+            lambda means: (
+                over_deep(nearest(means, "Newton")) / over_deep(nearest(means, "GD"))
+            ),
+            relation="<",
+            threshold=1,
+            unit="ratio of mean SPD to Newton and to GD",
+        ),
+        claim(
+            3,
+            f"And closely: averaged {half}, Newton at its best k leaves less than a "
+            "tenth of what is read out unexplained.",
+            lambda means: over_deep(unexplained(means, "Newton")),
+            relation="<",
+            threshold=0.1,
+            unit="SPD / mean square of the read-out",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    from experiments.engine.figures.command import main
+
+    sys.exit(main("experiments.fu2024.lens"))

@@ -1,0 +1,8 @@
+"""`python -m experiments.pretrained`: see `experiments.pretrained`."""
+
+import sys
+
+from experiments.pretrained.publish import main
+
+if __name__ == "__main__":
+    sys.exit(main())

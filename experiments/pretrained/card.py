@@ -1,0 +1,253 @@
+"""What does the card of a trained model say, and how is each number measured?
+
+Numbers come from prompts that the model never saw (`akyurek2023.evaluation`) and are
+kept as JSON too, for the tests. "By context" is after 0, 1, ... pairs. The text is in
+`pretrained.md.jinja`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import jinja2
+import numpy as np
+from flax import nnx
+
+from experiments.engine.claims.claim import format_number
+from experiments.engine.figures.style import BLACK, BLUE, GREY, canvas, count_examples
+from experiments.engine.provenance import processor, provenance
+from icl import LinearRegression, Prompts, Trained, inference
+from icl.baselines import LeastSquares
+from icl.compare import (
+    Nearest,
+    bootstrap_means,
+    interval,
+    nearest,
+    squared_prediction_difference,
+)
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models, seconds
+from icl.tasks.linear import Matrix
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+
+GOLDEN = 16
+"""Prompts whose predictions are kept."""
+
+SIZES = ("dim", "length", "layers", "width", "heads", "steps", "batch")
+
+
+def measure(trained: Trained, count: int) -> dict[str, Any]:
+    """How near to least squares it is, and to whom else, as JSON.
+
+    Args:
+        trained: the model.
+        count: number of prompts.
+
+    Returns:
+        By context, `spd`, the squared difference from what least squares predicts
+        divided by d, with its interval, and the squared `errors` of both. Over contexts
+        of one pair and more: `mean`, of spd; `nearest`, the best learner of each family
+        with its distance; whether the first is `separated` from the next; `elsewhere`,
+        the `shares` of each of `tasks`.
+    """
+    task, others = trained.task, tasks(trained.task)
+    drawn = [inference.sample(other, count, seed=0)[0] for other in others.values()]
+    together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *drawn)
+    ours = np.split(inference.predictions(trained.model, together), len(drawn))
+    theirs = [np.asarray(LeastSquares()(part).predictions) for part in drawn]
+    truth = [np.asarray(inference.true_labels(part)) for part in drawn]
+    spd = squared_prediction_difference(ours[0], theirs[0], divide_by=task.dim)
+    means = spd.per_prompt[:, 1:].mean(axis=1)
+    low, high = map(float, interval(bootstrap_means(means)))
+    found = nearest(ours[0], drawn[0], contexts=range(1, spd.value.size))
+    return {
+        "prompts": count,
+        "mean": {"value": float(means.mean()), "low": low, "high": high},
+        "spd": {
+            "value": spd.value.tolist(),
+            "low": spd.low.tolist(),
+            "high": spd.high.tolist(),
+        },
+        "errors": [
+            ((said[0] - truth[0]) ** 2).mean(axis=0).tolist() for said in (ours, theirs)
+        ],
+        "nearest": _ranking(found),
+        "separated": found.separated,
+        "elsewhere": {
+            name: shares(a, b, right, usable(others[name]))
+            for name, a, b, right in zip(others, ours, theirs, truth, strict=True)
+        },
+    }
+
+
+def tasks(task: LinearRegression) -> dict[str, LinearRegression]:
+    """A model's own task first, and some that it was not trained on."""
+
+    def scaled(scale: float) -> Matrix:
+        return tuple(map(tuple, (scale * np.eye(task.dim)).tolist()))
+
+    return {
+        "as in training": task,
+        "weights twice as large": replace(task, weight_std=2 * task.weight_std),
+        "weights half as large": replace(task, weight_std=task.weight_std / 2),
+        "inputs twice as large": replace(task, covariance=scaled(4)),
+        "inputs half as large": replace(task, covariance=scaled(0.25)),
+        "inputs uniform in a cube": replace(task, inputs="uniform"),
+        "labels with noise of deviation 0.5": replace(task, noise_std=0.5),
+    }
+
+
+def usable(task: LinearRegression) -> np.ndarray:
+    """Contexts of one pair and more at which least squares has a finite risk.
+
+    With noise and normal inputs it has none at d - 1, d and d + 1 examples.
+    """
+    contexts = np.arange(1, task.length)
+    return contexts[(abs(contexts - task.dim) > 1) | (task.noise_std == 0)]
+
+
+def shares(
+    ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, contexts: np.ndarray
+) -> dict[str, float]:
+    """Mean squares, divided by that of the noise-free labels; all (prompts, length).
+
+    Of the predictions less those of least squares, and of the errors of both.
+    """
+    ours, theirs, truth = (each[:, contexts] for each in (ours, theirs, truth))
+    power = (truth**2).mean()
+    differences = {
+        "difference": ours - theirs,
+        "error": ours - truth,
+        "least_squares": theirs - truth,
+    }
+    return {
+        name: float((difference**2).mean() / power)
+        for name, difference in differences.items()
+    }
+
+
+def remember(trained: Trained) -> dict[str, np.ndarray]:
+    """A few prompts and what the model predicts in float64, where rounding is nothing.
+
+    `rounding` is the largest difference from what it predicts in float32, here.
+    """
+    prompts, _ = inference.sample(trained.task, GOLDEN, seed=1, whole=True)
+    single = inference.predictions(trained.model, prompts)
+    graphdef, params = nnx.split(trained.model)
+    xs, ys = np.asarray(prompts.xs), np.asarray(prompts.ys)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda array: array.astype(jnp.float64), params)
+        wide = Prompts(jnp.asarray(xs, float), jnp.asarray(ys, float))
+        double = np.asarray(nnx.merge(graphdef, params)(wide).predictions)
+    rounding = abs(single - double).max()
+    return {"xs": xs, "ys": ys, "predictions": double, "rounding": rounding}
+
+
+def background(
+    setting: Setting, models: Models, hardware: str | None
+) -> dict[str, Any]:
+    """Where, how long and with what a model was trained.
+
+    Args:
+        setting: which model.
+        models: where it was trained; it may have been in several sessions.
+        hardware: on what; None is this machine.
+    """
+    about = provenance()
+    taken = seconds(setting, models.folder(setting))
+    return {
+        "seed": setting.seed,
+        "hours": None if taken is None else taken / 3600,
+        "hardware": hardware or f"{processor()}, {about['cores']} cores",
+        "versions": about["versions"],
+        "date": about["date"][:10],
+    }
+
+
+def card(
+    name: str, trained: Trained, scores: Mapping[str, Any], about: Mapping[str, Any]
+) -> str:
+    """The card, in Markdown."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["number"] = format_number
+    task, model, train = trained.task, trained.model_config, trained.train_config
+    arrays = jax.tree.leaves(nnx.state(trained.model))
+    return environment.get_template(TEMPLATE.name).render(
+        name=name,
+        task=task,
+        model=model,
+        train=train,
+        calls=[_call(config) for config in (task, model, train)],
+        settings=asdict(model) | asdict(train),
+        parameters=sum(array.size for array in arrays),
+        held_out=trained.history.held_out_loss.values[-1].tolist(),
+        evaluated=train.held_out,
+        scores=scores,
+        about=about,
+    )
+
+
+def _call(config: Any) -> str:
+    """What is typed to make a configuration: sizes, and what is not the default."""
+    typed = [
+        f"{field.name}={value!r}"
+        for field in fields(config)
+        if (value := getattr(config, field.name)) != field.default
+        or field.name in SIZES
+    ]
+    return f"{type(config).__name__}({', '.join(typed)})"
+
+
+def _ranking(found: Nearest) -> list[dict[str, Any]]:
+    return [
+        {
+            "family": fit.family,
+            "learner": fit.learner.name,
+            "distance": fit.distance,
+            "low": fit.low,
+            "high": fit.high,
+        }
+        for fit in found.fits
+    ]
+
+
+def draw(trained: Trained, scores: Mapping[str, Any]) -> "Figure":
+    """Losses by step, and the distance from least squares by number of examples."""
+    history, dim = trained.history, trained.task.dim
+    spd = {end: np.array(values) for end, values in scores["spd"].items()}
+    examples = np.arange(len(spd["value"]))
+    every = history.held_out_loss.mean("context")
+    known = history.held_out_loss.where(history.context >= dim).mean("context")
+    window = max(1, trained.steps // 200)
+    smooth = history.loss.rolling(step=window, center=True).mean()
+    with canvas(8, 3) as figure:
+        left, right = figure.subplots(1, 2)
+        left.plot(history.step, smooth, color=GREY, lw=0.8, label="training, all n")
+        for curve, color, label in ((every, BLACK, "all n"), (known, BLUE, "n ≥ d")):
+            look = {"color": color, "marker": ".", "label": f"held out, {label}"}
+            left.plot(history.evaluation, curve, **look)
+        left.set_yscale("log")
+        left.set_xlabel("step")
+        left.set_title("loss: squared error, mean over n")
+        left.legend()
+        right.plot(examples, spd["value"], color=BLUE, marker="o")
+        right.fill_between(
+            examples, spd["low"], spd["high"], color=BLUE, alpha=0.15, lw=0
+        )
+        right.set_yscale("log")
+        right.set_title("SPD / d to least squares")
+        count_examples(right, dim)
+    return figure

@@ -1,0 +1,196 @@
+"""How is one layer of linear attention trained, and compared with a constructed one?
+
+A layer is known by its two kernels: queries, keys and values of the joint tokens, and
+what becomes of the values. Not trained with `icl.train`, which feeds x and y as tokens
+of their own: a single layer cannot bring them together first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from icl import LinearRegression, Prompts, Transformer, checks
+from icl.constructed.linear_attention import predict_query
+from icl.training.checkpoint import flatten, unflatten
+
+BLENDS = 11
+"""Layers from trained to constructed, ends included."""
+
+
+def task(config: "Config") -> LinearRegression:
+    """Inputs uniform on an interval around 0; the last pair is the query."""
+    variance = config.input_width**2 / 12
+    return LinearRegression(
+        dim=config.dim,
+        length=config.pairs + 1,
+        inputs="uniform",
+        covariance=tuple(
+            tuple(variance * (i == j) for j in range(config.dim))
+            for i in range(config.dim)
+        ),
+    )
+
+
+def updates(config: "Config") -> np.ndarray:
+    """Numbers of updates at which the layer is looked at: 0, and evenly from there."""
+    return np.linspace(0, config.steps, config.evaluations + 1).round().astype(int)
+
+
+def with_kernels(model: Transformer, qkv: jax.Array, out: jax.Array) -> Transformer:
+    """The one-layer model with other queries, keys, values and output."""
+    definition, params = nnx.split(model)
+    arrays = flatten(params, "params")
+    kernels = {"qkv": qkv, "out": out}
+    arrays |= {
+        f"params.body.0.attention.{name}.kernel": kernel
+        for name, kernel in kernels.items()
+    }
+    return nnx.merge(definition, unflatten(arrays, params, "params"))
+
+
+def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:
+    """Those two kernels."""
+    attention = model.body[0].attention
+    return attention.qkv.kernel[...], attention.out.kernel[...]
+
+
+def train(
+    config: "Config", task: LinearRegression, skeleton: Transformer
+) -> Iterator[Transformer]:
+    """The layer at each look, trained from small random weights by Adam.
+
+    What is not a kernel, such as the read-out, is that of `skeleton`.
+    """
+    start, data = jax.random.split(jax.random.key(config.seed))
+    adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
+
+    def loss(kernels, key):
+        prompts = task.sample(key, batch=config.batch)
+        guess = predict_query(with_kernels(skeleton, *kernels), prompts)
+        return jnp.mean((guess - prompts.ys[:, -1]) ** 2)
+
+    def update(step, state):
+        kernels, moments = state
+        gradient = jax.grad(loss)(kernels, jax.random.fold_in(data, step))
+        change, moments = adam.update(gradient, moments)
+        return optax.apply_updates(kernels, change), moments
+
+    @jax.jit
+    def advance(state, first, last):
+        return jax.lax.fori_loop(first, last, update, state)
+
+    shapes = [kernel.shape for kernel in kernels_of(skeleton)]
+    keys = jax.random.split(start, len(shapes))
+    kernels = tuple(
+        0.1 * jax.random.normal(key, shape)
+        for key, shape in zip(keys, shapes, strict=True)
+    )
+    state, done = (kernels, adam.init(kernels)), 0
+    for until in updates(config).tolist():
+        state, done = advance(state, done, until), until
+        yield with_kernels(skeleton, *state[0])
+
+
+def between(trained: Transformer, constructed: Transformer) -> Iterator[Transformer]:
+    """Layers on the line from one to the other.
+
+    Weights with the same products W_Q W_K' and W_V W_O are the same layer, and so are
+    those products scaled by s and 1/s: the line is drawn between products, with
+    queries and keys of the x rows scaled to a mean diagonal of 1.
+    """
+    ends = []
+    for model in (trained, constructed):
+        qkv, out = kernels_of(model)
+        q, k, v = jnp.split(qkv, 3, axis=1)
+        scores, values = q @ k.T, v @ out
+        scale = jnp.diagonal(scores)[1:].mean()
+        ends.append((scores / scale, values * scale))
+    identity = jnp.eye(len(ends[0][0]))
+    for share in np.linspace(0, 1, BLENDS):
+        scores, values = (
+            (1 - share) * a + share * b for a, b in zip(*ends, strict=True)
+        )
+        qkv = jnp.concatenate([scores, identity, values], axis=1)
+        yield with_kernels(constructed, qkv, identity)
+
+
+def error(model: Transformer, prompts: Prompts) -> np.ndarray:
+    """Squared error at the query, by prompt."""
+    return np.asarray((predict_query(model, prompts) - prompts.ys[:, -1]) ** 2)
+
+
+def look(
+    model: Transformer, constructed: Transformer, prompts: Prompts
+) -> dict[str, np.ndarray]:
+    """How a layer does, and how far it is from the constructed one, by prompt."""
+
+    def answers(layer: Transformer) -> tuple[jax.Array, jax.Array]:
+        """Predictions, and their derivatives by the query."""
+
+        def total(query):
+            xs = prompts.xs.at[:, -1].set(query)
+            guess = predict_query(layer, prompts._replace(xs=xs))
+            return guess.sum(), guess
+
+        return jax.grad(total, has_aux=True)(prompts.xs[:, -1])[::-1]
+
+    (guess, slope), (own, own_slope) = answers(model), answers(constructed)
+    norms = jnp.linalg.norm(slope, axis=1) * jnp.linalg.norm(own_slope, axis=1)
+    found = {
+        "error": (guess - prompts.ys[:, -1]) ** 2,
+        "prediction": (guess - own) ** 2,
+        "distance": jnp.linalg.norm(slope - own_slope, axis=1),
+        "cosine": (slope * own_slope).sum(axis=1) / norms,
+    }
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of Figure 2.
+
+    Attributes:
+        dim: d.
+        pairs: n, in the context; one more x is the query.
+        input_width: each coordinate of x is uniform on an interval of this width
+            around 0.
+        steps: updates of Adam, each on fresh prompts.
+        batch: prompts per update.
+        learning_rate: of Adam, falling to 0 along a cosine.
+        evaluations: looks at the layer during training, evenly spread.
+        prompts: prompts at each look, the same ones.
+        seed: of initial parameters and training prompts.
+        evaluation_seed: of the prompts at a look.
+        resamples: bootstrap resamples of the prompts.
+    """
+
+    dim: int = 10
+    pairs: int = 10
+    input_width: float = 1.0
+    steps: int = 5_000
+    batch: int = 512
+    learning_rate: float = 3e-3
+    evaluations: int = 25
+    prompts: int = 20_000
+    seed: int = 0
+    evaluation_seed: int = 1
+    resamples: int = 500
+
+    def __post_init__(self) -> None:
+        sizes = ("dim", "pairs", "steps", "batch", "evaluations", "resamples")
+        checks.normalise(self, checks.positive_int, *sizes)
+        for name in ("input_width", "learning_rate"):
+            checks.finite_number(name, getattr(self, name), positive=True)
+        checks.positive_int("prompts", self.prompts, minimum=2)
+        for name in ("seed", "evaluation_seed"):
+            checks.positive_int(name, getattr(self, name), minimum=0)
+        if self.evaluations > self.steps:
+            raise ValueError(
+                f"evaluations must be at most {self.steps}, the number of steps, got "
+                f"{self.evaluations}."
+            )

@@ -1,0 +1,1 @@
+"""How a batch becomes tokens, and where predictions are read."""

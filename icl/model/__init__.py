@@ -1,0 +1,1 @@
+"""The transformer: its configuration, its layers, and how one is built."""

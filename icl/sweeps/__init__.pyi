@@ -1,0 +1,9 @@
+from .grids import grid as grid
+from .outcomes import best as best
+from .outcomes import history as history
+from .outcomes import train_missing as train_missing
+from .setting import Setting as Setting
+from .store import Models as Models
+from .table import table as table
+from .workers import Outcome as Outcome
+from .workers import train_all as train_all

@@ -1,0 +1,155 @@
+"""What came of a sweep: how well did each model learn, and which is the best?"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from icl.sweeps.grids import Axes, columns, grid
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
+from icl.sweeps.workers import train_all
+
+
+def train_missing(settings: Sequence[Setting], models: Models) -> list[Setting]:
+    """Trains what is missing; the settings whose training did not diverge, in order.
+
+    Raises:
+        ValueError: all diverged; or one is missing for another reason, such as a full
+            disk, that may be gone when it is run again. The message says which.
+    """
+    reports = train_all(settings, models)
+    found = [
+        report.setting
+        for report in reports
+        if models.last_losses(report.setting) is not None
+    ]
+    if not found:
+        raise ValueError(
+            f"All {len(reports)} trainings diverged; the first: {reports[0].message}"
+        )
+    return found
+
+
+def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Dataset:
+    """How well the models of a grid learnt, over its axes.
+
+    Args:
+        settings: `grid(base, axes)`.
+        models: where they are; all trained, or failed.
+        axes: the grid's. A dimension is called as its field ("layers" of
+            "model.layers"); that of several fields by all of them, joined by "_", with
+            each as a coordinate.
+
+    Returns:
+        A Dataset over the axes: `validation_loss`, the last held-out loss, averaged
+        over contexts; `held_out_loss`, the same by (context); both NaN where a run
+        `failed`, and beyond a run's longest context. Squared errors, not halved.
+
+    Raises:
+        ValueError: the settings are not those of the grid, or one of the models is not
+            trained (the message says why, if it was tried).
+    """
+    if not settings or list(settings) != grid(settings[0], axes):
+        raise ValueError(
+            f"The {len(settings)} settings are not the grid of these axes; give "
+            "grid(base, axes) and the same axes."
+        )
+    points = columns(settings[0], axes)
+    losses = [models.last_losses(setting) for setting in settings]
+    contexts = max(setting.task.length for setting in settings)
+    held_out = np.full((len(settings), contexts), np.nan)
+    for row, loss in zip(held_out, losses, strict=True):
+        if loss is not None:
+            row[: len(loss)] = loss
+    failed = np.array([loss is None for loss in losses])
+    means = np.array([np.nan if loss is None else loss.mean() for loss in losses])
+    shape, dims, coordinates = tuple(map(len, points)), [], {}
+    for column in points:
+        names = [field.rpartition(".")[2] for field, _ in column[0]]
+        dims.append("_".join(names))
+        for at, name in enumerate(names):
+            values = [pairs[at][1] for pairs in column]
+            coordinates[name] = (dims[-1], values)
+    return xr.Dataset(
+        {
+            "validation_loss": (dims, means.reshape(shape)),
+            "held_out_loss": ([*dims, "context"], held_out.reshape(*shape, -1)),
+            "failed": (dims, failed.reshape(shape)),
+        },
+        coords=coordinates | {"context": np.arange(contexts)},
+    )
+
+
+def best(
+    dataset: xr.Dataset, over: Sequence[str], by: str = "validation_loss"
+) -> xr.Dataset:
+    """The best run along some dimensions, for every point of the others.
+
+    Args:
+        dataset: of runs, such as that of `history`, with more variables or without.
+        over: dimensions to choose along, such as ["learning_rate", "heads"].
+        by: variable whose smallest value is chosen; NaN and infinity never are. Of
+            equal ones the first.
+
+    Returns:
+        The Dataset without these dimensions, and their chosen coordinates as variables
+        `best_<name>`; `attrs["chosen_by"]` is `by`.
+
+    Raises:
+        ValueError: no such dimension or variable, a variable that is not one number per
+            run, or a point at which no run has a finite value (named).
+
+    Example:
+        >>> import xarray as xr
+        >>> losses = [[0.3, 0.2], [0.1, float("nan")]]
+        >>> runs = xr.Dataset(
+        ...     {"validation_loss": (("layers", "rate"), losses)},
+        ...     coords={"layers": [1, 2], "rate": [0.001, 0.002]},
+        ... )
+        >>> best(runs, ["rate"]).best_rate.values.tolist()
+        [0.002, 0.001]
+    """
+    over = list(over)
+    if by not in dataset:
+        known = ", ".join(map(str, dataset.data_vars))
+        raise ValueError(f"There is no variable {by!r} to choose by, but: {known}.")
+    scores = dataset[by]
+    for name in over:
+        if name not in scores.dims:
+            raise ValueError(
+                f"{by!r} has no dimension {name!r} to choose along; it has "
+                f"{', '.join(map(str, scores.dims)) or 'none'}."
+            )
+    if not over or "context" in scores.dims:
+        raise ValueError(
+            f"{by!r} must have one number per run and a dimension to choose along; "
+            f"average it over contexts, or name a dimension (got over={over})."
+        )
+    stacked = dataset.stack(_run=over)
+    scores = xr.where(np.isfinite(stacked[by]), stacked[by], np.inf)
+    _check_any_finite(scores.min("_run"), by)
+    chosen = stacked.isel(_run=scores.argmin("_run"))
+    along = [n for n, c in dataset.coords.items() if set(c.dims) & set(over)]
+    values = {
+        f"best_{name}": chosen[name].drop_vars(["_run", *along]) for name in along
+    }
+    return (
+        chosen.drop_vars(["_run", *over, *along], errors="ignore")
+        .assign(values)
+        .assign_attrs(chosen_by=by)
+    )
+
+
+def _check_any_finite(smallest: xr.DataArray, by: str) -> None:
+    """Refuses points whose smallest value is infinite, and names the first."""
+    for point in itertools.product(*map(range, smallest.shape)):
+        cell = smallest[point]
+        if math.isinf(cell):
+            where = ", ".join(f"{n} = {c.item()}" for n, c in cell.coords.items())
+            raise ValueError(
+                f"No run has a finite {by!r}{where and f' at {where}'}: all failed, so "
+                "none is best."
+            )

@@ -1,0 +1,1 @@
+"""How a transformer is trained, kept and found again."""

@@ -1,0 +1,290 @@
+"""How does a run outlive its process? Checkpoints that are whole or absent.
+
+A run's directory holds one folder per saved step:
+
+    step_00001000/
+        manifest.json    what made the arrays, their names and shapes, checksums
+        arrays/          written by orbax: parameters, optimiser, history
+
+A checkpoint is written beside its place and renamed into it, so a process killed at
+any moment leaves it whole or absent. The checksum of every file is in the manifest, and
+the manifest's own in itself: a truncated or edited checkpoint is noticed and refused,
+and the one before it is used. Nothing is ever unpickled.
+
+This module speaks of named arrays only; `icl.training.trained` says what they mean. One
+process at a time may write to a directory.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
+FORMAT = 1
+KEPT = 2  # checkpoints kept of a run: the newest, and one to fall back on
+UNFINISHED = ".writing-"
+
+# orbax reads and writes under a name of its own inside a checkpoint.
+_ARRAYS = "arrays"
+
+# orbax wants a name for what it would wait for, were there others.
+_ALONE = "icl"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why and what to do."""
+
+
+class OtherFormatError(CheckpointError):
+    """A whole checkpoint that another version of icl wrote."""
+
+
+class Stored(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        step: updates made.
+        about: what made the arrays, as JSON: configs and key.
+        arrays: arrays by name.
+    """
+
+    step: int
+    about: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def prepare(directory: Path) -> None:
+    """Makes a run's directory if need be; better to fail now than after hours.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for stale in directory.glob(f"{UNFINISHED}*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    _draft(directory).rmdir()
+
+
+def write(directory: Path, stored: Stored) -> Path:
+    """Adds a checkpoint to a run's directory, whole or not at all.
+
+    It and the one before it are kept. A folder of that step or a later one can only
+    be a damaged one that the run did not go on from; it is deleted. Returns the
+    checkpoint's folder.
+
+    Raises:
+        OSError: the directory cannot be written, or the disk is full; what was there
+            before is untouched.
+    """
+    prepare(directory)
+    target = directory / f"step_{stored.step:08d}"
+    draft = _draft(directory)
+    try:
+        arrays = {name: np.asarray(array) for name, array in stored.arrays.items()}
+        # orbax refuses empty arrays; the manifest says all there is to say of them.
+        _write_arrays(draft / _ARRAYS, {n: a for n, a in arrays.items() if a.size})
+        _write_manifest(draft, stored.step, stored.about, arrays)
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    found = folders(directory)
+    at = found.index(target)
+    for old in found[: max(0, at + 1 - KEPT)] + found[at + 1 :]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def read(folder: Path) -> Stored:
+    """Reads one checkpoint.
+
+    Raises:
+        CheckpointError: it is truncated or edited.
+        OtherFormatError: it was written by another version.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    alone = ocp.Context()  # of several that train together, this process alone reads
+    alone.multiprocessing.primary_host = jax.process_index()
+    alone.multiprocessing.active_processes = {jax.process_index()}
+    alone.multiprocessing.barrier_sync_key_prefix = _ALONE
+    manifest = _read_manifest(folder)
+    arrays: Any = {
+        name: np.empty(spec["shape"], spec["dtype"])
+        for name, spec in manifest["arrays"].items()
+    }
+    stored: Any = {name: array for name, array in arrays.items() if array.size}
+    try:
+        with alone:
+            loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), stored)
+    except Exception as error:
+        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+    arrays |= {name: np.asarray(array) for name, array in loaded.items()}
+    return Stored(manifest["step"], manifest["about"], arrays)
+
+
+def read_latest(directory: Path) -> Stored | None:
+    """The newest whole checkpoint of a run, or None if there is none at all.
+
+    Warns of every damaged one that it passes over.
+
+    Raises:
+        CheckpointError: there are checkpoints, and all of them are damaged; or the
+            newest whole one was written by another version.
+    """
+    found = folders(directory)
+    for folder in reversed(found):
+        try:
+            return read(folder)
+        except OtherFormatError:
+            raise
+        except CheckpointError as error:
+            warnings.warn(f"{error} Using the one before it.", stacklevel=2)
+    if found:
+        raise CheckpointError(
+            f"Every checkpoint in {directory} is damaged. Delete the directory and "
+            "train again, or restore it from a copy."
+        )
+    return None
+
+
+def folders(directory: Path) -> list[Path]:
+    """The checkpoints of a run, damaged ones too, the newest last."""
+    return sorted(directory.glob("step_*"), key=lambda path: (len(path.name), path))
+
+
+def flatten(tree: Any, prefix: str) -> dict[str, Any]:
+    """The arrays of a pytree by name, such as "params.body.0.mlp.up.kernel".
+
+    How flax calls the array inside a variable ("value") is left out of the name.
+    """
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        named[f"{prefix}.{name.removesuffix('.value')}"] = leaf
+    return named
+
+
+def unflatten(arrays: Mapping[str, Any], abstract: Any, prefix: str) -> Any:
+    """The pytree of `abstract`'s structure whose arrays have these names.
+
+    Raises:
+        CheckpointError: arrays are missing, left over, or of another shape.
+    """
+    expected = flatten(abstract, prefix)
+    given = {name for name in arrays if name.startswith(f"{prefix}.")}
+    differences = [f"{name} is missing" for name in expected if name not in given]
+    differences += [f"{name} is not expected" for name in given - expected.keys()]
+    differences += [
+        f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
+        for name, leaf in expected.items()
+        if name in given and arrays[name].shape != leaf.shape
+    ]
+    if differences:
+        raise CheckpointError(
+            f"The checkpoint does not fit this model: {'; '.join(differences[:3])}"
+            f"{f' and {len(differences) - 3} more' if len(differences) > 3 else ''}."
+        )
+    leaves = [jax.numpy.asarray(arrays[name]) for name in expected]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def _draft(directory: Path) -> Path:
+    """A new folder beside the checkpoints."""
+    draft = directory / f"{UNFINISHED}{uuid.uuid4().hex}"
+    draft.mkdir()
+    return draft
+
+
+def _write_arrays(folder: Path, arrays: Any) -> None:
+    # Not v1's `save`: it waits for all processes of a run (0.12.8); one alone writes.
+    import orbax.checkpoint as ocp
+
+    this = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=_ALONE
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    try:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+            checkpointer.save(str(folder.absolute()), arrays)
+    except ValueError as error:  # how its storage reports a full disk
+        raise OSError(f"{folder} cannot be written: {error}") from error
+
+
+def _write_manifest(
+    folder: Path,
+    step: int,
+    about: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "step": step,
+        "about": about,
+        "arrays": {
+            name: {"shape": array.shape, "dtype": array.dtype.name}
+            for name, array in arrays.items()
+        },
+        "files": _checksums(folder),
+    }
+    manifest["checksum"] = _checksum(_canonical(manifest))
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        found = manifest["format"]
+        stated = manifest.pop("checksum")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder} is damaged: no readable manifest.") from error
+    if _checksum(_canonical(manifest)) != stated:
+        raise CheckpointError(f"{folder} is damaged: its manifest was changed.")
+    if found != FORMAT:
+        raise OtherFormatError(
+            f"{folder} has checkpoint format {found}, this version of icl reads "
+            f"{FORMAT}; use the version that wrote it."
+        )
+    files = _checksums(folder)
+    for name, checksum in manifest["files"].items():
+        if files.get(name) != checksum:
+            state = "was changed" if name in files else "is missing"
+            raise CheckpointError(f"{folder} is damaged: {name} {state}.")
+    return manifest
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a checkpoint but its manifest."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    names.pop("manifest.json", None)
+    return {name: _checksum(path.read_bytes()) for name, path in names.items()}
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _canonical(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps(manifest, sort_keys=True).encode()
+
+
+def newest_step(home: Path) -> int:
+    """The step of the newest checkpoint in a folder, whole or not; 0 without one."""
+    from icl.training import checkpoint
+
+    found = checkpoint.folders(home)
+    return int(found[-1].name.removeprefix("step_")) if found else 0

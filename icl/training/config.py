@@ -1,0 +1,113 @@
+"""How are the parameters moved? Settings of a training run, and the optax chain.
+
+The learning rate is kept out of the chain and multiplied at the end, so that it can be
+an axis: an ensemble over learning rates is the same compiled program as one run.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import optax
+
+from icl import checks
+
+Precision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    The loss is the mean over prompts and context lengths of (prediction - y)^2, not
+    halved; every context length, the empty one included, weighs the same.
+
+    Attributes:
+        steps: number of updates.
+        batch: prompts per step, all fresh.
+        learning_rate: peak of the schedule.
+        schedule: after a linear warm-up from 0, half a "cosine" down to 0 or
+            "constant".
+        warmup: share of the steps that the warm-up takes, 0 to 1.
+        b1: Adam's decay of the first moment, below 1.
+        b2: Adam's decay of the second moment, below 1.
+        eps: Adam's epsilon.
+        weight_decay: decoupled decay of AdamW, multiplied by the learning rate.
+        clip: gradients of a larger global norm are scaled down to it; None is off.
+        precision: of products of matrices in training steps: the device's "default"
+            (float32 on CPU, TensorFloat-32 on NVIDIA's since Ampere), "float32", or
+            "tensorfloat32" or "bfloat16" where the hardware has them
+            (`icl.training.precision`). All else is float32.
+        chunk: updates between two looks from the host (progress, Ctrl-C).
+        evaluate_every: updates between evaluations on held-out prompts.
+        held_out: number of held-out prompts, the same at every evaluation.
+        checkpoint_every: updates between checkpoints, where a directory is given.
+
+    Raises:
+        ValueError: a size below 1, a negative or non-finite number, an unknown
+            schedule or precision.
+    """
+
+    steps: int = 20_000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.1
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-9
+    weight_decay: float = 0.0
+    clip: float | None = 1.0
+    precision: Precision = "default"
+    chunk: int = 100
+    evaluate_every: int = 1_000
+    held_out: int = 512
+    checkpoint_every: int = 1_000
+
+    def __post_init__(self) -> None:
+        sizes = ("steps", "batch", "chunk", "evaluate_every", "held_out")
+        checks.normalise(self, checks.positive_int, *sizes, "checkpoint_every")
+        shares = ("warmup", "b1", "b2")
+        checks.normalise(self, checks.finite_number, *shares, "weight_decay")
+        positive = ("learning_rate", "eps", *(() if self.clip is None else ("clip",)))
+        checks.normalise(self, checks.finite_number, *positive, positive=True)
+        if self.warmup > 1:
+            raise ValueError(f"warmup must be at most 1, got {self.warmup}.")
+        for name in ("b1", "b2"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be below 1, got {getattr(self, name)}.")
+        checks.one_of("schedule", self.schedule, ("cosine", "constant"))
+        checks.one_of("precision", self.precision, get_args(Precision))
+
+    @classmethod
+    def paper(cls, **changes: Any) -> "TrainConfig":
+        """The settings of Akyürek et al. 2023 (Table 1 and released code).
+
+        `changes` are other fields.
+        """
+        settings: dict[str, Any] = {"steps": 500_000, "learning_rate": 1e-4}
+        settings |= {"warmup": 0.2, "clip": None}
+        settings |= {"checkpoint_every": 10_000}  # 0.6 GB each, of that model
+        return cls(**(settings | changes))
+
+
+def schedule(config: TrainConfig) -> optax.Schedule:
+    """The learning rate as a share of its peak, by step (counted from 0)."""
+    warmup = round(config.warmup * config.steps)
+    if config.schedule == "constant":
+        return optax.schedules.linear_schedule(0.0 if warmup else 1.0, 1.0, warmup)
+    return optax.schedules.warmup_cosine_decay_schedule(
+        init_value=0.0 if warmup else 1.0,
+        peak_value=1.0,
+        warmup_steps=warmup,
+        decay_steps=max(config.steps, warmup + 1),  # a warm-up of all steps is allowed
+    )
+
+
+def optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Clipping and Adam(W) without the learning rate: updates of size about 1."""
+    clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    return optax.chain(
+        clip,
+        optax.scale_by_adam(config.b1, config.b2, config.eps),
+        optax.add_decayed_weights(config.weight_decay),
+    )

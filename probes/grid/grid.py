@@ -1,0 +1,307 @@
+"""How well can a quantity be read out of each layer, at each token?
+
+One probe is fitted for every layer, token and target and scored on prompts that it has
+not seen. The split is by prompt (or by group of prompts), never by row: tokens of one
+prompt share their weight vector, and a probe that meets it on both sides of the split
+scores high on targets that have nothing to do with the features.
+
+A score means little alone. Beside it stand the score that the same probe reaches on
+targets of *other* prompts (the control, which a sound split keeps at or below zero), an
+interval from resampling the test prompts, and the ceiling, where it is known: the
+score of a reader who takes everything there is from the context. `probes.controls` has
+more to hold a score against.
+
+Shapes: `hidden` (layers, prompts, tokens, features); a target (prompts, q), where q is
+its number of coordinates. What the scores are, and when each misleads, is told in
+`probes.scores`.
+
+Three engines, chosen by the probe: ridge regression from one pass over the prompts
+(`probes.grid.ridge`), pooled probes fitted all at once (`probes.pooled`), and
+scikit-learn's own `fit` and `predict` for any other regressor
+(`probes.grid.regressors`).
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+
+from probes import checks, scores
+from probes.controls import donors
+from probes.grid import pooled_prefixes, regressors, ridge
+from probes.grid.columns import Columns, ceilings_of, slots_of, slotted
+from probes.grid.ridge import ALPHAS, RidgeSpec
+from probes.grid.scoreboard import Scoreboard
+from probes.grid.sources import ArraySource, comes_in_order, open_source
+from probes.grid.splits import split
+from probes.pooled.estimator import PooledProbe
+
+Hidden = ArrayLike | Callable[[np.ndarray], ArrayLike] | Iterator[ArrayLike]
+
+
+def probe_grid(
+    hidden: Hidden,
+    targets: Mapping[str, ArrayLike],
+    *,
+    groups: ArrayLike | None = None,
+    probe: BaseEstimator | None = None,
+    alphas: Sequence[float] = ALPHAS,
+    contexts: ArrayLike | None = None,
+    tokens: Sequence[str] | None = None,
+    at: Sequence[Any] | None = None,
+    ceilings: Mapping[str, ArrayLike | float] | None = None,
+    control: bool = True,
+    test_fraction: float = 0.25,
+    validation_fraction: float = 0.2,
+    resamples: int = 1_000,
+    seed: int = 0,
+    batch: int = 512,
+    coefficients: bool = False,
+    keep_resamples: bool = False,
+) -> xr.Dataset:
+    """Fits and scores one probe for every layer, token and target.
+
+    Args:
+        hidden: hidden states, (layers, prompts, tokens, features): an array of NumPy,
+            JAX or anything that NumPy can read, memory-mapped or not. Or, for more
+            prompts than memory holds, a function that returns them for given rows
+            (indices of prompts), `hidden(rows)`; or an iterator over batches of them
+            along the axis of prompts, whose last prompts are then the test prompts.
+            These two need a ridge probe, and each prompt is asked for once.
+        targets: what to read out, by name: (prompts, q) for a value that all tokens
+            share; (prompts, tokens, q) for one value per token; (prompts, contexts, q)
+            together with `contexts`. A scalar has q = 1; two axes are always
+            (prompts, q), never (prompts, tokens).
+        groups: a label for each prompt, (prompts,). Prompts with the same label, such
+            as those that share a weight vector, stay on one side of the split. By
+            default each prompt is its own group; if half of the rows of a target or
+            more repeat others, that is then refused.
+        probe: None is ridge regression on standardised features, its penalty chosen
+            for every coordinate by the squared error on validation prompts. A
+            scikit-learn `Ridge` with one alpha above 0, an intercept and coefficients
+            of either sign, alone or after a `StandardScaler`, is fitted in the same
+            fast way. A `PooledProbe` reads the cell's token and all before it.
+            Any other regressor or pipeline is cloned for each cell and target, and
+            given all training prompts and the features as they are.
+        alphas: penalties of the default probe, not scaled by the number of prompts; a
+            single one is taken as it is.
+        contexts: for each token the index on the second axis of a target, (tokens,);
+            for interleaved sequences the number of complete pairs seen. That axis
+            must have max(contexts) + 1 entries; if the number of tokens is the same
+            number, it is still read as contexts.
+        tokens: names of the tokens, for the labels of the result.
+        at: the tokens that are probed, by name (or position, if they have no names);
+            None is all of them. They keep their order.
+        ceilings: by target, the highest R2 that is possible: a number, (tokens,) or
+            (contexts,). For the weights of a noise-free linear regression in d
+            dimensions with prior N(0, I) it is min(t / d, 1) after t pairs.
+        control: fit a second probe to targets permuted across prompts.
+        test_fraction: share of the groups that is held out.
+        validation_fraction: share of the other groups, on which the default probe
+            chooses its penalty, before it is fitted to all of them, and a `PooledProbe`
+            decides when to stop (its own `validation_fraction` is not used).
+        resamples: bootstrap resamples of the test groups.
+        seed: of the splits, the permutation and the resampling. A probe's own
+            randomness is its `random_state`.
+        batch: prompts that are looked at together; an iterator's batches are its own.
+        coefficients: return the ridge probes themselves.
+        keep_resamples: return R2 in every resample, as `probes.onset` wants it.
+
+    Returns:
+        A Dataset over (layer, token, target) with
+
+        - `r2`: held-out R2; NaN where the target does not vary over the test prompts;
+        - `mse`: mean squared error per coordinate, in the target's units;
+        - `cosine`: mean cosine between guess and truth;
+        - `control_r2`: the same probe on targets permuted across prompts, each group
+          getting those of one other group;
+        - `r2_low`, `r2_high`, and likewise for the other three: a 95 % interval, by
+          bootstrap over the test groups. It holds the fitted probe fixed, and uses the
+          same resamples everywhere. NaN if there is a single test group;
+        - `r2_per_coordinate`: with one more axis, `coordinate`, padded with NaN;
+        - `ceiling`: over (token, target), NaN where none was given;
+        - `alpha`: of a ridge probe, the penalty of each coordinate;
+        - `position_weights`: of a pooled probe, with one more axis, `position`, and
+          `n_iter`, the epochs that it was trained for;
+        - `coef`, `intercept`: if asked for, with axes (coordinate, feature) and
+          (coordinate,): the probe reads coef @ hidden + intercept;
+        - `r2_resampled`: if asked for, with one more axis, `resample`.
+
+        Coordinates: `layer` (0 is the embedding), `token`, `target`, and `context`
+        beside `token` if it was given; `split` is a hash of the tested prompts and
+        their resamples. Numbers of prompts and settings are in `attrs`.
+        Grids of several seeds are joined by `xarray.concat(grids, dim="seed")`.
+
+    Raises:
+        ValueError: shapes that do not agree, axes in another order, NaN or infinity,
+            fewer than two groups, targets that repeat while no groups are given, a
+            probe that is not a regressor, a source that ends early or changes shape.
+
+    Warns:
+        UserWarning: targets that do not vary, by name; fewer training prompts than
+            features, so that a ridge probe relies on its penalty.
+        ConvergenceWarning: pooled probes that `max_iter` stopped, and how many.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> hidden = rng.normal(size=(2, 200, 3, 8))
+        >>> grid = probe_grid(hidden, {"w": hidden[1, :, 2, :4]})
+        >>> np.argwhere(grid.r2.sel(target="w").values > 0.9).tolist()
+        [[1, 2]]
+    """
+    streamed = callable(hidden) or comes_in_order(hidden)
+    hidden = hidden if streamed else np.asanyarray(hidden)
+    targets = checks.named("targets", targets)
+    n_prompts = checks.prompt_count(hidden, targets)
+    alphas = checks.positive("alphas", alphas)
+    if probe is not None and alphas != ALPHAS:
+        raise ValueError(f"alphas are for the default probe, not for {probe!r}.")
+    spec = RidgeSpec(alphas) if probe is None else RidgeSpec.of(probe)
+    if spec is None:
+        checks.regressor(probe)
+    seed = checks.seed(seed)
+    labels = checks.group_labels(groups, n_prompts, test_fraction)
+    validates = isinstance(probe, PooledProbe) or (spec and len(spec.alphas) > 1)
+    parts = split(
+        labels,
+        test_fraction=test_fraction,
+        validation_fraction=checks.share("validation_fraction", validation_fraction)
+        if validates
+        else 0.0,
+        resamples=checks.positive_int("resamples", resamples),
+        seed=seed,
+        in_order=comes_in_order(hidden),
+    )
+    if validates and not len(parts.validation):
+        raise ValueError(
+            "3 groups of prompts are needed where a probe is chosen or stopped on "
+            f"validation prompts, got {len(np.unique(labels))}; or give one alpha."
+        )
+    batch = checks.positive_int("batch", batch)
+    source = open_source(hidden, n_prompts, parts.fit[:batch])
+    n_layers, n_tokens, n_features = source.shape
+    names = checks.token_names(tokens, n_tokens)
+    places = checks.positions(at, names)
+    slots = slots_of(contexts, n_tokens)
+    read = {name: slotted(name, a, n_prompts, slots) for name, a in targets.items()}
+    known = {} if ceilings is None else checks.named("ceilings", ceilings, fewest=0)
+    limits = ceilings_of(known, list(read), slots)[places]
+    if groups is None:
+        checks.repeated_rows({name: target.values for name, target in read.items()})
+
+    columns = Columns(read, places, donors(labels, seed) if control else None)
+    board = Scoreboard(n_layers, columns, parts)
+    dims = ("layer", "token", "target", "coordinate")
+    found: dict[str, Any] = {}
+    if spec is not None:
+        if len(parts.train) < n_features:
+            warnings.warn(
+                f"{len(parts.train)} training prompts are fewer than the {n_features} "
+                "features: the probe relies on its penalty.",
+                stacklevel=2,
+            )
+        fitted = ridge.run(source, columns, parts, board, spec, batch)
+        found["alpha"] = dims, board.by_target(fitted.alphas[..., : board.width])
+        if coefficients:
+            found |= _coefficients(fitted, board)
+    else:
+        if not isinstance(source, ArraySource):
+            raise ValueError(
+                f"{_describe(probe, spec)} needs all training prompts at once; give "
+                "hidden as an array (memory-mapped, perhaps), or use a ridge probe: "
+                "the default, or Ridge with one alpha above 0, an intercept and "
+                "positive=False."
+            )
+        checks.finite_layers(source.states)
+        if isinstance(probe, PooledProbe):
+            weights, epochs = pooled_prefixes.run(
+                source.states, columns, parts, board, probe
+            )
+            found["position_weights"] = (*dims[:3], "position"), weights
+            found["n_iter"] = dims[:3], epochs
+            _warn_of_unfinished(epochs, probe.max_iter)
+        else:
+            regressors.run(source.states, columns, parts, board, probe)
+
+    measured = board.scores()
+    resampled = measured.pop("r2_resampled")
+    found |= {name: (dims[: a.ndim], a) for name, a in measured.items()}
+    found["ceiling"] = ("token", "target"), limits
+    if keep_resamples:
+        found["r2_resampled"] = (*dims[:3], "resample"), resampled
+    dataset = xr.Dataset(
+        found,
+        coords={
+            "layer": range(n_layers),
+            "token": [names[place] for place in places],
+            "target": list(read),
+            "split": parts.digest,
+        },
+        attrs={
+            "n_train": len(parts.train),
+            "n_validation": len(parts.validation),
+            "n_test": len(parts.test),
+            "n_groups": len(np.unique(labels)),
+            "test_fraction": test_fraction,
+            "seed": seed,
+            "resamples": len(parts.weights),
+            "confidence": scores.CONFIDENCE,
+            "probe": _describe(probe, spec),
+        },
+    )
+    if "position" in dataset.dims:
+        dataset = dataset.assign_coords(position=names)
+    if contexts is not None:
+        dataset = dataset.assign_coords(context=("token", slots["contexts"][places]))
+    _warn_of_constants(dataset.r2)
+    return dataset
+
+
+def _coefficients(fitted: ridge.Fitted, board: Scoreboard) -> dict[str, tuple]:
+    """The probes, with the targets' own coordinates in place of columns."""
+    axes = ("layer", "token", "target", "coordinate")
+    by_feature = np.moveaxis(fitted.coef[..., : board.width], 2, 0)
+    coef = np.moveaxis(board.by_target(by_feature), 0, -1)
+    intercept = board.by_target(fitted.intercept[..., : board.width])
+    return {"coef": ((*axes, "feature"), coef), "intercept": (axes, intercept)}
+
+
+def _describe(probe: BaseEstimator | None, spec: RidgeSpec | None) -> str:
+    """The probe in one line."""
+    if probe is None and spec is not None:
+        alphas = ", ".join(f"{alpha:g}" for alpha in spec.alphas)
+        return f"ridge on standardised features, alpha among {alphas}"
+    return " ".join(repr(probe).split())
+
+
+def _warn_of_unfinished(epochs: np.ndarray, limit: int) -> None:
+    """Says how many pooled probes were stopped before they stopped by themselves."""
+    unfinished = int((epochs == limit).sum())
+    if unfinished:
+        warnings.warn(
+            f"{unfinished} of {epochs.size} probes were still improving, or patient, "
+            f"after max_iter={limit} epochs; raise max_iter or learning_rate.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_of_constants(r2: xr.DataArray) -> None:
+    """Names every target, with its tokens, that had nothing to be explained."""
+    where = []
+    for name in r2.target.values:
+        constant = r2.sel(target=name).isnull().any("layer")
+        if constant.any():
+            tokens = ", ".join(map(str, r2.token.values[constant]))
+            where.append(f"{name} at {tokens}")
+    if where:
+        warnings.warn(
+            "Targets that do not vary over the test prompts, R2 is NaN: "
+            f"{'; '.join(where)}.",
+            stacklevel=3,
+        )

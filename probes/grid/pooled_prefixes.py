@@ -1,0 +1,81 @@
+"""A pooled probe at every token: it reads that token and all before it.
+
+What `probe_grid` does with a `PooledProbe`: one probe for each layer, token and target,
+and one more for its control, all trained by `probes.pooled` in one program for each
+layer. The prompts that decide when to stop are chosen by group.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.utils import check_random_state
+
+from probes.grid.columns import Columns
+from probes.grid.scoreboard import Scoreboard
+from probes.grid.splits import Split
+from probes.pooled.estimator import PooledProbe
+
+
+def run(
+    states: np.ndarray,
+    columns: Columns,
+    split: Split,
+    board: Scoreboard,
+    probe: PooledProbe,
+) -> tuple[
+    Float[np.ndarray, "layers tokens targets positions"],
+    Int[np.ndarray, "layers tokens targets"],
+]:
+    """Fits all probes and scores them.
+
+    One layer at a time, so that hidden states may be memory-mapped.
+
+    Returns:
+        The weights of the positions read, and how many epochs each was trained for.
+
+    Raises:
+        ValueError: a parameter of the probe that is not what it should be.
+    """
+    from probes.pooled import fitting
+
+    seed = int(check_random_state(probe.random_state).randint(2**31 - 1))
+    widths = np.diff([0, *columns.ends, columns.width])
+    everyone = np.arange(states.shape[1])
+    values = np.zeros((len(columns.tokens), len(widths), len(everyone), widths.max()))
+    for place, token in enumerate(columns.tokens):
+        parts = np.split(columns.at(token, everyone), columns.ends, axis=1)
+        for target, part in enumerate(parts):
+            values[place, target, :, : part.shape[1]] = part
+    # Probes in one row: tokens, and for each the targets, then their controls.
+    targets = values.reshape(-1, *values.shape[2:])
+    prefixes = np.arange(states.shape[2]) <= np.array(columns.tokens)[:, None]
+    reads = np.repeat(prefixes, len(widths), axis=0)
+
+    truths = columns.of(split.test)
+    lengths = board.lengths(truths)
+    weights, epochs = [], []
+    for layer, of_layer in enumerate(states):
+        fitted = fitting.fit(
+            of_layer[None],
+            targets,
+            reads,
+            train=split.fit,
+            validation=split.validation,
+            settings=probe.settings(),
+            seed=seed,
+        )
+        guesses = fitting.predict(fitted.probes, of_layer[None][:, split.test], reads)
+        by_token = guesses[0].reshape(len(truths), len(widths), *guesses.shape[2:])
+        joined = (_joined(guess, widths) for guess in by_token)
+        board.add(layer, truths, lengths, joined, np.arange(len(split.test)))
+        weights.append(fitting.position_weights(fitted.probes, reads)[0])
+        epochs.append(fitted.n_iter[0])
+    cells, n = (len(states), *values.shape[:2]), len(columns.targets)
+    by_target = np.reshape(weights, (*cells, -1))[:, :, :n]
+    return by_target, np.reshape(epochs, cells)[:, :, :n]
+
+
+def _joined(
+    guesses: Float[np.ndarray, "targets prompts coordinates"], widths: np.ndarray
+) -> Float[np.ndarray, "prompts columns"]:
+    """The guesses side by side, without what padded the shorter ones."""
+    return np.hstack([g[:, :n] for g, n in zip(guesses, widths, strict=True)])

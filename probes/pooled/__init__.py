@@ -1,0 +1,1 @@
+"""Probes that pool tokens: the estimator, and how many are fitted at once."""

@@ -1,0 +1,186 @@
+"""The paper's list of claims, and how it is joined with what a run found."""
+
+import doctest
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from experiments.akyurek2023 import __main__ as paper
+from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
+from experiments.engine.claims import checklist
+from experiments.engine.claims.checklist import Row, Statement, Topic
+from experiments.engine.claims.claim import Claim
+from experiments.engine.report import markdown
+
+HOLDS = Claim(
+    "akyurek2023.4a", "Small.", "Fig. 1", 0.004, 0.003, 0.006, 0.01, figure="fig1"
+)
+FAILS = replace(HOLDS, id="akyurek2023.4b", value=0.2, low=0.1, high=0.3)
+UNDECIDED = replace(HOLDS, id="akyurek2023.4c", value=math.nan)
+ELSEWHERE = replace(HOLDS, id="akyurek2023.4d", figure="weights")
+(FOUR,) = (statement for statement in PUBLISHED if statement.number == 4)
+
+
+def joined(*claims, configs=None):
+    return checklist.checklist(PAPER, PUBLISHED, claims, configs or {})
+
+
+def rows(groups):
+    return [row for group in groups for row in group.rows]
+
+
+# --- the list ---
+
+
+def test_the_claims_are_33_in_order():
+    assert [statement.number for statement in PUBLISHED] == list(range(1, 34))
+
+
+def test_every_claim_has_its_figure_among_those_that_are_run():
+    assert {statement.figure for statement in PUBLISHED} <= set(paper.FIGURES)
+
+
+def test_the_claims_of_a_topic_stand_together():
+    topics = [group.topic for group in joined()]
+    assert len(topics) == len(set(topics)) == 5
+
+
+def test_whoever_gives_no_number_says_so():
+    """A claim quotes a number, says that there is none, or is not the paper's."""
+    for statement in PUBLISHED:
+        silent = re.search("[Nn]o (number|error)|[Nn]ot (stated|counted)|as one likes",
+                           statement.says)  # fmt: skip
+        assert silent or re.search(r"\d", statement.says), statement.number
+        assert statement.says.endswith(".") and statement.why.endswith(".")
+
+
+# --- a row ---
+
+
+@pytest.mark.parametrize(
+    ("claims", "judgement", "in_part"),
+    [
+        ((), "missing", False),
+        ((HOLDS,), "holds", False),
+        ((HOLDS, HOLDS), "holds", False),
+        ((HOLDS, ELSEWHERE), "holds", False),
+        ((ELSEWHERE,), "missing", False),  # the figure itself says nothing
+        ((HOLDS, UNDECIDED), "undecided", False),
+        ((UNDECIDED,), "undecided", False),
+        ((FAILS, UNDECIDED), "fails", False),
+        ((HOLDS, FAILS, UNDECIDED), "fails", True),
+    ],
+)
+def test_one_number_that_fails_makes_the_claim_fail(claims, judgement, in_part):
+    row = Row(FOUR, claims)
+    assert (row.judgement, row.in_part) == (judgement, in_part)
+
+
+def test_claims_go_to_the_statement_of_their_number():
+    other = replace(HOLDS, id="akyurek2023.14")
+    beside = replace(HOLDS, id="lens.4")
+    found = rows(joined(FAILS, beside, other, HOLDS))
+    assert found[3].claims == (HOLDS, FAILS)  # by letter
+    assert found[13].claims == (other,)
+    assert not any(row.claims for row in found[:3] + found[4:13] + found[14:])
+
+
+def test_the_count_is_in_words():
+    alone = Statement(5, FOUR.topic, "fig1", "Small.", "So.")
+
+    def count(*claims):
+        groups = checklist.checklist(PAPER, (FOUR, alone), claims, {})
+        return checklist.count(groups)
+
+    fifth = replace(HOLDS, id="akyurek2023.5")
+    assert count(HOLDS, fifth) == (
+        "Of the paper's 2 claims, 2 hold, 0 fail and 0 are undecided at this scale."
+    )
+    assert count(HOLDS, FAILS) == (
+        "Of the paper's 2 claims, 0 hold, 1 fails (1 only in part) and 0 are undecided "
+        "at this scale; 1 is not judged here."
+    )
+    assert "1 holds, 0 fail and 1 is undecided" in count(UNDECIDED, fifth)
+
+
+# --- settings ---
+
+
+def test_settings_that_are_the_paper_s_are_not_mentioned():
+    published = {"task": {"dim": 8}, "dims": (8, 16), "train": {"clip": None}}
+    as_json = {"task": {"dim": 8}, "dims": [8, 16], "train": {"clip": None}}
+    assert not list(checklist.departures({"fig3": (as_json, published)}))
+
+
+def test_settings_that_differ_come_with_the_paper_s():
+    published = {
+        "task": {"dim": 8, "length": 40},
+        "model": {"layers": 16, "final_norm": False},
+        "steps": None,
+        "layers": (1, 16),
+    }
+    ours = {
+        "task": {"dim": 4, "length": 40},
+        "model": {"layers": 8, "final_norm": True},
+        "steps": [8_000, 12_000],
+        "layers": [1, 8],
+        "new": 1,
+    }
+    assert list(checklist.departures({"fig3": (ours, published)})) == [
+        "task d 4 (paper 8)",
+        "model layers 8 (paper 16)",
+        "model final norm yes (paper no)",
+        "steps 8,000, 12,000 (paper none)",
+        "layers 1, 8 (paper 1, 16)",
+        "new 1 (paper none)",
+    ]
+
+
+def test_what_differs_in_one_figure_only_names_it():
+    published = {"seeds": 3, "prompts": 500}
+    configs = {
+        "fig1": ({"seeds": 1, "prompts": 100}, published),
+        "fig6": ({"seeds": 1, "prompts": 500}, published),
+        "fig2": ({"seeds": 2, "prompts": 500}, published),  # of another topic
+    }
+    behaviour, noise, *others = joined(configs=configs)
+    assert behaviour.departures == (
+        "seeds 1 (paper 3)",
+        "prompts 100 (paper 500) in fig1",
+    )
+    assert noise.departures == ("seeds 2 (paper 3)",)
+    assert not any(group.departures for group in others)
+
+
+# --- as Markdown ---
+
+
+def test_the_markdown_page_has_every_claim_once_and_what_stands_beside():
+    beside = replace(HOLDS, id="lens.1", text="The size |w| of w.")
+    claims = [HOLDS, FAILS, beside]
+    groups = joined(*claims)
+    text = markdown.page("Found", PAPER, groups, claims, BESIDE, {"fig3": "NaN."})
+    numbers = re.findall(r"^\| (\d+) \|", text, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, 34)]
+    assert "| **fails**: 4a holds, 4b fails |" in text
+    assert "| 4a. Small. | 0.004 [0.003, 0.006] < 0.01 | holds |" in text
+    assert r"| lens.1. The size \|w\| of w. |" in text
+    assert f"### {BESIDE['lens']}" in text and BESIDE["steering"] not in text
+    assert "fig3" in text and "NaN." in text
+    cells = {len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines()
+             if line.startswith("|")}  # fmt: skip
+    assert cells == {5, 6}  # three columns, or four
+
+
+def test_a_topic_is_named_once():
+    topic = Topic("One", "d = 1.")
+    statements = [Statement(n, topic, "fig1", "Small.", "So.") for n in (1, 2)]
+    (group,) = checklist.checklist("p", statements, [], {})
+    assert group.topic == topic and len(group.rows) == 2
+
+
+def test_examples_say_what_they_print():
+    result = doctest.testmod(checklist)
+    assert result.attempted > 5 and result.failed == 0
