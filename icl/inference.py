@@ -67,20 +67,20 @@ def true_weights(prompts: Prompts) -> jax.Array:
     return jnp.broadcast_to(prompts.weights[:, None, :], prompts.xs.shape)
 
 
-def predictions(learner: Transformer | Learner, prompts: Prompts) -> np.ndarray:
+def predictions(learner: Any, prompts: Prompts) -> np.ndarray:
     """What a learner predicts at x_i, (prompts, length)."""
     if not isinstance(learner, Transformer):
         return np.asarray(learner(prompts).predictions)
     return np.concatenate(list(_batched(learner, Transformer.predict, prompts)))
 
 
-def hidden_states(model: Transformer, prompts: Prompts) -> np.ndarray:
+def hidden_states(model: Any, prompts: Prompts) -> np.ndarray:
     """Its residual stream, (layers + 1, prompts, tokens, width)."""
     parts = _batched(model, lambda model, prompts: model(prompts).hidden, prompts)
     return np.concatenate(list(parts), axis=1)
 
 
-def resumed(model: Transformer, hidden: np.ndarray, layer: int) -> np.ndarray:
+def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
     """What it predicts at the last x from the states at a layer.
 
     Args:
@@ -98,7 +98,7 @@ def resumed(model: Transformer, hidden: np.ndarray, layer: int) -> np.ndarray:
 
 
 def implied(
-    learners: Sequence[Transformer | Learner],
+    learners: Sequence[Any],
     task: LinearRegression,
     prompts: Prompts,
     count: int | None,
@@ -133,7 +133,7 @@ def _predict_at(
 
 
 def _batched(
-    model: Transformer, function: Callable[..., jax.Array], *arrays: Any
+    model: Any, function: Callable[..., jax.Array], *arrays: Any
 ) -> Iterator[np.ndarray]:
     """`function(model, *arrays)`, compiled once, for slices of the prompts."""
     graphdef, params = nnx.split(model)

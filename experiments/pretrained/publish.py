@@ -153,11 +153,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _action(argv: Sequence[str]) -> None:
-    from experiments.engine.figures import catalogue
     from experiments.engine.figures.flags import read_flags
     from icl.sweeps.runtime import set_up_runtime
 
-    options = read_flags(NAME, catalogue.entry(NAME).doc, Options(), argv)
+    options = read_flags(NAME, __doc__ or "", Options(), argv)
     if options.name not in MODELS:
         known = ", ".join(MODELS)
         raise ValueError(f"unknown model {options.name!r}; models are {known}.")

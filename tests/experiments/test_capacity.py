@@ -9,8 +9,8 @@ import pytest
 
 from experiments.akyurek2023 import fig3, fig3_claims, fig8, size_claims, size_sweep
 from experiments.akyurek2023.size_sweep import Shape
-from experiments.engine import provenance
 from experiments.engine.figures import command, runs
+from experiments.engine.figures.experiment import command_line
 from icl import sweeps
 from icl.baselines import (
     GradientDescent,
@@ -22,7 +22,7 @@ from icl.baselines import (
 DIMS = (2, 4)
 
 
-class Planted:
+class Planted(sweeps.Models):
     """In place of trained models: a learner and a validation loss for each setting.
 
     Args:
@@ -33,6 +33,7 @@ class Planted:
     """
 
     def __init__(self, learner, loss=None, noise=0.0):
+        super().__init__()
         self.learner, self.noise = learner, noise
         self.loss = loss or (lambda s: 1 / (s.model.layers * s.model.width))
 
@@ -200,7 +201,7 @@ def test_a_sweep_is_written_on_the_command_line_and_read_again():
         full_grid=True,
         pairs=6,
     )
-    line = provenance.command_line(experiment, "tiny", config)
+    line = command_line(experiment, "tiny", config)
     words = line.split()[3:]
     assert command.parse(experiment.name, experiment.presets, words).config == config
 

@@ -7,6 +7,7 @@ import xarray as xr
 from experiments.akyurek2023 import construction, construction_flaws, fig7
 from experiments.engine.claims.claim import load_claims
 from experiments.engine.figures import command, runs
+from experiments.engine.figures.experiment import command_line
 from experiments.vonoswald2023 import fig2
 
 MODULES = {
@@ -158,11 +159,9 @@ def test_bad_fields_are_refused(name, argv, said, tmp_path, capsys):
 def test_changed_dimensions_are_in_the_command():
     from dataclasses import replace
 
-    from experiments.engine import provenance
-
     experiment = runs.Experiment.of("experiments.akyurek2023.construction")
     config = replace(construction.PRESETS["quick"], dims=(2, 16))
-    line = provenance.command_line(experiment, "quick", config)
+    line = command_line(experiment, "quick", config)
     assert line.endswith("construction quick --dims 2,16")
     parsed = command.parse(experiment.name, experiment.presets, line.split()[3:])
     assert parsed.config == config

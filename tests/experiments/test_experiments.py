@@ -38,8 +38,9 @@ from experiments.engine import provenance
 from experiments.engine.claims import checklist
 from experiments.engine.claims.claim import load_claims
 from experiments.engine.figures import command, runs
+from experiments.engine.figures.experiment import command_line
 from experiments.fu2024 import lens
-from icl import LinearRegression, ModelConfig
+from icl import LinearRegression, ModelConfig, terminal
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
 from icl.sweeps import store
 
@@ -173,7 +174,7 @@ def test_dimensions_of_the_data(results, figure, variable, sizes):
 def test_figures_share_their_models(results):
     """All but the sweeps look at one model and its control, and fig3 and 8 agree."""
     shared, kept = reference_models.SETTINGS["tiny"], store.Models(results)
-    planned = paper.plan("tiny", shared)
+    planned = paper.AKYUREK.plan("tiny", shared)
     asked = {
         figure: {kept.folder(one) for one in experiment.settings(config)}
         for figure, (experiment, _, config) in planned.items()
@@ -349,12 +350,12 @@ def test_a_changed_model_gets_a_report_of_its_own(results, monkeypatch, capsys):
     about = json.loads((folder / "run.json").read_text())
     seen, trained = [], []
 
-    def stub(experiment, preset, config, store, *, replot):
+    def stub(experiment, preset, config, models, *, replot):
         seen.append(config.train.steps if isinstance(config, store.Setting) else None)
         return runs.Run(folder, about, [])
 
-    monkeypatch.setattr(runs, "run", stub)
-    monkeypatch.setattr(paper, "train_all", lambda found, _: trained.extend(found))
+    monkeypatch.setattr(report, "run", stub)
+    monkeypatch.setattr(report, "train_all", lambda found, _: trained.extend(found))
     argv = ["tiny", "--train.steps", "70", "--results", str(results)]
     assert paper.main(argv) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
@@ -379,7 +380,7 @@ def test_the_command_that_is_written_down_makes_the_same_run():
         train=replace(fig1.PRESETS["tiny"].train, clip=None, learning_rate=1e-4),
         queries=99,
     )
-    words = shlex.split(provenance.command_line(experiment, "tiny", config))
+    words = shlex.split(command_line(experiment, "tiny", config))
     assert words[:4] == ["python", "-m", f"{NAME}.fig1", "tiny"]
     parsed = command.parse(experiment.name, experiment.presets, words[3:])
     assert parsed.config == config
@@ -607,7 +608,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 
 
 def test_the_bar_of_a_resumed_run_starts_where_it_resumes(capsys):
-    with store._Progress(1_000) as report:
+    with terminal._Progress(1_000) as report:
         report(600, {"loss": 0.5})
         report(800, {"loss": 0.25})
         bar = report.__self__.bar

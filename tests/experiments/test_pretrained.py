@@ -12,7 +12,7 @@ import pytest
 
 import icl.pretrained as pretrained
 from experiments.fu2024 import lens
-from experiments.pretrained.publish import publish as publishing
+from experiments.pretrained import publish as publishing
 from experiments.reference_models import SETTINGS
 from icl import Prompts, inference, load, load_pretrained, train
 from icl.baselines import LeastSquares

@@ -68,7 +68,7 @@ def begin(directory, at=STOP, here=True, **options):
 def start(function, folder, devices=1, **variables):
     """A process of its own that calls a function of this file with a folder."""
     code = f"import test_processes as t; t.{function}(t.Path({str(folder)!r}))"
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "icl")))
     return subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ

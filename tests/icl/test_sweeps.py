@@ -23,13 +23,15 @@ from filelock import FileLock
 from flax import nnx
 from joblib.externals.loky import get_reusable_executor
 
-from experiments.engine.figures import command, runs
+from experiments.engine.figures import command
 from icl import (
     LinearRegression,
     ModelConfig,
     NonFiniteLossError,
     TrainConfig,
+    files,
     sweeps,
+    terminal,
 )
 from icl.model.building import abstract_params
 from icl.sweeps import grids, jobs, outcomes, store
@@ -221,7 +223,7 @@ def interrupt_at(step, monkeypatch):
             monkeypatch.undo()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(store._Progress, "report", report)
+    monkeypatch.setattr(terminal._Progress, "report", report)
 
 
 def test_an_unfinished_sweep_goes_on(here, tmp_path, monkeypatch):
@@ -254,7 +256,7 @@ def test_models_trained_together_are_those_trained_alone(
     assert_alike(tmp_path, here, SETTINGS)
     folders = {path for path in (tmp_path / "models").iterdir() if path.is_dir()}
     assert folders == set(map(kept.folder, SETTINGS))  # and no ensemble's
-    monkeypatch.setattr(store._Progress, "report", None)  # whatever calls it fails
+    monkeypatch.setattr(terminal._Progress, "report", None)  # whatever calls it fails
     trained = Models(tmp_path)(SETTINGS[3])  # a finished run of its own
     assert trained.task == SETTINGS[3].task and trained.steps == 40
 
@@ -451,7 +453,7 @@ def sweep_in_a_process(
     code = (
         f"from test_sweeps import *\nprint(states({call.format(repr(str(results)))}))"
     )
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "icl")))
     return subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": paths} | env,
@@ -564,11 +566,11 @@ def test_two_processes_share_a_sweep(serial, tmp_path):
 def test_what_another_process_works_on_comes_last(tmp_path, monkeypatch):
     """It is left alone while there is something else to do, and waited for then."""
     kept = Models(tmp_path, jobs=1)
-    lock = FileLock(runs._lock_of(kept.folder(SETTINGS[0])))
+    lock = FileLock(files._lock_of(kept.folder(SETTINGS[0])))
     (tmp_path / "models").mkdir()
     lock.acquire()
     assert kept.status(SETTINGS[0]).state == "running"
-    order, finish = [], programs.finish
+    order, finish = [], jobs.finish
 
     def noted(setting, folder, **options):
         order.append(SETTINGS.index(setting))

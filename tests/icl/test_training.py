@@ -462,7 +462,7 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_it_is_saved(
         return state, losses, norms.at[199 - start].set(jnp.inf) if bad else norms
 
     monkeypatch.setattr(
-        "icl.training.compile_program", lambda *_: program._replace(advance=advance)
+        "icl.training.run.compile_program", lambda *_: program._replace(advance=advance)
     )
     with pytest.raises(NonFiniteLossError, match=r"its gradient .* at step 199 of 300"):
         train(task, model_config, train_config, key=KEY, directory=tmp_path)
