@@ -16,8 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import limits
 from benchmarks.measure import Row, Work, alternate, row, timed
-from probes.pooled.estimator import PooledProbe
-from probes.pooled.fitting import Fit, Settings, fit
+from probes.pooled import FitResult, PooledProbe, ProbeConfig, fit
 
 PROMPTS, TOKENS, FEATURES, COORDINATES = 4_000, 24, 32, 4
 PREFIXES = range(6, TOKENS + 1, 2)  # tokens that a probe reads
@@ -73,7 +72,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
     return hidden, np.array([c + c.std() * rng.normal(size=c.shape) for c in clean])
 
 
-def ours(hidden: np.ndarray, targets: np.ndarray, head: str) -> Fit:
+def ours(hidden: np.ndarray, targets: np.ndarray, head: str) -> FitResult:
     """All probes from one program."""
     return fit(
         hidden[None],
@@ -81,7 +80,7 @@ def ours(hidden: np.ndarray, targets: np.ndarray, head: str) -> Fit:
         np.arange(TOKENS) < np.array([*PREFIXES] * TARGETS)[:, None],
         train=np.arange(HELD_OUT, PROMPTS),
         validation=np.arange(HELD_OUT),
-        settings=Settings(units=HEADS[head], max_iter=MAX_ITER),
+        config=ProbeConfig(units=HEADS[head], max_iter=MAX_ITER),
     )
 
 

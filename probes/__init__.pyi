@@ -4,7 +4,7 @@ from .codelength import online_codelength as online_codelength
 from .controls import donors as donors
 from .controls import random_function as random_function
 from .controls import selectivity as selectivity
-from .grid.grid import probe_grid as probe_grid
+from .grid import probe_grid as probe_grid
 from .interventions import Eraser as Eraser
 from .interventions import Movement as Movement
 from .interventions import fit_eraser as fit_eraser
@@ -13,7 +13,7 @@ from .interventions import random_change as random_change
 from .interventions import swap as swap
 from .interventions import write as write
 from .onsets import onset as onset
-from .pooled.estimator import PooledProbe as PooledProbe
+from .pooled import PooledProbe as PooledProbe
 from .scores import behavioural_error as behavioural_error
 from .scores import cosine as cosine
 from .scores import mean_squared_error as mean_squared_error

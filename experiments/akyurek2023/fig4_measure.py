@@ -195,7 +195,7 @@ def _refit(
     """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
     import numpy as np
 
-    from probes.pooled import fitting
+    from probes.pooled import fit, position_weights
 
     places = np.arange(1, states.shape[1], 2)
     reads = np.arange(states.shape[1]) <= places[:, None]
@@ -205,16 +205,16 @@ def _refit(
         rng = np.random.default_rng([config.probe_seed, refit])
         order = rng.permutation(len(states))
         stop, train = np.split(order, [len(order) // 5])
-        fitted = fitting.fit(
+        fitted = fit(
             states[None],
             wanted,
             reads,
             train=rng.choice(train, len(train)),
             validation=stop,
-            settings=probe(config, "mlp").settings(),
+            config=probe(config, "mlp").config(),
             seed=refit,
         )
-        weights.append(fitting.position_weights(fitted.probes, reads)[0])
+        weights.append(position_weights(fitted.probes, reads)[0])
     return np.stack(weights)
 
 

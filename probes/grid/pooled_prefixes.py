@@ -35,7 +35,7 @@ def run(
     Raises:
         ValueError: a parameter of the probe that is not what it should be.
     """
-    from probes.pooled import fitting
+    from probes import pooled  # imports JAX, which the other probes do not need
 
     seed = int(check_random_state(probe.random_state).randint(2**31 - 1))
     widths = np.diff([0, *columns.ends, columns.width])
@@ -54,20 +54,20 @@ def run(
     lengths = board.lengths(truths)
     weights, epochs = [], []
     for layer, of_layer in enumerate(states):
-        fitted = fitting.fit(
+        fitted = pooled.fit(
             of_layer[None],
             targets,
             reads,
             train=split.fit,
             validation=split.validation,
-            settings=probe.settings(),
+            config=probe.config(),
             seed=seed,
         )
-        guesses = fitting.predict(fitted.probes, of_layer[None][:, split.test], reads)
+        guesses = pooled.predict(fitted.probes, of_layer[None][:, split.test], reads)
         by_token = guesses[0].reshape(len(truths), len(widths), *guesses.shape[2:])
         joined = (_joined(guess, widths) for guess in by_token)
         board.add(layer, truths, lengths, joined, np.arange(len(split.test)))
-        weights.append(fitting.position_weights(fitted.probes, reads)[0])
+        weights.append(pooled.position_weights(fitted.probes, reads)[0])
         epochs.append(fitted.n_iter[0])
     cells, n = (len(states), *values.shape[:2]), len(columns.targets)
     by_target = np.reshape(weights, (*cells, -1))[:, :, :n]

@@ -1,15 +1,15 @@
-"""A probe that scikit-learn does not have: pool tokens by learned weights, then read.
+"""`PooledProbe`, a scikit-learn estimator: pools tokens by learned weights, then reads.
 
-`PooledProbe` is one probe of `probes.pooled` behind scikit-learn's interface, for
-pipelines and searches over settings. scikit-learn's arrays have two axes, so the tokens
-of a prompt lie side by side: X is (prompts, tokens * features), token by token, which
-is `hidden.reshape(len(hidden), -1)`. To fit many probes, call `probes.pooled.fit`: it
+It is one probe of `probes.pooled` behind scikit-learn's interface, for pipelines and
+searches over settings. scikit-learn's arrays have two axes, so the tokens of a prompt
+lie side by side: X is (prompts, tokens * features), token by token, which is
+`hidden.reshape(len(hidden), -1)`. To fit many probes, call `probes.pooled.fit`, which
 trains them in one program.
 """
 
 import warnings
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -29,11 +29,11 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
+from probes.pooled.config import ProbeConfig
+
 # The type checker's stubs are of an older scikit-learn, where these are abstract.
 Interval: Any = _param_validation.Interval
 StrOptions: Any = _param_validation.StrOptions
-if TYPE_CHECKING:
-    from probes.pooled.fitting import Settings
 
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
@@ -42,40 +42,43 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Reads a target from a softmax-weighted average of tokens; linear or MLP head.
 
     The prediction is head(sum_t a_t h_t) with a = softmax(s), where s is learned and
-    the same for every prompt (Akyürek et al. 2023, Equations 20-21; `probes.pooled`
-    says how the value projection is part of the head). Features and outputs are
-    standardised inside, so that every output counts alike. Trained by Adam on the
-    squared error, in float32; the parameters kept are those after the epoch with the
-    lowest error on held-out rows. With one token it is a linear or an MLP probe.
+    the same for every prompt (Akyürek et al. 2023, Equations 20-21;
+    `probes.pooled.parameters` says how the value projection is part of the head).
+    Features and outputs are standardised inside, so that every output counts alike.
+    Adam trains the probe on the squared error, in float32, and the parameters that are
+    kept are those after the epoch with the lowest error on held-out rows. With one
+    token it is a linear or an MLP probe.
 
-    Rows are held out at random: each should be a prompt of its own.
+    Rows are held out at random, so each should be a prompt of its own.
 
     Args:
-        n_tokens: tokens in a row of X, which must divide its number of columns.
-        head: "linear", or "mlp": one hidden layer of GELU units.
-        units: width of the hidden layer; not used by a linear head.
-        learning_rate: of Adam.
+        n_tokens: number of tokens in a row of X; it must divide the number of columns.
+        head: "linear", or "mlp", which has one hidden layer of GELU units.
+        units: width of the hidden layer; a linear head does not use it.
+        learning_rate: the learning rate of Adam.
         weight_decay: decoupled weight decay, times the learning rate.
-        batch_size: rows in a minibatch; all of them, if there are fewer.
-        max_iter: epochs at most.
-        n_iter_no_change: stops after so many epochs in a row without a lower error.
+        batch_size: number of rows in a minibatch; all of them, if there are fewer.
+        max_iter: the largest number of epochs.
+        n_iter_no_change: training stops after this many epochs in a row without a
+            lower error.
         validation_fraction: share of the rows that is held out to decide when to stop.
-        random_state: of the rows held out, the initial weights and the minibatches.
+        random_state: decides which rows are held out, the initial weights and the
+            minibatches.
 
     Attributes:
-        position_weights_: how much of each token is taken, (n_tokens,); they sum to 1.
+        position_weights_: each token's weight, (n_tokens,); they sum to 1.
         coefs_: the head's matrices, in the units of X and y: (features, outputs), or
             (features, units) and (units, outputs).
-        intercepts_: a vector for each of them.
-        n_iter_: epochs that were run.
+        intercepts_: a vector for each of these matrices.
+        n_iter_: number of epochs that were run.
         validation_loss_: mean squared error on the held-out rows, in units of each
             output's variance and summed over outputs.
-        n_features_in_: columns of X, tokens * features.
+        n_features_in_: number of columns of X, tokens * features.
 
     Raises:
-        ValueError: from `fit`, where n_tokens does not divide the columns of X, and as
-            scikit-learn does for parameters and arrays that are not what they should
-            be.
+        ValueError: `fit` and `predict` raise it where n_tokens does not divide the
+            columns of X, and where scikit-learn does, for parameters and arrays that
+            are not what they should be.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -130,7 +133,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike) -> "PooledProbe":
         """Fits the probe to X, (n, n_tokens * features), and y, (n,) or (n, q)."""
-        from probes.pooled import fitting
+        from probes import pooled  # imports JAX, which the other probes do not need
 
         X, y = validate_data(
             self, X, y, multi_output=True, y_numeric=True, ensure_min_samples=2
@@ -140,16 +143,16 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
             np.arange(len(X)), test_size=self.validation_fraction, random_state=random
         )
         reads = np.ones((1, self.n_tokens), bool)
-        fitted = fitting.fit(
+        fitted = pooled.fit(
             self._hidden(X)[None],
             y.reshape(1, len(y), -1),
             reads,
             train=train,
             validation=validation,
-            settings=self.settings(),
+            config=self.config(),
             seed=int(random.randint(2**31 - 1)),
         )
-        self.position_weights_ = fitting.position_weights(fitted.probes, reads)[0, 0]
+        self.position_weights_ = pooled.position_weights(fitted.probes, reads)[0, 0]
         self.coefs_ = [weight[0, 0] for weight in fitted.probes.weights]
         self.intercepts_ = [bias[0, 0] for bias in fitted.probes.biases]
         self._one_output = y.ndim == 1
@@ -164,18 +167,16 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         return self
 
-    def settings(self) -> "Settings":
-        """The constructor's arguments as `probes.pooled.fit` takes them.
+    def config(self) -> ProbeConfig:
+        """Returns the constructor's arguments as `probes.pooled.fit` takes them.
 
         Raises:
-            ValueError: one that is not what it should be.
+            ValueError: an argument is not what it should be.
         """
-        from probes.pooled.fitting import Settings
-
         _param_validation.validate_parameter_constraints(
             self._parameter_constraints, self.get_params(), type(self).__name__
         )
-        return Settings(
+        return ProbeConfig(
             units=self.units if self.head == "mlp" else None,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -185,7 +186,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         )
 
     def predict(self, X: ArrayLike) -> Float[np.ndarray, "n ..."]:
-        """What the probe reads from X, (n,) or (n, q) as y was; NumPy in float64."""
+        """Returns what the probe reads from X, (n,) or (n, q) as y was, in float64."""
         check_is_fitted(self)
         hidden = self._hidden(validate_data(self, X, reset=False, dtype=np.float64))
         states = np.einsum("t,ntf->nf", self.position_weights_, hidden)
@@ -196,6 +197,11 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return guesses[:, 0] if self._one_output else guesses
 
     def _hidden(self, X: np.ndarray) -> Float[np.ndarray, "n tokens features"]:
+        """Returns the rows of X with an axis of tokens.
+
+        Raises:
+            ValueError: n_tokens does not divide the columns of X.
+        """
         if X.shape[1] % self.n_tokens:
             raise ValueError(
                 f"n_tokens={self.n_tokens} does not divide the {X.shape[1]} columns of "

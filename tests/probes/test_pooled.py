@@ -9,9 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from probes.pooled import fitting
-from probes.pooled.estimator import PooledProbe
-from probes.pooled.fitting import Settings
+from probes import pooled
+from probes.pooled import PooledProbe, ProbeConfig
 
 LAYERS, PROMPTS, TOKENS, FEATURES = 2, 1_500, 5, 6
 TRAIN, VALIDATION, TEST = np.split(np.arange(PROMPTS), [900, 1_100])
@@ -23,7 +22,7 @@ LINEAR_CODE, SQUARED_CODE = slice(0, 3), slice(3, 6)  # probes that look for it
 LINEAR_AT, SQUARED_AT = (1, 3), (0, 2)  # layer and token
 CEILING = 0.8  # variance 1 of the code, 1/4 of the noise on it
 
-QUICK = Settings(learning_rate=0.02, batch_size=64, max_iter=80)
+QUICK = ProbeConfig(learning_rate=0.02, batch_size=64, max_iter=80)
 HEADS = {"linear": QUICK, "mlp": QUICK._replace(units=16)}
 
 
@@ -48,12 +47,12 @@ def head(request):
 
 @pytest.fixture(scope="module")
 def fitted(hidden, targets, head):
-    return fitting.fit(hidden, targets, READS, **SPLIT, settings=HEADS[head])
+    return pooled.fit(hidden, targets, READS, **SPLIT, config=HEADS[head])
 
 
 def r2(probes, hidden, targets, reads=READS):
     """Held-out R2 over all varying coordinates, (layers, probes)."""
-    guesses = fitting.predict(probes, hidden[:, TEST], reads)
+    guesses = pooled.predict(probes, hidden[:, TEST], reads)
     truths = targets[:, TEST]
     scale = np.maximum(truths.std(axis=1, keepdims=True), 1e-9)
     return np.array(
@@ -73,7 +72,7 @@ def r2(probes, hidden, targets, reads=READS):
 def test_a_planted_code_is_read_where_it_is(hidden, targets, fitted):
     scores = r2(fitted.probes, hidden, targets)[:, LINEAR_CODE]
     layer, token = LINEAR_AT
-    weights = fitting.position_weights(fitted.probes, READS)[layer, LINEAR_CODE]
+    weights = pooled.position_weights(fitted.probes, READS)[layer, LINEAR_CODE]
     # The standard error of an R2 of 0.8 over 2 x 400 numbers is sqrt(0.2^2 4 0.8 / 800)
     # = 0.013; fitting costs less than that.
     np.testing.assert_allclose(scores[layer, :2], CEILING, atol=0.04)
@@ -91,16 +90,14 @@ def test_only_an_mlp_reads_a_square(hidden, targets, fitted, head):
     if head == "linear":
         assert abs(scores).max() < 0.05  # a square is uncorrelated with its root
     else:
-        weights = fitting.position_weights(fitted.probes, READS)[layer, SQUARED_CODE]
+        weights = pooled.position_weights(fitted.probes, READS)[layer, SQUARED_CODE]
         assert scores.min() > 0.9 and weights[:, token].min() > 0.9
 
 
 def test_a_linear_head_is_least_squares_on_what_it_pools(hidden, targets):
-    probes = fitting.fit(
-        hidden, targets, READS, **SPLIT, settings=HEADS["linear"]
-    ).probes
+    probes = pooled.fit(hidden, targets, READS, **SPLIT, config=HEADS["linear"]).probes
     layer, _ = LINEAR_AT
-    weights = fitting.position_weights(probes, READS)[layer, 0]
+    weights = pooled.position_weights(probes, READS)[layer, 0]
     states = np.einsum("t,ptf->pf", weights, hidden[layer])
     oracle = LinearRegression().fit(states[TRAIN], targets[0, TRAIN])
     reached = r2(probes, hidden, targets)[layer, 0]
@@ -115,7 +112,7 @@ def test_a_linear_head_is_least_squares_on_what_it_pools(hidden, targets):
 
 
 def test_the_loss_that_is_kept_is_that_of_the_probes_returned(hidden, targets, fitted):
-    guesses = fitting.predict(fitted.probes, hidden[:, VALIDATION], READS)
+    guesses = pooled.predict(fitted.probes, hidden[:, VALIDATION], READS)
     spread = targets[:, TRAIN].std(axis=1, keepdims=True)
     spread[spread == 0] = 1
     errors = ((guesses - targets[:, VALIDATION]) / spread) ** 2
@@ -129,16 +126,16 @@ def test_the_loss_that_is_kept_is_that_of_the_probes_returned(hidden, targets, f
 
 
 def test_a_probe_does_not_depend_on_those_beside_it(hidden, targets, head):
-    settings = HEADS[head]._replace(max_iter=15)
-    together = fitting.fit(
-        hidden, targets, READS, **SPLIT, settings=settings, layers_at_once=2
+    config = HEADS[head]._replace(max_iter=15)
+    together = pooled.fit(
+        hidden, targets, READS, **SPLIT, config=config, layers_at_once=2
     )
-    guesses = fitting.predict(together.probes, hidden[:, TEST], READS)
+    guesses = pooled.predict(together.probes, hidden[:, TEST], READS)
     for i in range(len(READS)):
         size = 2 if i < 3 else 1  # without the padding, too
         target, reads = targets[[i], :, :size], READS[[i]]
-        alone = fitting.fit(hidden, target, reads, **SPLIT, settings=settings)
-        guess = fitting.predict(alone.probes, hidden[:, TEST], reads)
+        alone = pooled.fit(hidden, target, reads, **SPLIT, config=config)
+        guess = pooled.predict(alone.probes, hidden[:, TEST], reads)
         # Sums in another order differ by 1e-7, which 210 steps of Adam amplify little:
         # measured up to 2e-6 of a target's spread.
         scale = target[:, TEST].std(axis=1)
@@ -149,64 +146,64 @@ def test_a_probe_does_not_depend_on_those_beside_it(hidden, targets, head):
 
 
 def test_tokens_that_may_not_be_read_have_no_influence(hidden, targets, fitted, head):
-    weights = fitting.position_weights(fitted.probes, READS)
+    weights = pooled.position_weights(fitted.probes, READS)
     assert (weights[:, ~READS] == 0).all() and (weights[:, READS] > 0).all()
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-6)  # float32
     other = hidden.copy()
     other[:, :, 3:] = 1e3 * np.random.default_rng(2).normal(size=other[:, :, 3:].shape)
-    again = fitting.fit(other, targets, READS, **SPLIT, settings=HEADS[head])
+    again = pooled.fit(other, targets, READS, **SPLIT, config=HEADS[head])
     # Not even through the standardisation: the same program adds exact zeros.
     for i in (2, 5):
         np.testing.assert_array_equal(
-            fitting.predict(fitted.probes, hidden, READS)[:, i],
-            fitting.predict(again.probes, other, READS)[:, i],
+            pooled.predict(fitted.probes, hidden, READS)[:, i],
+            pooled.predict(again.probes, other, READS)[:, i],
         )
 
 
 def test_weights_move_with_the_tokens(hidden, targets, fitted, head):
     order = np.array([2, 4, 3, 0, 1])
-    moved = fitting.fit(
-        hidden[:, :, order], targets, READS[:, order], **SPLIT, settings=HEADS[head]
+    moved = pooled.fit(
+        hidden[:, :, order], targets, READS[:, order], **SPLIT, config=HEADS[head]
     )
     # Sums over tokens in another order, 1e-7; hundreds of steps of Adam amplify that
     # little where there is a code. Where there is none, weights follow noise.
     for (layer, _), i in ((LINEAR_AT, 0), (LINEAR_AT, 1)):
         np.testing.assert_allclose(
-            fitting.position_weights(moved.probes, READS[:, order])[layer, i],
-            fitting.position_weights(fitted.probes, READS)[layer, i][order],
+            pooled.position_weights(moved.probes, READS[:, order])[layer, i],
+            pooled.position_weights(fitted.probes, READS)[layer, i][order],
             atol=1e-4,
         )
 
 
 def test_units_of_features_and_targets_do_not_matter(hidden, targets, fitted, head):
     scales, shifts = 10.0 ** np.arange(-3, 3), np.arange(6.0)
-    scaled = fitting.fit(
+    scaled = pooled.fit(
         hidden * scales + shifts * scales,
         100 * targets - 7,
         READS,
         **SPLIT,
-        settings=HEADS[head]._replace(max_iter=15),
+        config=HEADS[head]._replace(max_iter=15),
     )
-    plain = fitting.fit(
-        hidden, targets, READS, **SPLIT, settings=HEADS[head]._replace(max_iter=15)
+    plain = pooled.fit(
+        hidden, targets, READS, **SPLIT, config=HEADS[head]._replace(max_iter=15)
     )
-    guesses = fitting.predict(scaled.probes, hidden * scales + shifts * scales, READS)
+    guesses = pooled.predict(scaled.probes, hidden * scales + shifts * scales, READS)
     # Rounding of features up to five standard deviations from zero: measured 1e-5.
     np.testing.assert_allclose(
-        (guesses + 7) / 100, fitting.predict(plain.probes, hidden, READS), atol=1e-3
+        (guesses + 7) / 100, pooled.predict(plain.probes, hidden, READS), atol=1e-3
     )
 
 
 def test_the_seed_decides_everything(hidden, targets, fitted, head):
-    again = fitting.fit(hidden, targets, READS, **SPLIT, settings=HEADS[head])
-    other = fitting.fit(hidden, targets, READS, **SPLIT, settings=HEADS[head], seed=1)
+    again = pooled.fit(hidden, targets, READS, **SPLIT, config=HEADS[head])
+    other = pooled.fit(hidden, targets, READS, **SPLIT, config=HEADS[head], seed=1)
     np.testing.assert_array_equal(again.probes.scores, fitted.probes.scores)
     np.testing.assert_array_equal(again.validation_loss, fitted.validation_loss)
     assert (other.validation_loss[LINEAR_AT[0]] != again.validation_loss[1]).any()
 
 
 def test_arrays_may_lie_on_the_device_or_on_disk(hidden, targets, tmp_path):
-    settings = QUICK._replace(max_iter=3)
+    config = QUICK._replace(max_iter=3)
     np.save(tmp_path / "hidden.npy", hidden.astype(np.float32))
     kinds = (
         hidden,
@@ -214,7 +211,7 @@ def test_arrays_may_lie_on_the_device_or_on_disk(hidden, targets, tmp_path):
         np.load(tmp_path / "hidden.npy", mmap_mode="r"),
     )
     losses = [
-        fitting.fit(kind, targets, READS, **SPLIT, settings=settings).validation_loss
+        pooled.fit(kind, targets, READS, **SPLIT, config=config).validation_loss
         for kind in kinds
     ]
     np.testing.assert_array_equal(losses[0], losses[1])
@@ -226,15 +223,15 @@ def test_arrays_may_lie_on_the_device_or_on_disk(hidden, targets, tmp_path):
 
 def test_it_stops_out_of_patience_and_keeps_the_best(hidden, targets):
     """A run that ends at the best epoch is as good; one that ends before is worse."""
-    settings = QUICK._replace(max_iter=200, n_iter_no_change=4)
+    config = QUICK._replace(max_iter=200, n_iter_no_change=4)
     layer, probe = LINEAR_AT[0], [0]
     arguments = (hidden[[layer]], targets[probe], READS[probe])
-    full = fitting.fit(*arguments, **SPLIT, settings=settings)
+    full = pooled.fit(*arguments, **SPLIT, config=config)
     n_iter = full.n_iter.item()
     assert 4 < n_iter < 200
     ends = (n_iter - 4, n_iter - 5)
     at_best, before = (
-        fitting.fit(*arguments, **SPLIT, settings=settings._replace(max_iter=end))
+        pooled.fit(*arguments, **SPLIT, config=config._replace(max_iter=end))
         for end in ends
     )
     assert (at_best.n_iter.item(), before.n_iter.item()) == ends
@@ -255,8 +252,8 @@ def test_where_nothing_helps_the_mean_is_kept(hidden):
     """Validation targets that are the training targets' opposite: any step hurts."""
     values = hidden[0, :, 0, :1].copy()
     values[VALIDATION] *= -1
-    result = fitting.fit(hidden[:1], values[None], READS[:1], **SPLIT, settings=QUICK)
-    guesses = fitting.predict(result.probes, hidden[:1], READS[:1])
+    result = pooled.fit(hidden[:1], values[None], READS[:1], **SPLIT, config=QUICK)
+    guesses = pooled.predict(result.probes, hidden[:1], READS[:1])
     assert result.n_iter.item() == QUICK.n_iter_no_change
     # A mean near zero of numbers near one, in float32.
     np.testing.assert_allclose(guesses, values[TRAIN].mean(), atol=1e-6)
@@ -269,9 +266,9 @@ def test_constants_are_predicted_as_they_are(hidden, head):
     targets = np.zeros((2, PROMPTS, 2))
     targets[0] = 0.1, -1e6  # their means are not exactly these
     targets[1, :, 0] = hidden[1, :, 3, 0]
-    result = fitting.fit(states, targets, READS[:2], **SPLIT, settings=HEADS[head])
+    result = pooled.fit(states, targets, READS[:2], **SPLIT, config=HEADS[head])
     assert all(np.isfinite(array).all() for array in result.probes.weights)
-    guesses = fitting.predict(result.probes, states, READS[:2])
+    guesses = pooled.predict(result.probes, states, READS[:2])
     # float32 has seven digits.
     np.testing.assert_allclose(guesses[:, 0], targets[[0, 0]], rtol=1e-6)
     np.testing.assert_array_equal(guesses[:, 1, :, 1], 0)
@@ -281,12 +278,12 @@ def test_constants_are_predicted_as_they_are(hidden, head):
 def test_weight_decay_makes_smaller_weights(hidden, targets, head):
     sizes = [
         np.linalg.norm(
-            fitting.fit(
+            pooled.fit(
                 hidden,
                 targets,
                 READS,
                 **SPLIT,
-                settings=HEADS[head]._replace(max_iter=15, weight_decay=decay),
+                config=HEADS[head]._replace(max_iter=15, weight_decay=decay),
             ).probes.weights[0][LINEAR_AT[0], 0]
         )
         for decay in (0.0, 1.0)
@@ -321,12 +318,12 @@ def test_the_estimator_is_the_engine(hidden, targets, head):
     X, y = hidden[1].reshape(PROMPTS, -1), targets[0]
     probe = estimator(head).fit(X[TRAIN], y[TRAIN])
     reads = np.ones((1, TOKENS), bool)
-    probes = fitting.Probes(
+    probes = pooled.Probes(
         np.log(probe.position_weights_)[None, None],
         tuple(matrix[None, None] for matrix in probe.coefs_),
         tuple(vector[None, None] for vector in probe.intercepts_),
     )
-    guesses = fitting.predict(probes, hidden[1:, TEST], reads)[0, 0]
+    guesses = pooled.predict(probes, hidden[1:, TEST], reads)[0, 0]
     # Ours in float32, up to 30 in size; the estimator's in float64.
     np.testing.assert_allclose(probe.predict(X[TEST]), guesses, rtol=1e-5, atol=1e-5)
     assert probe.position_weights_.argmax() == LINEAR_AT[1]
@@ -386,11 +383,11 @@ def test_the_estimator_refuses_in_one_sentence(rows, changes, message):
 )
 def test_a_probe_needs_a_token_to_read(hidden, targets, reads):
     with pytest.raises(ValueError, match=r"\(probes, tokens\) = \(1, 5\) and let each"):
-        fitting.fit(hidden, targets[:1], reads, **SPLIT, settings=QUICK)
+        pooled.fit(hidden, targets[:1], reads, **SPLIT, config=QUICK)
 
 
 def test_values_that_are_not_finite_are_refused(hidden, targets):
     holed = hidden.copy()
     holed[1, VALIDATION[3], 4, 2] = np.nan
     with pytest.raises(ValueError, match="loss of a probe is not finite"):
-        fitting.fit(holed, targets, READS, **SPLIT, settings=HEADS["mlp"])
+        pooled.fit(holed, targets, READS, **SPLIT, config=HEADS["mlp"])
