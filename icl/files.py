@@ -1,7 +1,8 @@
 """How does a file outlive a crash, and a folder two processes that want it?
 
-A text file is written beside its place and renamed into it, so that it is there as a
-whole or not at all; a folder is locked while one process works on it.
+A text file is written under another name and then renamed, so that it is complete or
+absent at any moment. A folder is locked while one process works on it, by a file
+`.<name>.lock` beside it.
 """
 
 import json
@@ -11,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from icl.terminal import say
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Writes a text file that is either whole or, after any error, as it was."""
+    """Writes a text file completely; after an error the old file is still there."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -27,7 +30,7 @@ def write_whole(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """What a JSON file holds; None if it is missing or damaged."""
+    """Returns what a JSON file holds, or None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -38,12 +41,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Keeps other processes from working on a folder, which need not exist yet.
 
-    Raises:
-        TimeoutError: another one does, and `wait` is False.
-        OSError: the folder it is in cannot be written.
-    """
-    from filelock import FileLock, Timeout
+    Args:
+        folder: what is locked.
+        wait: if another process has locked it, wait until it is free again.
 
+    Raises:
+        TimeoutError: another process has locked it, and `wait` is False.
+        OSError: the folder around it cannot be written.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_of(folder))
     try:
@@ -60,9 +65,7 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process works on a folder; leaves no trace of the question."""
-    from filelock import FileLock, Timeout
-
+    """Whether a process is working on a folder; to ask leaves no trace."""
     if not _lock_of(folder).exists():
         return False
     try:

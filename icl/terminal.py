@@ -1,70 +1,114 @@
 """What is a person at the terminal told while models are trained?
 
-Messages and progress bars go to standard error; standard output is for results.
+Messages and progress go to standard error; standard output is for results. At a
+terminal, progress is a bar. In a file a bar would become one long line of carriage
+returns, so there it is a plain line every half minute.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
+from tqdm import tqdm
+
+LINE_EVERY = 30.0  # seconds between two lines of progress in a file
 
 
 @contextmanager
 def training_bar(
     steps: int, *, quiet: bool = False
 ) -> Iterator[Callable[[int, dict[str, float]], None] | None]:
-    """What to call with the step and the losses of a run; None if `quiet`."""
+    """Shows how far a training run is, at a terminal or in a file.
+
+    Args:
+        steps: how many the run has in all.
+        quiet: show nothing, as in a worker that shares a terminal with others.
+
+    Yields:
+        A function to be called with the step and the mean losses, as `icl.train` calls
+        its `callback`; None if `quiet`.
+    """
     if quiet:
         yield None
         return
-    with _Progress(steps) as progress:
-        yield progress
+    progress = TrainingProgress(steps)
+    try:
+        yield progress.report
+    finally:
+        progress.close()
 
 
-class _Progress:
-    """A bar with step, loss and time left, from the first report of a run on.
+class TrainingProgress:
+    """Step, loss and time left of one run, from its first report on.
 
-    It starts there and not at 0, so that neither compilation nor the steps of an
-    earlier process spoil the estimate.
+    It counts from there and not from step 0, so that neither compilation nor the steps
+    of an earlier process spoil the estimate of the time left.
     """
 
     def __init__(self, steps: int):
         self.steps = steps
         self.bar: tqdm | None = None
+        self.first_step: int | None = None
+        self.started = 0.0
+        self.pace = Pace(LINE_EVERY)
 
-    def __enter__(self) -> Callable[[int, dict[str, float]], None]:
-        return self.report
+    def report(self, step: int, means: dict[str, float]) -> None:
+        """Takes note of the step that was reached, and of the mean losses there."""
+        if self.first_step is None:
+            self.first_step, self.started = step, time.monotonic()
+            if sys.stderr.isatty():
+                self.bar = tqdm(
+                    total=self.steps, initial=step, unit="step", desc="training"
+                )
+        if self.bar is not None:
+            self.bar.set_postfix(loss=f"{means['loss']:.4f}", refresh=False)
+            self.bar.update(step - self.bar.n)
+        elif self.pace.is_due() or step == self.steps:
+            parts = [f"{step:,} of {self.steps:,} steps", f"loss {means['loss']:.4f}"]
+            if self.first_step < step < self.steps:
+                pace = (time.monotonic() - self.started) / (step - self.first_step)
+                parts.append(f"{duration(pace * (self.steps - step))} left")
+            say(f"training: {', '.join(parts)}")
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leaves the bar as it is and the cursor on a new line."""
         if self.bar is not None:
             self.bar.close()
 
-    def report(self, step: int, means: dict[str, float]) -> None:
-        from tqdm import tqdm
 
-        if self.bar is None:
-            self.bar = tqdm(
-                total=self.steps,
-                initial=step,
-                unit="step",
-                desc="training",
-                mininterval=0.5 if sys.stderr.isatty() else 15,
-                maxinterval=30,
-            )
-        self.bar.set_postfix(loss=f"{means['loss']:.4f}", refresh=False)
-        self.bar.update(step - self.bar.n)
+class Pace:
+    """Tells when something that should happen every so often is due.
+
+    Args:
+        seconds: the shortest time between two answers of yes; the first comes at once.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.last: float | None = None
+
+    def is_due(self) -> bool:
+        """Whether the last yes is long enough ago; a new yes is remembered."""
+        now = time.monotonic()
+        if self.last is not None and now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
 
 
 def say(message: str) -> None:
-    """Tells the person at the terminal; results alone go to standard output."""
+    """Prints a line to standard error, for the person at the terminal."""
     print(message, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
-    """A time in words, such as "40 s", "7 min" or "3.5 h"."""
+    """Returns a time in words, such as "40 s", "7 min" or "3.5 h"."""
     if seconds < 99:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 99 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun, such as "1 run" or "2 runs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

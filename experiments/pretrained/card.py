@@ -28,8 +28,9 @@ from icl.compare import (
     nearest,
     squared_prediction_difference,
 )
+from icl.sweeps.notes import training_seconds
 from icl.sweeps.setting import Setting
-from icl.sweeps.store import Models, seconds
+from icl.sweeps.store import Models
 from icl.tasks.linear import Matrix
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def background(
         hardware: on what; None is this machine.
     """
     about = provenance()
-    taken = seconds(setting, models.folder(setting))
+    taken = training_seconds(setting, models.folder(setting))
     return {
         "seed": setting.seed,
         "hours": None if taken is None else taken / 3600,

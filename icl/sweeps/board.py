@@ -1,6 +1,8 @@
-"""How far is a sweep? One bar over its runs, while they train in other processes.
+"""How far is a sweep? One line over all its runs, while they train in other processes.
 
-Runs tell nothing while they train; their checkpoints do, wherever they are written.
+Runs tell nothing while they train, but their checkpoints do, wherever they are written.
+At a terminal the line is a bar that is redrawn; in a file it is repeated every now and
+then.
 """
 
 import sys
@@ -8,66 +10,66 @@ import threading
 import time
 from collections.abc import Sequence
 
+from tqdm import tqdm
+
 from icl.sweeps.jobs import Job
-from icl.sweeps.store import Status
-from icl.terminal import duration, say
+from icl.sweeps.store import RunState, Status
+from icl.terminal import LINE_EVERY, Pace, duration, say
 from icl.training.checkpoint import newest_step
 
-EVERY, LOGGED = 5, 60  # seconds between two looks, at a terminal and in a log file
+REDRAWN_EVERY = 5.0  # seconds, at a terminal
 
 
 class Board:
-    """Runs done, running and failed, and the time left by their cost.
+    """Shows how many runs are done, running and failed, and how much time is left.
 
     Args:
-        programs: what is to be trained.
-        states: of the runs that need nothing more, "done" or "failed".
-        jobs: programs that run side by side.
-        here: whether they run in this process, each with a bar of its own: then a line
-            before each of them takes the place of this bar.
+        jobs: what is to be done.
+        ended: the states, "done" or "failed", of the runs of this sweep that need
+            nothing more.
+        at_once: how many jobs are done side by side.
+        in_this_process: whether the jobs are done in this process, where each shows a
+            bar of its own. Then the board is a line before each of them.
     """
 
     def __init__(
         self,
-        programs: Sequence[Job],
-        states: Sequence[str],
-        jobs: int,
+        jobs: Sequence[Job],
+        ended: Sequence[RunState],
+        at_once: int,
         *,
-        here: bool,
+        in_this_process: bool,
     ):
-        from tqdm import tqdm
-
-        self.left = list(programs)
-        self.jobs, self.here = jobs, here
-        self.done, self.failed = states.count("done"), states.count("failed")
-        self.begun = {program.home: newest_step(program.home) for program in programs}
-        self.paid, self.start = 0.0, time.monotonic()
-        self.total = len(states) + sum(len(program.folders) for program in programs)
-        self.bar = tqdm(
-            total=self.total,
-            initial=self.done,
-            desc=str(self),
-            bar_format="{desc} |{bar}|",
-            disable=here,
-        )
+        self.left = list(jobs)
+        self.at_once, self.in_this_process = at_once, in_this_process
+        self.total = len(ended) + sum(len(job.folders) for job in jobs)
+        self.done, self.failed = ended.count("done"), ended.count("failed")
+        self.first_steps = {job.home: newest_step(job.home) for job in jobs}
+        self.finished_cost, self.started = 0.0, time.monotonic()
+        self.bar: tqdm | None = None
+        self.pace = Pace(LINE_EVERY)  # of lines in a file
         self.closed = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Board":
-        if self.here:
-            self._show()
-        else:
+        if not self.in_this_process:
+            if sys.stderr.isatty():
+                self.bar = tqdm(
+                    total=self.total, initial=self.done, bar_format="{desc} |{bar}|"
+                )
             self.watch.start()
+        self._show()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closed.set()
-        if not self.here:
+        if not self.in_this_process:
             self.watch.join()
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def __str__(self) -> str:
-        running = sum(len(program.folders) for program in self.left[: self.jobs])
+        running = sum(len(job.folders) for job in self.left[: self.at_once])
         counts = [f"{self.done} of {self.total} runs done"]
         counts += [f"{running} running"] if running else []
         counts += [f"{self.failed} failed"] if self.failed else []
@@ -75,35 +77,41 @@ class Board:
         counts += [f"{duration(seconds)} left"] if self.left and seconds else []
         return f"sweep: {', '.join(counts)}"
 
-    def finished(self, program: Job, statuses: Sequence[Status]) -> None:
-        """Takes note of what became of a program."""
-        self.left.remove(program)
-        self.paid += self._share(program, program.settings[0].train.steps)
+    def job_ended(self, job: Job, statuses: Sequence[Status]) -> None:
+        """Takes note of how the members of a job ended."""
+        self.left.remove(job)
+        self.finished_cost += self._cost_until(job, job.steps)
         states = [status.state for status in statuses]
         self.failed += states.count("failed")
         self.done += states.count("done")
-        self.bar.n = self.done
         self._show()
 
     def seconds_left(self) -> float | None:
-        """By the cost of what was done since the start; None before anything was."""
-        left = list(self.left)
-        paid = self.paid + sum(self._share(p, newest_step(p.home)) for p in left)
-        ahead = sum(self._share(p, p.settings[0].train.steps) for p in left)
-        spent = time.monotonic() - self.start
-        return spent * (self.paid + ahead - paid) / paid if paid else None
+        """Estimates the time left; None before anything was computed.
 
-    def _share(self, program: Job, step: int) -> float:
-        """The cost of the steps from the start of this sweep until `step`."""
-        steps = program.settings[0].train.steps
-        return program.cost * max(step - self.begun[program.home], 0) / steps
+        What is left takes as long, for its cost, as what was done since the start.
+        """
+        left = list(self.left)  # the other thread may shorten it
+        so_far = (self._cost_until(job, newest_step(job.home)) for job in left)
+        done = self.finished_cost + sum(so_far)
+        all_of_it = sum(self._cost_until(job, job.steps) for job in left)
+        to_do = self.finished_cost + all_of_it - done
+        return (time.monotonic() - self.started) * to_do / done if done else None
+
+    def _cost_until(self, job: Job, step: int) -> float:
+        """The cost of a job's steps from the start of this sweep until `step`."""
+        return job.cost * max(step - self.first_steps[job.home], 0) / job.steps
 
     def _watch(self) -> None:
-        every = EVERY if sys.stderr.isatty() else LOGGED
-        while not self.closed.wait(every):
+        while not self.closed.wait(REDRAWN_EVERY):
             self._show()
 
     def _show(self) -> None:
-        self.bar.set_description_str(str(self))
-        if self.here and self.left and self.total > 1:
+        if self.bar is not None:
+            self.bar.n = self.done
+            self.bar.set_description_str(str(self))
+        elif self.in_this_process:
+            if self.left and self.total > 1:
+                say(str(self))
+        elif self.pace.is_due() or not self.left:
             say(str(self))

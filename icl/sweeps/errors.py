@@ -3,20 +3,20 @@
 from icl.training.run import NonFiniteLossError
 
 
-def why(error: Exception) -> str:
-    """One sentence; for what is not expected of a run, with the kind of error."""
-    text = sentence(error)
-    return text if isinstance(error, expected()) else f"{type(error).__name__}: {text}"
-
-
 def expected() -> tuple[type[Exception], ...]:
-    """Errors that tell the user something; any other is a mistake of ours."""
+    """Returns the errors that tell the user something; any other is a mistake here."""
     return ValueError, OSError, NonFiniteLossError
 
 
 def sentence(error: Exception) -> str:
-    """What an error says; for one of the system, what and where."""
+    """Returns what an error says; for one of the system, what happened and where."""
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}"
     return str(error) or type(error).__name__
+
+
+def explanation(error: Exception) -> str:
+    """Returns why a run failed, with the kind of error if that kind is unexpected."""
+    text = sentence(error)
+    return text if isinstance(error, expected()) else f"{type(error).__name__}: {text}"

@@ -5,32 +5,30 @@ A grid is a list of settings and nothing more: sum lists, or leave some out.
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icl.sweeps.setting import Setting
 
-if TYPE_CHECKING:
-    pass
-
-
 Axes = Mapping[str, Sequence[Any]]
+Point = list[tuple[str, Any]]  # a field and its value, for each field that changes
+Column = list[Point]
 
 
 def grid(base: Setting, axes: Axes) -> list[Setting]:
-    """The product of some axes, the last one fastest.
+    """Returns the settings of a grid; the last axis varies fastest.
 
     Args:
-        base: what does not change.
+        base: the setting that all others are made from.
         axes: values by field, `{"model.layers": (1, 2), "seed": (0, 1)}`; or by several
             fields that change together, `{"task.noise_std,task.weight_std": ((0, 1),
             (0.5, 1.5))}`.
 
     Raises:
-        ValueError: no axes, an axis without values, no such field, a field on two axes,
-            a value twice; or a config that refuses a value.
+        ValueError: there are no axes, an axis has no values or one value twice, there
+            is no such field, a field is on two axes, or a config refuses a value.
 
     Example:
         >>> from icl import LinearRegression, ModelConfig, TrainConfig
@@ -46,43 +44,55 @@ def grid(base: Setting, axes: Axes) -> list[Setting]:
     ]
 
 
-def columns(base: Setting, axes: Axes) -> list[list[list[tuple[str, Any]]]]:
-    """For each axis, for each of its values: pairs of field and value."""
+def columns(base: Setting, axes: Axes) -> list[Column]:
+    """Returns a column for each axis: the fields that change there, with their values.
+
+    Raises:
+        ValueError: as for `grid`.
+    """
     if not axes:
         raise ValueError('The grid has no axes; give one, such as {"seed": (0, 1)}.')
-    known, seen, made = leaves(base), set(), []
-    for axis, values in axes.items():
-        names = axis.split(",")
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
-                meant = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"Settings have no field {name!r}.{meant}")
-            if name in seen:
-                raise ValueError(f"The field {name!r} is on two axes; keep one.")
-            seen.add(name)
-        if isinstance(values, str) or len(values) == 0:
+    fields_by_axis = {axis: axis.split(",") for axis in axes}
+    _check_fields(itertools.chain(*fields_by_axis.values()), leaves(base))
+    return [_column(axis, fields_by_axis[axis], axes[axis]) for axis in axes]
+
+
+def _check_fields(names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuses a field that no setting has, and one that is on two axes."""
+    seen = set()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"Settings have no field {name!r}.{meant}")
+        if name in seen:
+            raise ValueError(f"The field {name!r} is on two axes; keep one.")
+        seen.add(name)
+
+
+def _column(axis: str, names: Sequence[str], values: Sequence[Any]) -> Column:
+    """Returns the points of one axis, each as pairs of field and value."""
+    if isinstance(values, str) or len(values) == 0:
+        raise ValueError(
+            f"The axis {axis!r} needs a sequence of values, got {values!r}."
+        )
+    column: Column = []
+    for value in values:
+        parts = tuple(value) if len(names) > 1 else (value,)
+        if len(parts) != len(names):
             raise ValueError(
-                f"The axis {axis!r} needs a sequence of values, got {values!r}."
+                f"The axis {axis!r} needs {len(names)} values at each point, "
+                f"got {value!r}."
             )
-        column = []
-        for value in values:
-            parts = tuple(value) if len(names) > 1 else (value,)
-            if len(parts) != len(names):
-                raise ValueError(
-                    f"The axis {axis!r} needs {len(names)} values at each point, "
-                    f"got {value!r}."
-                )
-            pairs = list(zip(names, parts, strict=True))
-            if pairs in column:
-                raise ValueError(f"The axis {axis!r} has the value {value!r} twice.")
-            column.append(pairs)
-        made.append(column)
-    return made
+        point = list(zip(names, parts, strict=True))
+        if point in column:
+            raise ValueError(f"The axis {axis!r} has the value {value!r} twice.")
+        column.append(point)
+    return column
 
 
 def leaves(config: Any, prefix: str = "") -> list[str]:
-    """The dotted names of all fields, those of nested configs included."""
+    """Returns the dotted names of all fields, those of nested configs included."""
     names = []
     for each in fields(config):
         value = getattr(config, each.name)
@@ -93,12 +103,16 @@ def leaves(config: Any, prefix: str = "") -> list[str]:
 
 
 def read(config: Any, name: str) -> Any:
-    """The value of a field by its dotted name."""
+    """Returns the value of a field by its dotted name."""
     return attrgetter(name)(config)
 
 
 def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A config with other values in some fields, all of one part at once."""
+    """Returns a config with other values in some fields.
+
+    All fields of one part change at once, since one value may be allowed only with
+    the other.
+    """
     parts: dict[str, dict[str, Any]] = {}
     own: dict[str, Any] = {}
     for name, value in changes.items():
@@ -109,9 +123,3 @@ def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
             own[name] = value
     nested = {p: _changed(getattr(config, p), inside) for p, inside in parts.items()}
     return replace(config, **own, **nested)
-
-
-# --- what is there, before anything is computed ---
-
-
-# --- what came of it ---

@@ -1,56 +1,54 @@
-"""Which models are trained as one program, and what happens to it in a worker?
+"""What is a job of a sweep, and what happens to it in the process that does it?
 
-Settings that differ in seed, learning rate, noise or scale of the weights have one
-shape and may be trained together (`icl.training.ensemble`); `plan` says which are.
-`run` then trains a program in whatever process it is called, and all that it leaves
-lies in the results folder:
+A job is one model, or an ensemble of models of one shape that a single program trains
+(`icl.training.ensemble`); `icl.sweeps.planning` says which models those are. `run_job`
+does it in whatever process it is called, and all that it leaves lies in the results
+folder:
 
     models/<hash>/             a model and its checkpoints (icl.sweeps.store)
-    models/ensemble-<hash>/    those of an unfinished ensemble, and members.json
+    models/ensemble-<hash>/    checkpoints of an unfinished ensemble, and members.json
     models/.<name>.lock        held by the process that works on it
-    models/.<name>.tries       how often its worker has died
+    models/.<name>.tries       how often a worker has died while it worked on it
 """
 
 import gc
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from filelock import Timeout
 
 from icl.files import locked, read_json, write_whole
 from icl.sweeps import hosts
-from icl.sweeps.errors import why
-from icl.sweeps.runtime import accelerators, limit_threads, on_cpu, set_up_runtime
+from icl.sweeps.errors import explanation
+from icl.sweeps.notes import add_training_time, record_failure
+from icl.sweeps.runtime import limit_threads, set_up_runtime
 from icl.sweeps.setting import Setting
-from icl.sweeps.store import (
-    Models,
-    Status,
-    finish,
-    note_time,
-    record_failure,
-    status_of,
-)
+from icl.sweeps.store import Status, status_of, train_to_end
 from icl.terminal import training_bar
 from icl.training.checkpoint import newest_step
-from icl.training.description import fingerprint
+from icl.training.ensemble import divergence
+from icl.training.processes import most_that_divide
+from icl.training.run import NonFiniteLossError
 
-ENSEMBLE, MEMBERS = "ensemble-", "members.json"
-TRIES = 2  # a program whose worker died is taken up once more
+MEMBERS = "members.json"
+TRIES = 2  # a job whose worker died is tried once more
 ENDED = ("done", "failed")
 
 
 class Job(NamedTuple):
-    """Models that are trained as one.
+    """Models that are trained together, by one program; often a single one.
 
     Attributes:
-        settings: of equal shape.
-        folders: where each of them is kept.
-        home: where their common checkpoints lie: the folder of the one there is, or one
-            named by the hash of the members, and gone when all are finished.
+        settings: the members' settings, which have one shape.
+        folders: where each member is kept.
+        home: where the job's checkpoints lie. For a single model that is its own
+            folder. For an ensemble it is a folder named by the hash of its members,
+            which is deleted when all of them are finished.
     """
 
     settings: tuple[Setting, ...]
@@ -59,144 +57,100 @@ class Job(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """Of all its members."""
+        """Floating-point operations of training all members."""
         return sum(setting.cost for setting in self.settings)
 
-    def absolute(self) -> "Job":
-        """For a process that was started in another folder."""
+    @property
+    def steps(self) -> int:
+        """Training steps, of which every member has as many."""
+        return self.settings[0].train.steps
+
+    def with_absolute_paths(self) -> "Job":
+        """Returns the job for a process whose working directory is another."""
         folders = tuple(folder.absolute() for folder in self.folders)
         return self._replace(folders=folders, home=self.home.absolute())
 
+    def statuses(self) -> list[Status]:
+        """Returns how far each member is."""
+        return list(map(status_of, self.settings, self.folders))
+
 
 class JobOptions(NamedTuple):
-    """How programs are to be run.
+    """How the jobs of one sweep are to be done.
 
     Attributes:
         results: the results folder.
-        call: names this call of `train`, across all its processes.
-        wait: for other processes that work on a program; or leave it to them.
-        worker: whether this is for a worker, one of several on its machine.
-        devices: how many each program is split over, or None.
+        sweep: a name for this call of `train_all`, the same in all its workers.
+        wait: whether a job waits for another process that works on the same models;
+            if not, the job is left to that process.
+        in_worker: whether it is done in a worker, one of several on its machine.
+        devices: how many devices each job is split over, or None.
     """
 
     results: Path
-    call: str
+    sweep: str
     wait: bool
-    worker: bool
+    in_worker: bool
     devices: int | None
 
 
-def plan(known: Mapping[Path, Setting], todo: set[Path], models: Models) -> list[Job]:
-    """The programs that finish the models `todo`, the dearest first.
+def run_job(job: Job, options: JobOptions) -> list[Status]:
+    """Trains the models of a job to their end, and returns how far each member is.
 
-    An ensemble that was begun goes on as it is, if all of its members are known; so
-    does a model that has checkpoints of its own.
+    It never raises for a run that failed. A member that another process works on is
+    "running".
     """
-    from icl.training.compiled import unscaled
-
-    programs, left = [], [folder for folder in known if folder in todo]
-    for home in _begun(models):
-        names = (read_json(home / MEMBERS) or {}).get("members", [])
-        folders = tuple(home.with_name(name) for name in names)
-        whole = len(folders) % hosts.count() == 0  # else every process cannot have some
-        wanted = known.keys() >= set(folders) and any(f in left for f in folders)
-        if wanted and whole:
-            programs.append(_program(folders, known, home))
-            left = [folder for folder in left if folder not in folders]
-    together = models.together or (1 if on_cpu() else len(known))
-    # Members are split over devices; those that do not divide are trained alone.
-    unit = hosts.count() * (models.devices or accelerators())
-    together = max(1, together - together % unit)
-    groups: dict[Any, list[Path]] = {}
-    for folder in left:
-        setting = known[folder]
-        shape = (
-            unscaled(setting.task),
-            setting.model,
-            replace(setting.train, learning_rate=1.0),
-        )
-        alone = together == 1 or models.status(setting).step > 0
-        groups.setdefault(folder if alone else shape, []).append(folder)
-    for group in groups.values():
-        even = len(group) - len(group) % unit
-        for first in range(0, even, together):
-            last = min(first + together, even)
-            programs.append(_program(tuple(group[first:last]), known))
-        programs += [_program((folder,), known) for folder in group[even:]]
-    return sorted(programs, key=lambda program: -program.cost)
-
-
-def _program(
-    folders: tuple[Path, ...], known: Mapping[Path, Setting], home: Path | None = None
-) -> Job:
-    if home is None:
-        home = folders[0]
-        if len(folders) > 1:
-            name = fingerprint({"members": [folder.name for folder in folders]})
-            home = home.with_name(f"{ENSEMBLE}{name}")
-    return Job(tuple(known[folder] for folder in folders), folders, home)
-
-
-def _begun(models: Models) -> list[Path]:
-    assert models.results is not None
-    return sorted((models.results / "models").glob(f"{ENSEMBLE}*"))
-
-
-def run(program: Job, order: JobOptions) -> list[Status]:
-    """Trains a program, in whatever process this is called; how far each member is.
-
-    Never raises for a failed run. One that another process works on is "running".
-    """
-    from filelock import Timeout
-
     message = ""
     try:
-        if order.worker:
-            _set_up_worker(order)
-        with ExitStack() as held:
-            for folder in sorted({*program.folders, program.home}):
-                held.enter_context(locked(folder, wait=order.wait))
-            with _counted(program.home, order.call):
-                _finish(program, order)
+        if options.in_worker:
+            _set_up_worker(options)
+        with ExitStack() as locks:
+            for folder in sorted({*job.folders, job.home}):
+                locks.enter_context(locked(folder, wait=options.wait))
+            with _counting_deaths(job.home, options.sweep):
+                _train_job(job, options)
     except Timeout:
         return [
             status if status.state in ENDED else status._replace(state="running")
-            for status in _statuses(program)
+            for status in job.statuses()
         ]
     except Exception as error:
-        message = why(error)
+        message = explanation(error)
     finally:
-        # Compiled code that icl.training.compiled has let go of hangs in cycles, 100 MB
-        # a shape.
+        # Programs that `icl.training.compiled` no longer keeps are part of reference
+        # cycles, and each holds about 100 MB.
         gc.collect()
     return [
         status if status.state in ENDED else Status("failed", status.step, message)
-        for status in _statuses(program)
+        for status in job.statuses()
     ]
 
 
-def _set_up_worker(order: JobOptions) -> None:
-    """One of several on its machine: a thread per device, and a shared cache.
+def _set_up_worker(options: JobOptions) -> None:
+    """Gives a worker one thread per device, and the cache that all workers share.
 
-    Comes too late where JAX's backend has started, as in a worker that has run before.
+    This comes too late, and changes nothing, in a worker that has done a job before:
+    JAX's backend has started there, with what the first job said.
     """
-    devices = order.devices or 1
+    devices = options.devices or 1
     limit_threads(devices)
-    set_up_runtime(order.results, devices=devices)
+    set_up_runtime(options.results, devices=devices)
 
 
 @contextmanager
-def _counted(home: Path, call: str) -> Iterator[None]:
-    """Refuses a program whose worker has died `TRIES` times in this call of `train`.
+def _counting_deaths(home: Path, sweep: str) -> Iterator[None]:
+    """Refuses a job whose worker has died `TRIES` times in this sweep.
 
-    A note is left while it is tried. Clusters hand a lost task to the next worker
-    without asking, and joblib (1.6) waits for ever if Dask gives up in the end.
+    While a job is tried there is a note of it; a note that is found was left by a
+    worker that died. The count is kept on disk because a cluster hands a lost task to
+    the next worker without asking, and because joblib (1.6) waits for ever if Dask
+    gives up in the end.
     """
     note = home.with_name(f".{home.name}.tries")
-    known = read_json(note) or {}
-    tries = known.get("tries", 0) if known.get("call") == call else 0
+    found = read_json(note) or {}
+    tries = found.get("tries", 0) if found.get("call") == sweep else 0
     if tries < TRIES:
-        write_whole(note, json.dumps({"call": call, "tries": tries + 1}) + "\n")
+        write_whole(note, json.dumps({"call": sweep, "tries": tries + 1}) + "\n")
     try:
         if tries >= TRIES:
             raise ChildProcessError(
@@ -208,51 +162,57 @@ def _counted(home: Path, call: str) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
-def _finish(program: Job, order: JobOptions) -> None:
-    """Trains the models of a program to their end; its folders are locked."""
-    from icl.training.ensemble import divergence
-    from icl.training.processes import most_that_divide
-    from icl.training.run import NonFiniteLossError
-
-    settings, folders, home = program
-    if len(folders) == 1:
-        finish(settings[0], folders[0], devices=order.devices, quiet=order.worker)
+def _train_job(job: Job, options: JobOptions) -> None:
+    """Trains what is missing of a job, whose folders are locked."""
+    if len(job.folders) == 1:
+        train_to_end(
+            job.settings[0],
+            job.folders[0],
+            devices=options.devices,
+            quiet=options.in_worker,
+        )
         return
-    missing = [status.state not in ENDED for status in _statuses(program)]
-    if any(missing):
-        home.mkdir(parents=True, exist_ok=True)
-        members = {"members": [folder.name for folder in folders]}
-        write_whole(home / MEMBERS, json.dumps(members) + "\n")
-        start, begun = time.perf_counter(), newest_step(home)
-        with training_bar(settings[0].train.steps, quiet=order.worker) as progress:
-            try:
-                # One that was begun on other devices may not divide over these.
-                share = len(folders) // hosts.count()
-                devices = order.devices and most_that_divide(share, order.devices)
-                trained = hosts.train(
-                    settings,
-                    devices,
-                    directory=home,
-                    directories=[
-                        folder if wanted else None
-                        for folder, wanted in zip(folders, missing, strict=True)
-                    ],
-                    callback=progress,
-                )
-            except NonFiniteLossError as error:  # of every member
-                for folder, wanted in zip(folders, missing, strict=True):
-                    if wanted:
-                        record_failure(folder, error)
-                return
-        share = (time.perf_counter() - start) / len(folders)
-        for member, folder, wanted in zip(trained, folders, missing, strict=True):
-            error = divergence(member)
-            if wanted and error:
+    missing = [
+        folder
+        for folder, status in zip(job.folders, job.statuses(), strict=True)
+        if status.state not in ENDED
+    ]
+    if missing:
+        try:
+            _train_ensemble(job, missing, options)
+        except NonFiniteLossError as error:  # every member diverged
+            for folder in missing:
                 record_failure(folder, error)
-            elif wanted:
-                note_time(folder, member.steps - begun, share)
-    shutil.rmtree(home, ignore_errors=True)
+            return
+    shutil.rmtree(job.home, ignore_errors=True)
 
 
-def _statuses(program: Job) -> list[Status]:
-    return list(map(status_of, program.settings, program.folders))
+def _train_ensemble(job: Job, missing: Sequence[Path], options: JobOptions) -> None:
+    """Trains all members of a job, and keeps those that are `missing`.
+
+    Raises:
+        NonFiniteLossError: every member diverged.
+    """
+    names = [folder.name for folder in job.folders]
+    job.home.mkdir(parents=True, exist_ok=True)
+    write_whole(job.home / MEMBERS, json.dumps({"members": names}) + "\n")
+    # An ensemble that was begun elsewhere may not divide over the devices of now.
+    each = len(job.folders) // hosts.process_count()
+    devices = options.devices and most_that_divide(each, options.devices)
+    started, first_step = time.perf_counter(), newest_step(job.home)
+    with training_bar(job.steps, quiet=options.in_worker) as progress:
+        members = hosts.train_settings(
+            job.settings,
+            devices,
+            directory=job.home,
+            directories=[f if f in missing else None for f in job.folders],
+            callback=progress,
+        )
+    seconds = (time.perf_counter() - started) / len(members)
+    for member, folder in zip(members, job.folders, strict=True):
+        if folder in missing:
+            error = divergence(member)
+            if error:
+                record_failure(folder, error)
+            else:
+                add_training_time(folder, member.steps - first_step, seconds)

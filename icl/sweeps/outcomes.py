@@ -14,39 +14,43 @@ from icl.sweeps.workers import train_all
 
 
 def train_missing(settings: Sequence[Setting], models: Models) -> list[Setting]:
-    """Trains what is missing; the settings whose training did not diverge, in order.
+    """Trains what is missing, and returns the settings whose training did not diverge.
+
+    They are in the order given.
 
     Raises:
-        ValueError: all diverged; or one is missing for another reason, such as a full
-            disk, that may be gone when it is run again. The message says which.
+        ValueError: all trainings diverged; or a model is missing for another reason,
+            such as a full disk, that may be gone when it is run again. The message says
+            which.
     """
-    reports = train_all(settings, models)
+    became = train_all(settings, models)
     found = [
-        report.setting
-        for report in reports
-        if models.last_losses(report.setting) is not None
+        outcome.setting
+        for outcome in became
+        if models.last_losses(outcome.setting) is not None
     ]
     if not found:
         raise ValueError(
-            f"All {len(reports)} trainings diverged; the first: {reports[0].message}"
+            f"All {len(became)} trainings diverged; the first: {became[0].message}"
         )
     return found
 
 
 def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Dataset:
-    """How well the models of a grid learnt, over its axes.
+    """Returns how well the models of a grid learnt, over its axes.
 
     Args:
         settings: `grid(base, axes)`.
-        models: where they are; all trained, or failed.
-        axes: the grid's. A dimension is called as its field ("layers" of
-            "model.layers"); that of several fields by all of them, joined by "_", with
-            each as a coordinate.
+        models: where they are kept; each must be trained, or have failed.
+        axes: those of the grid. A dimension has the name of its field ("layers" for
+            "model.layers"). The dimension of several fields has all their names, joined
+            by "_", and each field is a coordinate along it.
 
     Returns:
         A Dataset over the axes: `validation_loss`, the last held-out loss, averaged
-        over contexts; `held_out_loss`, the same by (context); both NaN where a run
-        `failed`, and beyond a run's longest context. Squared errors, not halved.
+        over contexts; `held_out_loss`, the same for each (context); and whether the run
+        `failed`. Losses are squared errors, not halved; they are NaN where a run failed
+        and beyond its longest context.
 
     Raises:
         ValueError: the settings are not those of the grid, or one of the models is not
@@ -86,21 +90,21 @@ def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Datas
 def best(
     dataset: xr.Dataset, over: Sequence[str], by: str = "validation_loss"
 ) -> xr.Dataset:
-    """The best run along some dimensions, for every point of the others.
+    """Returns the best run along some dimensions, for every point of the others.
 
     Args:
-        dataset: of runs, such as that of `history`, with more variables or without.
+        dataset: the runs, such as `history` returns; it may have other variables too.
         over: dimensions to choose along, such as ["learning_rate", "heads"].
-        by: variable whose smallest value is chosen; NaN and infinity never are. Of
-            equal ones the first.
+        by: the variable whose smallest value is chosen; NaN and infinity never are. Of
+            equal values the first is chosen.
 
     Returns:
-        The Dataset without these dimensions, and their chosen coordinates as variables
-        `best_<name>`; `attrs["chosen_by"]` is `by`.
+        The Dataset without these dimensions. Their coordinates at the chosen run are
+        variables `best_<name>`, and `attrs["chosen_by"]` is `by`.
 
     Raises:
-        ValueError: no such dimension or variable, a variable that is not one number per
-            run, or a point at which no run has a finite value (named).
+        ValueError: there is no such dimension or variable, the variable is not one
+            number per run, or at some point no run has a finite value (it is named).
 
     Example:
         >>> import xarray as xr
@@ -144,7 +148,7 @@ def best(
 
 
 def _check_any_finite(smallest: xr.DataArray, by: str) -> None:
-    """Refuses points whose smallest value is infinite, and names the first."""
+    """Refuses points at which the smallest value is infinite, and names the first."""
     for point in itertools.product(*map(range, smallest.shape)):
         cell = smallest[point]
         if math.isinf(cell):

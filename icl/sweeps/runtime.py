@@ -1,7 +1,7 @@
 """What must JAX be told before its backend starts?
 
-Where compiled programs are kept, how many devices and threads this process computes
-with, and whether it is one of several that train together.
+Where compiled programs are kept (`<results>/.cache/jax`), with how many devices and
+threads this process computes, and whether it is one of several that train together.
 """
 
 import os
@@ -16,8 +16,8 @@ from icl.sweeps import hosts
 from icl.training import processes
 
 
-def accelerators() -> int:
-    """How many this process has; 1 on a CPU."""
+def accelerator_count() -> int:
+    """Returns how many accelerators this process has; 1 on a CPU."""
     return 1 if on_cpu() else jax.local_device_count()
 
 
@@ -29,14 +29,22 @@ def on_cpu() -> bool:
 def set_up_runtime(
     results: Path, *, devices: int | None = None, distributed: bool = False
 ) -> None:
-    """What JAX must be told before its backend starts. Called once, here only.
+    """Tells JAX where its cache is and what it computes with, before it starts.
+
+    A program calls this once, before anything else of JAX.
+
+    Args:
+        results: the results folder, in which compiled programs are kept.
+        devices: how many devices each job is split over; None lets each job choose.
+        distributed: whether this process is one of several that train together.
 
     Raises:
         ValueError: there are fewer devices than are asked for, or no cluster.
         SystemExit: in a process that lent its devices to another, and is done.
     """
-    # Compiled programs outlive the process; a folder of the user's own goes first. A
-    # limit of its size also puts a lock on it, for processes that run side by side.
+    # Compiled programs outlive the process. A cache that the user has chosen comes
+    # first. A limit of its size also makes JAX lock the cache, which processes that run
+    # side by side need.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = results / ".cache" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -59,8 +67,8 @@ def set_up_runtime(
 def limit_threads(number: int) -> None:
     """Tells XLA, before its backend starts, how many threads it computes with.
 
-    By the variable that sizes its pool: `--xla_cpu_multi_thread_eigen=false` changes
-    nothing in jaxlib 0.10 and 0.12, and two workers of two threads on two cores take
-    1.3 times as long.
+    It sets NPROC, from which XLA takes the size of its pool of threads. The flag
+    `--xla_cpu_multi_thread_eigen=false` changes nothing in jaxlib 0.10 and 0.12. Two
+    workers with two threads each on two cores take 1.3 times as long as with one each.
     """
     os.environ["NPROC"] = str(number)

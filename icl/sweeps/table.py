@@ -6,33 +6,35 @@ from pathlib import Path
 from typing import get_args
 
 from icl.sweeps.grids import leaves, read
+from icl.sweeps.notes import training_seconds
 from icl.sweeps.setting import Setting
-from icl.sweeps.store import Models, State, Status, seconds
+from icl.sweeps.store import Models, RunState, Status
 from icl.sweeps.workers import distinct
-from icl.terminal import duration
+from icl.terminal import counted, duration
 
 SHAPE = ("model.layers", "model.width", "model.heads", "task.dim", "task.length")
-
-
-ELSEWHERE = {*SHAPE, "train.steps"}  # in columns of their own
+ALWAYS_SHOWN = {*SHAPE, "train.steps"}
 
 
 def table(settings: Sequence[Setting], models: Models) -> str:
-    """The runs with their status, shape and cost, as text; nothing is computed.
+    """Returns the runs with their status, shape and cost, as text.
 
-    Columns of fields that differ, besides those of the shape. The cost is
-    `Setting.cost`, of all of a run. Its time is what was measured of it in this folder,
-    or else of the run nearest in cost, at that rate; "?" where nothing was.
+    Nothing is computed for it. There is a column for each field of the shape, and for
+    each other field in which the settings differ. The cost is `Setting.cost`, that of
+    the run from its beginning to its end. Its time is what was measured of it in this
+    results folder, or else what was measured of the run that is nearest in cost, scaled
+    to its cost; "?" if nothing was measured.
 
     Raises:
-        ValueError: no settings, or two of one model.
+        ValueError: there are no settings, or two of them are of one model.
     """
     known = distinct(settings, models)
     fields_of = [{n: read(setting, n) for n in leaves(setting)} for setting in settings]
     varied = [
         name
         for name in fields_of[0]
-        if name not in ELSEWHERE and len({str(row.get(name)) for row in fields_of}) > 1
+        if name not in ALWAYS_SHOWN
+        and len({str(row.get(name)) for row in fields_of}) > 1
     ]
     statuses = [models.status(setting) for setting in settings]
     times = _times(known)
@@ -66,37 +68,37 @@ def _summary(
     times: Sequence[float | None],
 ) -> str:
     states = [status.state for status in statuses]
-    counts = [f"{states.count(s)} {s}" for s in get_args(State) if s in states]
+    counts = [f"{states.count(s)} {s}" for s in get_args(RunState) if s in states]
     left = [
         (1 - status.step / setting.train.steps, setting.cost, time)
         for setting, status, time in zip(settings, statuses, times, strict=True)
         if status.state in ("waiting", "running")
     ]
     cost = sum(share * cost for share, cost, _ in left)
-    text = f"{len(states)} runs: {', '.join(counts)}"
+    text = f"{counted(len(states), 'run')}: {', '.join(counts)}"
     if left:
         text += f"; {cost / 1e12:.2g} TFLOP left"
     if left and None not in times:
         known = sum(share * time for share, _, time in left if time is not None)
         text += f", {duration(known)} for one worker"
+    if None in times:
+        text += ' ("?": no run in this results folder has been timed yet)'
     return text
 
 
 def _times(known: Mapping[Path, Setting]) -> list[float | None]:
-    """How long each run takes, measured or estimated; None where nothing is known."""
-    timed = [
-        (setting.cost, time)
-        for folder, setting in known.items()
-        if (time := seconds(setting, folder)) is not None
-    ]
+    """Returns how long each run takes, measured or estimated; all None if unknown."""
+    measured = [training_seconds(setting, folder) for folder, setting in known.items()]
+    costs = [setting.cost for setting in known.values()]
+    timed = [(c, t) for c, t in zip(costs, measured, strict=True) if t is not None]
 
-    def nearest(setting: Setting) -> float | None:
+    def estimated(own: float) -> float | None:
         if not timed:
             return None
-        cost, time = min(timed, key=lambda one: abs(math.log(one[0] / setting.cost)))
-        return time * setting.cost / cost
+        cost, time = min(timed, key=lambda one: abs(math.log(one[0] / own)))
+        return time * own / cost
 
     return [
-        nearest(setting) if (time := seconds(setting, folder)) is None else time
-        for folder, setting in known.items()
+        estimated(cost) if time is None else time
+        for cost, time in zip(costs, measured, strict=True)
     ]

@@ -1,205 +1,247 @@
 """How does a list of settings become trained models, on one core or on a cluster?
 
-    settings -> plan: programs -> run, in some process -> one Outcome per setting
+    settings -> plan: jobs -> run_job, in some process -> one Outcome per setting
 
-Programs (icl.sweeps.jobs) are independent of each other and go through joblib: to
-processes of this machine, or to the backend that `joblib.parallel_config` names. All
-that is known of a run lies in the results folder, which every process sees: a finished
-one is never repeated, an unfinished one goes on from its checkpoint, and one that
-another process works on is left to it. `run` never raises for a failed run; that a
-worker died is noticed by the process that waits for it, and by the next worker.
+Jobs (icl.sweeps.jobs) are independent of each other and go through joblib: to processes
+of this machine, or to the backend that `joblib.parallel_config` names. All that is
+known of a run lies in the results folder, which every process sees. A finished run is
+never repeated, an unfinished one goes on from its checkpoint, and one that another
+process works on is left to that process. `run_job` never raises for a failed run. If a
+worker dies, the process that waits for it notices, and so does the next worker.
 """
 
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
+from joblib.parallel import get_active_backend
+
 from icl.sweeps import hosts
 from icl.sweeps.board import Board
-from icl.sweeps.errors import why
-from icl.sweeps.jobs import TRIES, Job, JobOptions, plan, run
+from icl.sweeps.errors import explanation
+from icl.sweeps.jobs import ENDED, TRIES, Job, JobOptions, run_job
+from icl.sweeps.planning import plan
 from icl.sweeps.runtime import on_cpu
 from icl.sweeps.setting import Setting
-from icl.sweeps.store import Models, State, Status
+from icl.sweeps.store import Models, RunState, Status
 from icl.terminal import say
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one setting.
+    """What became of one setting of a sweep.
 
     Attributes:
-        setting: which model.
-        state: "done" or "failed", once `train` has returned.
+        setting: which model it is.
+        state: "done" or "failed", once `train_all` has returned.
         message: why it failed, or "".
         cost: floating-point operations of its training.
     """
 
     setting: Setting
-    state: State
+    state: RunState
     message: str
     cost: float
 
 
 def train_all(settings: Sequence[Setting], models: Models) -> list[Outcome]:
-    """Trains those models that are missing.
+    """Trains those models that are missing, and returns what became of each setting.
 
-    Programs run in this process if `models.jobs` is 1 or there is only one, otherwise
-    in processes side by side; `joblib.parallel_config(backend=...)` around the call
-    sends them elsewhere. Workers need this code and the same results folder.
+    Jobs are done in this process if `models.jobs` is 1 or there is only one job,
+    otherwise in processes side by side; `joblib.parallel_config(backend=...)` around
+    the call sends them elsewhere. Workers need this code and the same results folder.
 
     Args:
         settings: which models, each once.
-        models: where they are kept, how many programs run side by side, and how many
-            models are one program.
+        models: where they are kept, how many jobs are done side by side, and how many
+            models one job trains.
 
     Returns:
-        One report per setting, in their order. A run that failed does not stop the
+        One outcome per setting, in their order. A run that failed does not stop the
         others; one whose training diverged is not tried again by the next call.
 
     Raises:
-        ValueError: no settings, or two of one model.
+        ValueError: there are no settings, or two of them are of one model.
     """
     known = distinct(settings, models)
     if models.results is None:
-        reports = {f: _in_memory(setting, models) for f, setting in known.items()}
+        statuses = {
+            f: _train_in_memory(setting, models) for f, setting in known.items()
+        }
     else:
-        reports = _train_missing(known, models)
-    for folder, status in reports.items():
+        statuses = _train_on_disk(known, models)
+    for folder, status in statuses.items():
         if status.state == "failed":
             say(f"failed: model {folder}: {' '.join(status.message.split())}")
     return [
         Outcome(setting, status.state, status.message, setting.cost)
-        for setting, status in zip(known.values(), reports.values(), strict=True)
+        for setting, status in zip(known.values(), statuses.values(), strict=True)
     ]
 
 
 def distinct(settings: Sequence[Setting], models: Models) -> dict[Path, Setting]:
-    """The settings by the folders of their models.
+    """Returns the settings by the folders of their models.
 
     Raises:
-        ValueError: there are none, or two are of one model.
+        ValueError: there are none, or two of them are of one model.
     """
     if not settings:
         raise ValueError("The sweep is empty; give at least one setting.")
     folders = [models.folder(setting) for setting in settings]
-    for at, folder in enumerate(folders):
-        if folder in folders[:at]:
+    numbers: dict[Path, int] = {}
+    for number, folder in enumerate(folders):
+        if folder in numbers:
             raise ValueError(
-                f"Settings {folders.index(folder)} and {at} are of one model, with the "
+                f"Settings {numbers[folder]} and {number} are of one model, with the "
                 f"hash {folder.name}: they differ in nothing that training depends on."
             )
+        numbers[folder] = number
     return dict(zip(folders, settings, strict=True))
 
 
-def _in_memory(setting: Setting, models: Models) -> Status:
+def _train_in_memory(setting: Setting, models: Models) -> Status:
     try:
         models(setting)
     except Exception as error:
-        return Status("failed", 0, why(error))
+        return Status("failed", 0, explanation(error))
     return models.status(setting)
 
 
-def _train_missing(known: Mapping[Path, Setting], models: Models) -> dict[Path, Status]:
-    """What became of the models, by their folders."""
+def _train_on_disk(known: Mapping[Path, Setting], models: Models) -> dict[Path, Status]:
+    """Trains what is missing in the results folder, and returns how far each model is.
+
+    The first round is for what nobody works on; in the second round we wait for what
+    other processes had in hand, and finish what they have left.
+    """
     assert models.results is not None
-    reports = {folder: models.status(setting) for folder, setting in known.items()}
-    call = uuid.uuid4().hex
-    for wait in (False, True):  # first what nobody works on, then what others left
-        todo = {
-            f for f, status in reports.items() if status.state in ("waiting", "running")
-        }
-        if not todo:
+    statuses = {folder: models.status(setting) for folder, setting in known.items()}
+    sweep = uuid.uuid4().hex
+    for wait in (False, True):
+        unfinished = {f for f, status in statuses.items() if status.state not in ENDED}
+        if not unfinished:
             break
-        programs = plan(known, todo, models)
-        jobs, elsewhere = _workers(models, len(programs))
-        results = models.results.absolute()
-        order = JobOptions(results, call, wait, elsewhere, models.devices)
-        ended = [status.state for f, status in reports.items() if f not in todo]
-        with Board(programs, ended, jobs, here=not elsewhere) as board:
-            start = _elsewhere if elsewhere else _here
-            for program, statuses in start(programs, jobs, order):
-                reports |= dict(zip(program.folders, statuses, strict=True))
-                board.finished(program, statuses)
-    return reports
+        jobs = plan(known, unfinished, models)
+        at_once, elsewhere = _processes_for(models, len(jobs))
+        options = JobOptions(
+            models.results.absolute(), sweep, wait, elsewhere, models.devices
+        )
+        ended = [s.state for folder, s in statuses.items() if folder not in unfinished]
+        with Board(jobs, ended, at_once, in_this_process=not elsewhere) as board:
+            do = _side_by_side if elsewhere else _one_by_one
+            for job, found in do(jobs, at_once, options):
+                statuses |= dict(zip(job.folders, found, strict=True))
+                board.job_ended(job, found)
+    return statuses
 
 
-def _workers(models: Models, programs: int) -> tuple[int, bool]:
-    """How many run side by side, and whether that is in other processes."""
-    import joblib
-    from joblib.parallel import get_active_backend
-
-    if hosts.count() > 1:
+def _processes_for(models: Models, jobs: int) -> tuple[int, bool]:
+    """Returns how many jobs are done at once, and whether in other processes."""
+    if hosts.process_count() > 1:
         if (models.jobs or 1) > 1:
             raise ValueError(
                 "Processes that train together run one program at a time, got "
                 f"{models.jobs} jobs; leave out --distributed or --jobs."
             )
         return 1, False
-    chosen = type(get_active_backend()[0]).__name__ != "LokyBackend"
-    jobs = models.jobs
-    if jobs is None:
-        slots = joblib.effective_n_jobs(-1) if chosen or on_cpu() else 1
-        # Each slot of a cluster has devices of its own; cores here are shared out.
-        jobs = slots if chosen else max(1, slots // (models.devices or 1))
-    return jobs, chosen or min(jobs, programs) > 1
+    on_cluster = type(get_active_backend()[0]).__name__ != "LokyBackend"
+    at_once = models.jobs
+    if at_once is None:
+        slots = joblib.effective_n_jobs(-1) if on_cluster or on_cpu() else 1
+        # Each slot of a cluster has devices of its own; the cores here are shared out.
+        at_once = slots if on_cluster else max(1, slots // (models.devices or 1))
+    return at_once, on_cluster or min(at_once, jobs) > 1
 
 
-def _here(
-    programs: list[Job], jobs: int, order: JobOptions
+def _one_by_one(
+    jobs: Sequence[Job], at_once: int, options: JobOptions
 ) -> Iterator[tuple[Job, list[Status]]]:
-    """One after the other in this process, with all its threads."""
-    for program in programs:
-        yield program, run(program, order)
+    """Does one job after the other in this process, with all its threads."""
+    for job in jobs:
+        yield job, run_job(job, options)
 
 
-def _elsewhere(
-    programs: list[Job], jobs: int, order: JobOptions
+def _side_by_side(
+    jobs: Sequence[Job], at_once: int, options: JobOptions
 ) -> Iterator[tuple[Job, list[Status]]]:
-    """Side by side, through joblib, in the order in which they are finished.
+    """Does jobs in other processes, through joblib; yields each when it has ended.
 
-    When a worker dies its pool is lost, and with it the programs that were running, one
-    of which may be to blame: the others go on in a new pool, then these one by one.
+    When a worker dies its pool is lost, and with it the jobs that were running, one of
+    which may be to blame. The jobs that had not been started go on in a new pool; those
+    that were lost follow one by one, each in a pool of its own.
     """
-    from joblib import Parallel, delayed
-    from joblib.parallel import get_active_backend
-
-    streams = get_active_backend()[0].supports_return_generator  # Ray's (2.60) does not
-    queues, losses = [list(range(len(programs)))], Counter()
+    _silence_replaced_workers()
+    queues, deaths = [list(range(len(jobs)))], Counter[int]()
     while queues:
         queue = queues.pop(0)
         running: list[int] = []
-        workers = max(2, min(jobs, len(queue)))  # joblib runs one in this process
-
-        def handed_out(queue: list[int] = queue, running: list[int] = running) -> Any:
-            while queue:
-                running.append(queue.pop(0))
-                program = programs[running[-1]].absolute()
-                yield delayed(_numbered)(running[-1], program, order)
-
         try:
-            for number, statuses in Parallel(
-                n_jobs=workers,
-                return_as="generator_unordered" if streams else "list",
-                pre_dispatch=jobs,
-                batch_size=1,
-            )(handed_out()):
+            for number, statuses in _pool(jobs, queue, running, at_once, options):
                 running.remove(number)
-                yield programs[number], statuses
-        except Exception as error:  # not of a run: of the pool
-            if not running:  # it never came to be
+                yield jobs[number], statuses
+        except Exception as error:  # a run never raises, so it is of the pool
+            if not running:  # there never was a pool
                 raise
-            losses.update(running)
-            lost = [n for n in running if losses[n] > TRIES]
-            for number in lost:
-                failed = Status("failed", 0, why(error))
-                yield programs[number], [failed] * len(programs[number].folders)
-            again = [[number] for number in running if number not in lost]
-            queues = [q for q in (queue, *queues, *again) if q]
+            deaths.update(running)
+            again = [[number] for number in running if deaths[number] <= TRIES]
+            for number in running:
+                if deaths[number] > TRIES:
+                    failed = Status("failed", 0, explanation(error))
+                    yield jobs[number], [failed] * len(jobs[number].folders)
+            queues = [left for left in (queue, *queues, *again) if left]
 
 
-def _numbered(number: int, program: Job, order: JobOptions) -> tuple[int, list[Status]]:
-    return number, run(program, order)
+def _pool(
+    jobs: Sequence[Job],
+    queue: list[int],
+    running: list[int],
+    at_once: int,
+    options: JobOptions,
+) -> Iterator[tuple[int, list[Status]]]:
+    """Does the jobs of a queue in one pool of workers, as long as the pool lives.
+
+    Args:
+        jobs: all jobs of the sweep.
+        queue: numbers of the jobs to do; one that is handed out is taken away.
+        running: here the number of a job that is handed out is put.
+        at_once: how many jobs are done side by side.
+        options: how they are done.
+
+    Yields:
+        The number of a job that has ended, and how far its members are.
+    """
+
+    def hand_out() -> Iterator[Any]:
+        while queue:
+            running.append(queue.pop(0))
+            job = jobs[running[-1]].with_absolute_paths()
+            yield joblib.delayed(_run_numbered)(running[-1], job, options)
+
+    streams = get_active_backend()[0].supports_return_generator  # Ray's (2.60) does not
+    parallel = joblib.Parallel(
+        n_jobs=max(2, min(at_once, len(queue))),  # joblib would do one in this process
+        return_as="generator_unordered" if streams else "list",
+        pre_dispatch=at_once,
+        batch_size=1,
+    )
+    yield from parallel(hand_out())
+
+
+def _run_numbered(
+    number: int, job: Job, options: JobOptions
+) -> tuple[int, list[Status]]:
+    return number, run_job(job, options)
+
+
+def _silence_replaced_workers() -> None:
+    """Keeps an alarming warning from the user: nothing is wrong.
+
+    joblib ends a worker that has grown by more than 300 MB, which one that compiles
+    programs of several shapes does, and starts another, which frees that memory. It
+    then warns of "a memory leak", in a thread of its own, so the filter has to stay.
+    """
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)

@@ -40,7 +40,7 @@ from experiments.engine.claims.claim import load_claims
 from experiments.engine.figures import command, runs
 from experiments.engine.figures.experiment import command_line
 from experiments.fu2024 import lens
-from icl import LinearRegression, ModelConfig, terminal
+from icl import LinearRegression, ModelConfig
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
 from icl.sweeps import store
 
@@ -605,15 +605,6 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     steps = [int(path.name[5:]) for path in tmp_path.glob("models/*/step_*")]
     assert steps and max(steps) < 60
     assert not list(tmp_path.rglob("*.nc"))
-
-
-def test_the_bar_of_a_resumed_run_starts_where_it_resumes(capsys):
-    with terminal._Progress(1_000) as report:
-        report(600, {"loss": 0.5})
-        report(800, {"loss": 0.25})
-        bar = report.__self__.bar
-        assert (bar.initial, bar.n, bar.total) == (600, 800, 1_000)
-    assert "loss=0.2500" in capsys.readouterr().err
 
 
 # --- the list ---

@@ -23,7 +23,8 @@ from icl import (
     train,
     train_ensemble,
 )
-from icl.sweeps import hosts, jobs, store
+from icl.sweeps import hosts, jobs, store, workers
+from icl.sweeps.planning import plan
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.training import checkpoint, processes
@@ -161,12 +162,12 @@ def as_two_hosts(folder):
     assert command.main(name, argv) == 0
     if jax.process_index() == 1:  # which has lent its device all along
         return
-    training = store._train, hosts.train
+    training = store._train, hosts.train_settings
     for _ in range(2):
         reports = sweeps.train_all(SETTINGS, Models(results, together=2, devices=1))
         print([report.state for report in reports])
-        store._train = hosts.train = None  # whatever calls it fails
-    store._train, hosts.train = training
+        store._train = hosts.train_settings = None  # whatever calls it fails
+    store._train, hosts.train_settings = training
     try:
         sweeps.train_all([replace(SETTINGS[0], seed=9)], Models(results, jobs=2))
     except ValueError as error:
@@ -286,7 +287,7 @@ def test_a_command_in_two_processes(folder):
     listed, *states, refused = [
         line for line in first[0].splitlines() if line[0] != " " and "Gloo" not in line
     ][-4:]
-    assert listed.startswith("1 runs: 1 waiting")
+    assert listed.startswith("1 run: 1 waiting")
     assert states == ["['done', 'failed', 'done']"] * 2
     assert "run one program at a time, got 2 jobs" in refused
     assert "failed: model" in first[1]
@@ -355,8 +356,8 @@ def test_members_that_do_not_divide_are_trained_alone(tmp_path):
     settings = sweeps.grid(Setting(*RUN), {"seed": range(7)})
     kept = Models(tmp_path, together=5, devices=2)
     known = {kept.folder(setting): setting for setting in settings}
-    made = jobs.plan(known, set(known), kept)
-    assert sorted(len(program.folders) for program in made) == [1, 2, 4]
+    made = plan(known, set(known), kept)
+    assert sorted(len(job.folders) for job in made) == [1, 2, 4]
 
 
 def test_an_ensemble_begun_on_one_device_ends_on_two(tmp_path):
@@ -367,21 +368,19 @@ def test_an_ensemble_begun_on_one_device_ends_on_two(tmp_path):
 
     kept = Models(tmp_path, jobs=1, together=3, devices=1)
     known = {kept.folder(setting): setting for setting in settings}
-    (program,) = jobs.plan(known, set(known), kept)
-    program.home.mkdir(parents=True)
-    members = {"members": [folder.name for folder in program.folders]}
-    (program.home / programs.MEMBERS).write_text(json.dumps(members))
+    (job,) = plan(known, set(known), kept)
+    job.home.mkdir(parents=True)
+    members = {"members": [folder.name for folder in job.folders]}
+    (job.home / jobs.MEMBERS).write_text(json.dumps(members))
     with pytest.raises(KeyboardInterrupt):
-        hosts.train(program.settings, 1, directory=program.home, callback=stop)
+        hosts.train_settings(job.settings, 1, directory=job.home, callback=stop)
     more = Models(tmp_path, jobs=1, together=3, devices=2)
     assert [run.state for run in sweeps.train_all(settings, more)] == ["done"] * 3
 
 
 def test_jobs_share_the_cores_with_devices(tmp_path, monkeypatch):
-    from icl.sweeps import workers
-
     monkeypatch.setattr("joblib.effective_n_jobs", lambda _: 8)
     for devices, count in ((None, 8), (1, 8), (2, 4), (3, 2), (16, 1)):
         kept = Models(tmp_path, devices=devices)
-        assert workers._workers(kept, 100) == (count, count > 1)
-    assert workers._workers(Models(tmp_path, jobs=3, devices=4), 100) == (3, True)
+        assert workers._processes_for(kept, 100) == (count, count > 1)
+    assert workers._processes_for(Models(tmp_path, jobs=3, devices=4), 100) == (3, True)

@@ -3,11 +3,14 @@
 import doctest
 import errno
 import gc
+import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +24,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from filelock import FileLock
 from flax import nnx
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import get_reusable_executor, process_executor
 
 from experiments.engine.figures import command
 from icl import (
@@ -34,7 +37,7 @@ from icl import (
     terminal,
 )
 from icl.model.building import abstract_params
-from icl.sweeps import grids, jobs, outcomes, store
+from icl.sweeps import grids, hosts, jobs, outcomes, planning, store, workers
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.training import checkpoint
@@ -103,15 +106,15 @@ def timed_steps(results, setting):
     ]
 
 
+def refuse(*_, **__):
+    pytest.fail("this is finished, and must not be trained again")
+
+
 @pytest.fixture
 def no_work(monkeypatch):
     """Training fails."""
-
-    def refuse(*_, **__):
-        pytest.fail("this is finished, and must not be trained again")
-
     monkeypatch.setattr(store, "_train", refuse)
-    monkeypatch.setattr("icl.training.ensemble.train_ensemble", refuse)
+    monkeypatch.setattr(hosts, "train_ensemble", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +226,7 @@ def interrupt_at(step, monkeypatch):
             monkeypatch.undo()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(terminal._Progress, "report", report)
+    monkeypatch.setattr(terminal.TrainingProgress, "report", report)
 
 
 def test_an_unfinished_sweep_goes_on(here, tmp_path, monkeypatch):
@@ -231,7 +234,7 @@ def test_an_unfinished_sweep_goes_on(here, tmp_path, monkeypatch):
     kept = Models(tmp_path, jobs=1)
     with pytest.raises(KeyboardInterrupt):
         sweeps.train_all(SETTINGS, kept)
-    assert kept.status(SETTINGS[0]) == models.Status("waiting", 20)
+    assert kept.status(SETTINGS[0]) == store.Status("waiting", 20)
     assert states(sweeps.train_all(SETTINGS, kept)) == ["done"] * 4
     assert_same_bits(tmp_path, here, SETTINGS)
     assert timed_steps(tmp_path, SETTINGS[0]) == 40
@@ -256,7 +259,7 @@ def test_models_trained_together_are_those_trained_alone(
     assert_alike(tmp_path, here, SETTINGS)
     folders = {path for path in (tmp_path / "models").iterdir() if path.is_dir()}
     assert folders == set(map(kept.folder, SETTINGS))  # and no ensemble's
-    monkeypatch.setattr(terminal._Progress, "report", None)  # whatever calls it fails
+    monkeypatch.setattr(terminal.TrainingProgress, "report", refuse)
     trained = Models(tmp_path)(SETTINGS[3])  # a finished run of its own
     assert trained.task == SETTINGS[3].task and trained.steps == 40
 
@@ -286,16 +289,16 @@ def test_what_shares_a_program(tmp_path):
 
     def sizes(together):
         kept.together = together
-        made = jobs.plan(known, set(known), kept)
-        assert sorted(f for program in made for f in program.folders) == sorted(known)
-        return [(len(p.settings), p.settings[0].model.layers) for p in made]
+        made = planning.plan(known, set(known), kept)
+        assert sorted(folder for job in made for folder in job.folders) == sorted(known)
+        return [(len(job.settings), job.settings[0].model.layers) for job in made]
 
     assert sizes(100) == [(8, 2), (8, 1)]  # the dearest first
     assert sizes(3) == [(3, 2), (3, 2), (2, 2), (3, 1), (3, 1), (2, 1)]
     assert sizes(None) == sizes(1) == [(1, 2)] * 8 + [(1, 1)] * 8
     longer = replace(settings[0], train=replace(BASE.train, steps=50))
     other = {kept.folder(s): s for s in (settings[0], longer)}
-    assert len(jobs.plan(other, set(other), kept)) == 2
+    assert len(planning.plan(other, set(other), kept)) == 2
 
 
 def test_programs_of_many_shapes_are_let_go():
@@ -547,6 +550,19 @@ def test_a_backend_that_answers_at_the_end_only(serial, tmp_path, monkeypatch):
     assert_same_bits(tmp_path, serial, SETTINGS)
 
 
+def test_a_worker_that_joblib_replaces_alarms_nobody():
+    """One that has grown by 300 MB is replaced by another, which frees its memory."""
+    source = inspect.getsource(process_executor)
+    parts = re.findall(r'"(A worker stopped.*?)",\s*UserWarning', source, re.DOTALL)
+    (message,) = [re.sub(r'"\s*"', "", part) for part in parts]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        workers._silence_replaced_workers()
+        warnings.warn(message, UserWarning, stacklevel=1)
+        warnings.warn("another", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in caught] == ["another"]
+
+
 def test_workers_that_cannot_be_had_are_an_error(tmp_path, monkeypatch):
     def refuse(**_):
         raise ConnectionError("no cluster there")
@@ -570,15 +586,15 @@ def test_what_another_process_works_on_comes_last(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     lock.acquire()
     assert kept.status(SETTINGS[0]).state == "running"
-    order, finish = [], jobs.finish
+    order, train_to_end = [], jobs.train_to_end
 
     def noted(setting, folder, **options):
         order.append(SETTINGS.index(setting))
         if len(order) == 3:
             lock.release()  # as the other process does when it is done, or dies
-        return finish(setting, folder, **options)
+        return train_to_end(setting, folder, **options)
 
-    monkeypatch.setattr(jobs, "finish", noted)
+    monkeypatch.setattr(jobs, "train_to_end", noted)
     assert states(sweeps.train_all(SETTINGS, kept)) == ["done"] * 4
     assert order == [1, 2, 3, 0]
 
@@ -640,7 +656,8 @@ def test_list_shows_the_runs_and_computes_nothing(tmp_path, capsys, no_work):
     assert command.main(f"{name}.fig1", argv) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[1].split()[:4] == "waiting 0 of 60".split()
-    assert said[2].startswith("1 runs: 1 waiting; ")
+    assert said[2].startswith("1 run: 1 waiting; ")
+    assert said[2].endswith('("?": no run in this results folder has been timed yet)')
     assert command.main(f"{name}.fig7", argv) == 0
     assert capsys.readouterr().out == "No model is trained.\n"
     assert not [path for path in tmp_path.rglob("*") if ".cache" not in path.parts]
