@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from subprocesses import HUNG, finished
 
 from experiments import reference_models
 from experiments.akyurek2023 import __main__ as paper
@@ -559,8 +560,7 @@ def test_two_processes_share_a_run(results, tmp_path):
     shutil.copytree(results / "models", tmp_path / "models")
     argv = (f"{NAME}.fig6", "tiny", "--evaluation-seed", 3, "--results", tmp_path)
     both = [program(*argv) for _ in range(2)]
-    (out, error), (other_out, other_error) = (p.communicate(timeout=120) for p in both)
-    assert [p.returncode for p in both] == [0, 0], error + other_error
+    (out, error), (other_out, other_error) = finished(*both)
     assert out == other_out  # the same claims and the same picture
     assert sorted("found " in e for e in (error, other_error)) == [False, True]
     (folder,) = (tmp_path / "akyurek2023" / "fig6").glob("tiny-*")
@@ -578,15 +578,13 @@ def test_the_second_process_says_that_it_waits(tmp_path, capsys):
     lock.acquire()
     waiting = Thread(target=lambda: runs.locked(folder).__enter__())
     waiting.start()
-    for _ in range(100):
-        said = capsys.readouterr().err
-        if said:
-            break
+    while not (said := capsys.readouterr().err):
+        assert waiting.is_alive()
         time.sleep(0.05)
     assert said == f"another process is working on {folder}; waiting for it\n"
     assert waiting.is_alive()
     lock.release()
-    waiting.join(timeout=5)
+    waiting.join(timeout=HUNG)
     assert not waiting.is_alive()
 
 
@@ -598,8 +596,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    ((_, error),) = finished(process, status=130)
     assert error.endswith("stopped; run the same command again to resume\n")
     assert "Traceback" not in error
     steps = [int(path.name[5:]) for path in tmp_path.glob("models/*/step_*")]
@@ -616,8 +613,7 @@ def test_the_list_names_every_experiment_without_loading_it():
         "print([m for m in ('jax', 'numpy', 'tyro', 'xarray') if m in sys.modules])"
     )
     process = program("-c", code)
-    listed, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
+    ((listed, _),) = finished(process)
     assert listed.splitlines()[-1] == "[]"
     for figure, module in FIGURES.items():
         assert f"{NAME}.{figure}\n" in listed

@@ -2,10 +2,7 @@
 
 import atexit
 import json
-import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from subprocesses import finished, started
 
 from experiments.engine.figures import command
 from icl import (
@@ -31,7 +29,6 @@ from icl.training import checkpoint, processes
 from icl.training.checkpoint import flatten
 from icl.training.trained import load
 
-ROOT = Path(__file__).parents[2]
 TASK, MODEL = LinearRegression(dim=1, length=4), ModelConfig(layers=1, width=8)
 CONFIG = TrainConfig(
     steps=60,
@@ -69,16 +66,8 @@ def begin(directory, at=STOP, here=True, **options):
 def start(function, folder, devices=1, **variables):
     """A process of its own that calls a function of this file with a folder."""
     code = f"import test_processes as t; t.{function}(t.Path({str(folder)!r}))"
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "icl")))
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=os.environ
-        | {"PYTHONPATH": paths, "JAX_NUM_CPU_DEVICES": str(devices)}
-        | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    variables["JAX_NUM_CPU_DEVICES"] = str(devices)
+    return started(code, Path(__file__).parent, **variables)
 
 
 def start_two(function, folder):
@@ -91,13 +80,6 @@ def start_two(function, folder):
         start(function, folder, **shared, JAX_PROCESS_ID=str(number))
         for number in range(2)
     ]
-
-
-def ended(process):
-    """What a process has printed, once it has ended well."""
-    out, error = process.communicate(timeout=240)
-    assert process.returncode == 0, error
-    return out, error
 
 
 # --- What is done in other processes -------------------------------------------------
@@ -187,11 +169,10 @@ def folder(tmp_path_factory):
     train(*RUN, key=jax.random.key(0), directory=folder / "one", devices=first)
     for name in ("four", "two"):
         begin(folder / f"begun on one, ended on {name}", devices=first)
-    started = [
+    printed = finished(
         *start_two("as_two_processes", folder),
         start("on_four_devices", folder, devices=4),
-    ]
-    printed = [ended(process) for process in started]
+    )
     (folder / "printed.json").write_text(json.dumps(printed))
     return folder
 
