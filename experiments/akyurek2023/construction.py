@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from experiments.akyurek2023.construction_claims import claims as claims
 from icl import checks
 from icl.sweeps.store import Models
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from experiments.engine.claims.claim import Claim
     from icl import ModelConfig, Prompts
     from icl.baselines.base import Learner
     from icl.constructed import Constructed, Precision
@@ -275,13 +275,6 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     from experiments.akyurek2023 import construction_plot
 
     return construction_plot.draw(dataset)
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claims 29 to 32, and the corrected statements."""
-    from experiments.akyurek2023 import construction_claims
-
-    return construction_claims.claims(dataset)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.akyurek2023.decoded_weights_claims import best_layer
+from experiments.akyurek2023.decoded_weights_claims import claims as claims
 from experiments.reference_models import SETTINGS
 from icl import checks
 from icl.sweeps.setting import Setting
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "30 s",
@@ -161,11 +161,6 @@ def _map(axes: "Axes", scores: "xr.Dataset") -> "AxesImage":
     return image
 
 
-def best_layer(scores: "xr.Dataset") -> int:
-    """The layer with the highest mean R2 over tokens."""
-    return int(scores.r2.mean("token").argmax("layer"))
-
-
 def _curves(axes: "Axes", scores: "xr.Dataset") -> None:
     from experiments.engine.figures.style import BLUE, GREY, VERMILLION, count_examples
 
@@ -183,42 +178,6 @@ def _curves(axes: "Axes", scores: "xr.Dataset") -> None:
     axes.set_title(f"layer {layer}, the best on average")
     axes.set_ylim(max(-0.5, min(-0.1, float(best.r2_low.min()))), 1.05)
     count_examples(axes, scores.attrs["dim"], low=True)
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claim 25 of the paper, for a linear probe of the least-squares weights."""
-    from experiments.engine.claims.claim import Claim
-
-    scores, d = dataset.sel(target="w_ols"), dataset.attrs["dim"]
-    layer, token = best_layer(scores), f"y{d}"
-    ratios = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
-    note = f"The interval holds the embedding's error fixed; the layer is {layer}."
-    if token in scores.token:
-        at = scores.sel(token=token)
-        embedding = 1 - float(at.r2.sel(layer=0))
-        ends = {"value": at.r2, "low": at.r2_high, "high": at.r2_low}
-        ratios = {
-            k: (1 - float(r2.sel(layer=layer))) / embedding for k, r2 in ends.items()
-        }
-    else:
-        note = f"Prompts of this run end before {token} is read."
-    text = (
-        f"Deep layers know what the input does not: at {token}, the best layer's error "
-        "in decoding the least-squares weights is less than half the embedding's."
-    )
-    return [
-        Claim(
-            "akyurek2023.25c",
-            text,
-            "Akyürek et al. 2023, Fig. 4",
-            threshold=0.5,
-            relation="<",
-            unit="ratio of 1 - R2, linear probe",
-            figure="decoded_weights",
-            note=note,
-            **ratios,
-        )
-    ]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.akyurek2023.fig1_claims import claims as claims
+from experiments.akyurek2023.fig1_claims import resample
 from experiments.akyurek2023.learners import KNN, LINEAR, textbook
 from experiments.reference_models import SETTINGS
 from icl import checks
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.engine.claims.claim import Claim
-    from experiments.engine.claims.intervals import Sampled
+    from experiments.engine.claims.intervals import Resampled
 
 TIMES = {
     "tiny": "30 s",
@@ -162,14 +163,14 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     """The paper's two panels, and below them the same on a logarithmic axis."""
     from experiments.engine.figures.style import canvas
 
-    sampled = _sample(dataset).at(dataset.context[1:])
+    resampled = resample(dataset).at(dataset.context[1:])
     with canvas(10, 9) as figure:
         grid = figure.subplots(2, 2, sharex=True)
         for row, scale in zip(grid, ("linear", "log"), strict=True):
             for axes, distance in zip(row, ("spd", "ilwd"), strict=True):
-                _draw(axes, sampled, distance, dataset.attrs["dim"])
+                _draw(axes, resampled, distance, dataset.attrs["dim"])
                 axes.set_yscale(scale)
-                bottom = 0 if scale == "linear" else _floor(sampled.means[distance])
+                bottom = 0 if scale == "linear" else _floor(resampled.means[distance])
                 axes.set_ylim(bottom=bottom)
         for axes in grid[0]:
             axes.set_xlabel("")
@@ -188,12 +189,12 @@ def _floor(means: "xr.DataArray") -> float:
     return max(float(to_model.min()), 2e-5) / 2
 
 
-def _draw(axes: "Axes", sampled: "Sampled", distance: str, dim: int) -> None:
+def _draw(axes: "Axes", resampled: "Resampled", distance: str, dim: int) -> None:
     """All curves of one panel, the nearest on top."""
     from experiments.akyurek2023.learners import LOOKS
     from experiments.engine.figures.style import count_examples
 
-    value, low, high = sampled.band(lambda means: means[distance])
+    value, low, high = resampled.band(lambda means: means[distance])
     for rank, pair in enumerate(value.pair.values):
         first, second = pair.split(", ")
         look = dict(LOOKS[first])
@@ -211,23 +212,6 @@ def _draw(axes: "Axes", sampled: "Sampled", distance: str, dim: int) -> None:
             n, low.sel(curve), high.sel(curve), color=look["color"], alpha=0.15, lw=0
         )
     count_examples(axes, dim)
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claims 1-8 of the paper, and the bar that this repository sets itself."""
-    from experiments.akyurek2023 import fig1_claims
-
-    noisy = dataset.attrs["noise_std"] > 0
-    return fig1_claims.claims(_sample(dataset), dataset.attrs["dim"], noisy=noisy)
-
-
-def _sample(dataset: "xr.Dataset") -> "Sampled":
-    """Means over prompts of the dimension-normalised differences."""
-    from experiments.engine.claims.intervals import sample
-
-    variables = dataset[["spd", "ilwd", "ilwd_exact"]] / dataset.attrs["dim"]
-    resamples = int(dataset.attrs["resamples"])
-    return sample(variables, ("prompt", "queried"), resamples=resamples)
 
 
 if __name__ == "__main__":

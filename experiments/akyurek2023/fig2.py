@@ -27,6 +27,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from experiments.akyurek2023.fig2_claims import claims as claims
 from experiments.akyurek2023.fig2_measure import Config, measure, settings
 from experiments.reference_models import PROBING, SETTINGS
 from icl.sweeps.store import Models
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from experiments.engine.claims.claim import Claim
-    from experiments.engine.claims.intervals import Sampled
+    from experiments.engine.claims.intervals import Resampled
 
 TIMES = {
     "tiny": "1 min",
@@ -79,10 +79,10 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     from experiments.akyurek2023 import fig2_claims
     from experiments.engine.figures.style import canvas
 
-    sampled, dim = fig2_claims.sample(dataset), dataset.attrs["dim"]
+    resampled, dim = fig2_claims.resample(dataset), dataset.attrs["dim"]
     tables = {
-        f"trained transformers, d = {dim}": sampled.means.distance,
-        f"the Bayes predictor, d = {dim}": sampled.means.bayes,
+        f"trained transformers, d = {dim}": resampled.means.distance,
+        f"the Bayes predictor, d = {dim}": resampled.means.bayes,
         "the paper's table, d = 8": dataset.published,
     }
     with canvas(11, 7.2) as figure:
@@ -96,8 +96,8 @@ def plot(dataset: "xr.Dataset") -> "Figure":
         bar = figure.colorbar(image, ax=above, pad=0.01, aspect=30)
         bar.set_label("share of the column's largest")
         bar.set_ticks([-2, -1, 0], labels=["≤ 0.01", "0.1", "1"])
-        _penalties(figure.add_subplot(grid[1, :3]), dataset, sampled)
-        _bounds(figure.add_subplot(grid[1, 3:]), dataset, sampled)
+        _penalties(figure.add_subplot(grid[1, :3]), dataset, resampled)
+        _bounds(figure.add_subplot(grid[1, 3:]), dataset, resampled)
         figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
     return figure
 
@@ -154,7 +154,7 @@ def _short(distance: float) -> str:
     return f"{distance:.1e}".replace("e-0", "e-") if distance else "0"
 
 
-def _penalties(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
+def _penalties(axes: "Axes", dataset: "xr.Dataset", resampled: "Resampled") -> None:
     """The best lambda by noise; no noise stands where a quarter of the least would."""
     import numpy as np
 
@@ -163,7 +163,7 @@ def _penalties(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
 
     noise = dataset.noise.values
     x = np.where(noise > 0, noise, noise[1] / 4)
-    value, low, high = sampled.band(lambda means: best_penalty(means.path))
+    value, low, high = resampled.band(lambda means: best_penalty(means.path))
     seeds = best_penalty(dataset.path.median("prompt", skipna=False))
     axes.plot(noise[1:], noise[1:], "--", color=GREY, label="λ = σ²/τ²")
     for seed in dataset.seed.values if dataset.sizes["seed"] > 1 else ():
@@ -184,13 +184,13 @@ def _penalties(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
     axes.legend(loc="lower right")
 
 
-def _bounds(axes: "Axes", dataset: "xr.Dataset", sampled: "Sampled") -> None:
+def _bounds(axes: "Axes", dataset: "xr.Dataset", resampled: "Resampled") -> None:
     """Without noise at d = 8: OLS to each ridge predictor, and the paper's bound."""
     from experiments.akyurek2023.fig2_claims import allowed, predictor
     from experiments.engine.figures.style import BLUE, VERMILLION
 
     ridge = {"alpha": slice(1, None)}
-    value, low, high = sampled.band(lambda means: means.ols_to_ridge.isel(ridge))
+    value, low, high = resampled.band(lambda means: means.ols_to_ridge.isel(ridge))
     bound = allowed(dataset.published.isel(noise=0)).isel(ridge)
     x = range(value.size)
     axes.errorbar(
@@ -225,13 +225,6 @@ def _legend() -> list:
         Patch(fill=False, edgecolor=VERMILLION, linewidth=2, label=claimed),
         Line2D([], [], label="nearest of the column", **STAR),
     ]
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claims 10-13 of the paper, and that its table is not what it is said to be."""
-    from experiments.akyurek2023 import fig2_claims
-
-    return fig2_claims.claims(dataset)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import xarray as xr
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim, Relation
-from experiments.engine.claims.intervals import FEWEST_SEEDS, Sampled, Statistic
+from experiments.engine.claims.intervals import FEWEST_SEEDS, Resampled, Statistic
 from icl.compare import lowest
 
 STATISTICS: Mapping[Literal["mean", "median"], list[str]] = {
@@ -65,10 +65,10 @@ def failures(dataset: xr.Dataset) -> list[str]:
 # --- statistics over prompts, seeds averaged ---
 
 
-def sample(dataset: xr.Dataset) -> Sampled:
+def resample(dataset: xr.Dataset) -> Resampled:
     """The variables of `noise.measure` over prompts and seeds, with their resamples."""
     parts = [
-        intervals.sample(
+        intervals.resample(
             dataset[names],
             ("prompt",),
             resamples=int(dataset.attrs["resamples"]),
@@ -78,7 +78,7 @@ def sample(dataset: xr.Dataset) -> Sampled:
         for statistic, names in STATISTICS.items()
     ]
     means, draws = zip(*parts, strict=True)
-    return Sampled(xr.merge(means), xr.merge(draws))
+    return Resampled(xr.merge(means), xr.merge(draws))
 
 
 def diagonal(distance: xr.DataArray) -> xr.DataArray:
@@ -151,7 +151,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     Args:
         dataset: what `noise.measure` returns.
     """
-    sampled, d = sample(dataset), int(dataset.attrs["dim"])
+    resampled, d = resample(dataset), int(dataset.attrs["dim"])
     span = f"1..{d - 1}" if d > 2 else "1"
     median = f"medians over prompts of the mean SPD for n = {span}"
     source = "Akyürek et al. 2023, Fig. 2"
@@ -172,8 +172,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             id,
             text,
             source,
-            value=statistic(sampled.means).values,
-            resamples=statistic(sampled.draws).values,
+            value=statistic(resampled.means).values,
+            resamples=statistic(resampled.draws).values,
             relation=relation,
             threshold=threshold,
             unit=unit,

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.akyurek2023 import size_sweep
+from experiments.akyurek2023.fig3_claims import claims as claims
 from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
 from experiments.akyurek2023.size_sweep import settings as settings
 from icl import checks
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min",
@@ -154,7 +153,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     from experiments.engine.figures.style import canvas
 
     dataset = dataset.sel(region="n < d")
-    bands = size_claims.sample(dataset).band(lambda means: means.distance)
+    bands = size_claims.resample(dataset).band(lambda means: means.distance)
     columns = [(int(d), size) for d in dataset.dim for size in ("layers", "width")]
     # Room for a title above the only size, and for the legend below the fewest sizes.
     widths = [max(2, len(size_claims.values(dataset, size))) for _, size in columns]
@@ -267,13 +266,6 @@ def _draw_fits(axes: Sequence["Axes"], effective: "xr.DataArray") -> None:
                 at = edge == beyond
                 each.plot(x[at], value[at], marker, color="black", ms=8)
         each.set_yscale("log")
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claims 14-20 of the paper."""
-    from experiments.akyurek2023 import fig3_claims, size_claims
-
-    return fig3_claims.claims(size_claims.Judge.of(dataset, "fig3"))
 
 
 if __name__ == "__main__":

@@ -31,12 +31,9 @@ RISE = 1.25
 RATIO = "ratio of MSPD to the nearest of these and to the nearest of all others"
 
 
-def claims(judge: Judge) -> list[Claim]:
-    """Claims 14-20.
-
-    Args:
-        judge: of sampled `distance` over (dim, point, learner), for n < d.
-    """
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Claims 14-20 of the paper, about the region n < d."""
+    judge = Judge.of(dataset, "fig3")
     small, large = judge.dims[0], judge.dims[-1]
     alone = "This run has one dimension only." if small == large else ""
     found = [
@@ -53,7 +50,7 @@ def _by_depth(judge: Judge, d: int, ids: list[str], alone: str) -> list[Claim]:
     deep = [layers for layers in judge.values("layers") if layers >= 8]
     one_layer = alone or judge.missing("layers", [1])
     beyond = alone or judge.missing("layers", deep or [8])
-    idle = "" if one_layer else _predicts_nothing(judge.sampled.means, d)
+    idle = "" if one_layer else _predicts_nothing(judge.resampled.means, d)
 
     def shallow(means: xr.Dataset) -> xr.DataArray:
         return _near(means, d, "layers", [1], "GD/SGD").squeeze("point")

@@ -23,6 +23,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from experiments.akyurek2023 import fig4_measure, fig4_plot
+from experiments.akyurek2023.fig4_claims import claims as claims
 from experiments.akyurek2023.fig4_measure import Config
 from experiments.akyurek2023.fig4_measure import settings as settings
 from experiments.reference_models import PROBING
@@ -31,8 +32,6 @@ from icl.sweeps.store import Models
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
-
-    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min",
@@ -54,13 +53,6 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 def plot(dataset: "xr.Dataset") -> "Figure":
     """For each target the error by layer, and a map of where the probe looks."""
     return fig4_plot.draw(dataset, "trained", beside="control")
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claims 24-28 of the paper, for each target where it says "both"."""
-    from experiments.akyurek2023 import fig4_claims
-
-    return fig4_claims.claims(dataset)
 
 
 if __name__ == "__main__":

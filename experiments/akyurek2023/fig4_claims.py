@@ -27,24 +27,24 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     for letter, target in zip("ab", TARGETS, strict=True):
         of_target, name = trained.sel(target=target, drop=True), TARGETS[target]
         found.append(
-            _claim(
+            claim(
                 of_target,
                 f"akyurek2023.24{letter}",
                 f"The MLP probe reads the {name} better than the linear one does, each "
                 "at its best layer.",
-                lambda error: _best(error, "mlp") / _best(error, "linear"),
+                lambda error: best(error, "mlp") / best(error, "linear"),
                 "<",
                 1.0,
                 unit="ratio of 1 - R2",
             )
         )
         found.append(
-            _claim(
+            claim(
                 of_target,
                 f"akyurek2023.25{letter}",
                 f"Deep layers know what the input does not: the MLP probe's error for "
                 f"the {name} at the best layer is less than half the embedding's.",
-                lambda error: _best(error, "mlp") / error.sel(head="mlp").isel(layer=0),
+                lambda error: best(error, "mlp") / error.sel(head="mlp").isel(layer=0),
                 "<",
                 0.5,
                 unit="ratio of 1 - R2",
@@ -53,46 +53,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return [*found, *_order_claims(trained), *_position_claims(trained)]
 
 
-def control_claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claim 27, which Figure 5 shows."""
-
-    def ratio(target: str) -> Statistic:
-        def statistic(error: xr.DataArray) -> xr.DataArray:
-            best = _best(error.sel(target=target), "mlp")
-            return best.sel(model="control") / best.sel(model="trained")
-
-        return statistic
-
-    moment, weights = ratio(MOMENT), ratio(WEIGHTS)
-    text = (
-        "The control model (w = 1 in every training prompt) encodes the {} less well: "
-        "the MLP probe's error at its best layer is higher than the trained model's."
-    )
-    settings = {"unit": "ratio of 1 - R2", "figure": "fig5"}
-    return [
-        _claim(dataset, "akyurek2023.27a", text.format(TARGETS[MOMENT]), moment, ">",
-               1.0, **settings),
-        _claim(dataset, "akyurek2023.27b", text.format(TARGETS[WEIGHTS]), weights, ">",
-               1.0, **settings),
-        _claim(
-            dataset,
-            "akyurek2023.27c",
-            "The control's disadvantage is greater for the moment vector than for the "
-            "least-squares weights.",
-            lambda error: moment(error) / weights(error),
-            ">",
-            1.0,
-            **settings,
-        ),
-    ]  # fmt: skip
-
-
-def _best(error: xr.DataArray, head: str) -> xr.DataArray:
+def best(error: xr.DataArray, head: str) -> xr.DataArray:
     """The error of a head at its best layer."""
     return error.sel(head=head).min("layer")
 
 
-def _claim(
+def claim(
     dataset: xr.Dataset,
     id: str,
     text: str,
@@ -103,6 +69,7 @@ def _claim(
     unit: str,
     figure: str = "fig4",
 ) -> Claim:
+    """A claim about a statistic of the probes' errors."""
     return Claim.from_resamples(
         id,
         text,

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 from experiments.akyurek2023 import fig4, fig4_measure
 from experiments.akyurek2023.fig4_measure import Config
 from experiments.akyurek2023.fig4_measure import settings as settings
+from experiments.akyurek2023.fig5_claims import claims as claims
 from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
-
-    from experiments.engine.claims.claim import Claim
 
 TIMES = {
     "tiny": "1 min",
@@ -45,13 +44,6 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     from experiments.akyurek2023 import fig4_plot
 
     return fig4_plot.draw(dataset, "control", beside="trained")
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claim 27 of the paper."""
-    from experiments.akyurek2023 import fig4_claims
-
-    return fig4_claims.control_claims(dataset)
 
 
 if __name__ == "__main__":

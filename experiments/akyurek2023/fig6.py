@@ -17,6 +17,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.akyurek2023.fig6_claims import claims as claims
+from experiments.akyurek2023.fig6_claims import r2, resample
 from experiments.reference_models import SETTINGS
 from icl import checks
 from icl.sweeps.setting import Setting
@@ -25,9 +27,6 @@ from icl.sweeps.store import Models
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
-
-    from experiments.engine.claims.claim import Claim
-    from experiments.engine.claims.intervals import Sampled
 
 TIMES = {
     "tiny": "30 s",
@@ -111,7 +110,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     from experiments.akyurek2023.learners import LOOKS
     from experiments.engine.figures.style import canvas, count_examples
 
-    value, low, high = _sample(dataset).band(_r2)
+    value, low, high = resample(dataset).band(r2)
     n = dataset.context.values
     with canvas(7, 4) as figure:
         axes = figure.subplots()
@@ -128,70 +127,6 @@ def plot(dataset: "xr.Dataset") -> "Figure":
         count_examples(axes, dataset.attrs["dim"], low=True)
         figure.legend(loc="outside right center")
     return figure
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claim 9 of the paper, in its three parts."""
-    from experiments.engine.claims.judge import judge
-
-    d, n = int(dataset.attrs["dim"]), dataset.context.values
-    rising = n[n <= d] if d > 1 and n[-1] > 1 else n[:0]
-    common = {
-        "sampled": _sample(dataset),
-        "source": "Akyürek et al. 2023, Fig. 6",
-        "figure": "fig6",
-    }
-
-    def icl(means: "xr.Dataset") -> "xr.DataArray":
-        return _r2(means).sel(learner="ICL")
-
-    return [
-        judge(
-            "akyurek2023.9a",
-            f"R2 of the linear fit rises with n, by more than 0.001 per example up "
-            f"to n = d = {d}.",
-            rising,
-            lambda means: (
-                icl(means).polyfit("context", 1).polyfit_coefficients.sel(degree=1)
-            ),
-            ">",
-            0.001,
-            unit="slope of R2 per example",
-            **common,
-        ),
-        judge(
-            "akyurek2023.9b",
-            f"From n = d = {d} on predictions are linear: R2 > 0.99 at each n.",
-            n[n >= d],
-            lambda means: icl(means).min("context"),
-            ">",
-            0.99,
-            unit="smallest R2",
-            **common,
-        ),
-        judge(
-            "akyurek2023.9c",
-            "With one or two examples (fewer than d) they are clearly not: R2 < 0.99.",
-            n[(n <= 2) & (n < d)],
-            lambda means: icl(means).max("context"),
-            "<",
-            0.99,
-            unit="largest R2",
-            **common,
-        ),
-    ]
-
-
-def _sample(dataset: "xr.Dataset") -> "Sampled":
-    from experiments.engine.claims.intervals import sample
-
-    resamples = int(dataset.attrs["resamples"])
-    return sample(dataset, ("prompt",), resamples=resamples)
-
-
-def _r2(means: "xr.Dataset") -> "xr.DataArray":
-    """Of all prompts together: those of which little is predicted weigh little."""
-    return 1 - means.residual / means.total
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.akyurek2023.fig7_claims import claims as claims
+from experiments.akyurek2023.fig7_claims import relative_error
 from icl import checks
 from icl.sweeps.store import Models
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
     from matplotlib.figure import Figure
-
-    from experiments.engine.claims.claim import Claim
 
 TIMES = {"tiny": "3 s", "quick": "3 s", "paper": "3 s"}
 
@@ -135,7 +135,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
                 label=unit,
             )
             right.plot(
-                x, _relative(dataset).sel(unit=unit), color=color, linestyle=line
+                x, relative_error(dataset).sel(unit=unit), color=color, linestyle=line
             )
         right.plot(x, -7 / 6 * x**2, color=BLACK, linestyle=":", label="-(7/6) x²")
         # ReLU's error has no bound near 0, where x² vanishes and it does not.
@@ -147,66 +147,6 @@ def plot(dataset: "xr.Dataset") -> "Figure":
         right.legend(loc="lower center")
         left.legend(loc="upper center")
     return figure
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """Claim 33, for each of the three; they are computed, not sampled."""
-    from experiments.engine.claims.claim import exact
-
-    error = abs(_relative(dataset)).max("x")
-    x = dataset.x
-    law = (_relative(dataset).sel(unit="GELU") / (-7 / 6 * x**2) - 1)[1:-1]
-    bound = float(abs(x).max())
-    source, figure = "Akyürek et al. 2023, Fig. 7 and App. G", "fig7"
-    relu = abs(dataset.square.sel(unit="ReLU") - x**2).max()
-    return [
-        exact(
-            "akyurek2023.33a",
-            f"By GELUs, x^2 is right to 1.5 % on [-{bound:g}, {bound:g}].",
-            source,
-            float(error.sel(unit="GELU")),
-            "<=",
-            0.015,
-            unit="largest relative error",
-            figure=figure,
-        ),
-        exact(
-            "akyurek2023.33b",
-            "The GELU's relative error is -(7/6) x^2, not of first order (Lemma 4).",
-            "Expansion of the GELU, correcting Lemma 4",
-            float(abs(law).max()),
-            "<",
-            0.05,
-            unit="largest relative difference to the law",
-            figure=figure,
-        ),
-        exact(
-            "akyurek2023.33c",
-            "By a finite difference of tanh, x^2 is right to 10 % there.",
-            source,
-            float(error.sel(unit="tanh")),
-            "<",
-            0.1,
-            unit="largest relative error",
-            figure=figure,
-        ),
-        exact(
-            "akyurek2023.33d",
-            "By ReLUs, x^2 is right to 10 % of its largest value there.",
-            source,
-            float(relu) / bound**2,
-            "<",
-            0.1,
-            unit="largest error / largest x^2",
-            figure=figure,
-        ),
-    ]
-
-
-def _relative(dataset: "xr.Dataset") -> "xr.DataArray":
-    """Error over x^2; NaN at 0."""
-    square = dataset.x**2
-    return (dataset.square / square.where(square > 0)) - 1
 
 
 if __name__ == "__main__":

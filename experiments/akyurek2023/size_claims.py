@@ -12,15 +12,15 @@ import xarray as xr
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim, Relation
-from experiments.engine.claims.intervals import FEWEST_SEEDS, Sampled, Statistic
+from experiments.engine.claims.intervals import FEWEST_SEEDS, Resampled, Statistic
 
 SOURCES = {"fig3": "Fig. 3", "fig8": "Fig. 8"}
 
 
-def sample(dataset: xr.Dataset) -> Sampled:
+def resample(dataset: xr.Dataset) -> Resampled:
     """Means of `distance` over prompts and seeds, and those of every resample."""
     resamples = int(dataset.attrs["resamples"])
-    return intervals.sample(
+    return intervals.resample(
         dataset[["distance"]], ["prompt"], resamples=resamples, seeds="seed"
     )
 
@@ -30,12 +30,12 @@ class Judge:
     """Makes claims about a sweep.
 
     Attributes:
-        sampled: distances by dimension and point.
+        resampled: distances by dimension and point.
         figure: that shows them, "fig3" or "fig8".
         note: what the reader of every claim must know.
     """
 
-    sampled: Sampled
+    resampled: Resampled
     figure: str
     note: str
 
@@ -51,7 +51,7 @@ class Judge:
             of = dataset.failed.size
             note.append(f"{failed} of {of} runs failed and could not be chosen.")
         region = dataset.sel(region="n < d")
-        return cls(sample(region), figure, " ".join(note))
+        return cls(resample(region), figure, " ".join(note))
 
     def __call__(
         self,
@@ -76,8 +76,8 @@ class Judge:
             id,
             text,
             source,
-            value=statistic(self.sampled.means).values,
-            resamples=statistic(self.sampled.draws).values,
+            value=statistic(self.resampled.means).values,
+            resamples=statistic(self.resampled.draws).values,
             relation=relation,
             threshold=threshold,
             **about,
@@ -86,11 +86,11 @@ class Judge:
     @property
     def dims(self) -> list[int]:
         """Dimensions of x, ascending."""
-        return self.sampled.means.dim.values.tolist()
+        return self.resampled.means.dim.values.tolist()
 
     def values(self, size: str) -> list[int]:
         """Values of "layers", "width" or "heads" that this run has, ascending."""
-        return values(self.sampled.means, size)
+        return values(self.resampled.means, size)
 
     def missing(self, size: str, wanted: Sequence[int]) -> str:
         """Says which of the values this run lacks; nothing if it has them all."""

@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from experiments.fu2024.lens_claims import best_k, nearest, resample, unexplained
+from experiments.fu2024.lens_claims import claims as claims
 from experiments.reference_models import SETTINGS
 from icl import checks
 from icl.sweeps.setting import Setting
@@ -39,8 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from experiments.engine.claims.claim import Claim
-    from experiments.engine.claims.intervals import Sampled, Statistic
+    from experiments.engine.claims.intervals import Resampled, Statistic
     from icl import Prompts, Transformer
     from icl.baselines import Spectrum
 
@@ -236,60 +237,27 @@ def _rates(spectrum: "Spectrum") -> "dict[str, tuple[float, Spectrum]]":
     return rates | {"1 / (2 λmax)": (0.5, scaled)}
 
 
-# --- statistics of means over prompts ---
-
-
-def nearest(means: "xr.Dataset", family: str) -> "xr.DataArray":
-    """The distance at the best k, over (head, layer)."""
-    return _of(means, family).min("learner")
-
-
-def best_k(means: "xr.Dataset", family: str) -> "xr.DataArray":
-    """The k of the smallest distance, over (head, layer)."""
-    of_family = _of(means, family)
-    return of_family.k.isel(learner=of_family.argmin("learner")).astype(float)
-
-
-def unexplained(means: "xr.Dataset", family: str) -> "xr.DataArray":
-    """The distance at the best k as a share of the read-out's mean square."""
-    return nearest(means, family) / means.power.where(means.power > 0)
-
-
-def _of(means: "xr.Dataset", family: str) -> "xr.DataArray":
-    return means.distance.isel(learner=(means.family == family).values)
-
-
-def _sample(dataset: "xr.Dataset") -> "Sampled":
-    from experiments.engine.claims.intervals import sample
-
-    resamples = int(dataset.attrs["resamples"])
-    return sample(dataset[["distance", "power"]], ("prompt",), resamples=resamples)
-
-
-# --- figure and claims ---
-
-
 def plot(dataset: "xr.Dataset") -> "Figure":
     """Distance and its share on top, below them the best k of each family."""
     from matplotlib.ticker import MaxNLocator
 
     from experiments.engine.figures.style import GREY, canvas
 
-    sampled, d = _sample(dataset), dataset.attrs["dim"]
+    resampled, d = resample(dataset), dataset.attrs["dim"]
     with canvas(10, 7.5) as figure:
         grid = figure.subplots(2, 2, sharex=True)
         distance, share, steps, iterations = grid.flat
         for family in FAMILIES:
-            _draw(distance, sampled, family, lambda m, f=family: nearest(m, f) / d)
-            _draw(share, sampled, family, lambda m, f=family: unexplained(m, f))
+            _draw(distance, resampled, family, lambda m, f=family: nearest(m, f) / d)
+            _draw(share, resampled, family, lambda m, f=family: unexplained(m, f))
         distance.set_title("distance at the best k: SPD / d")
         share.set_title("the same, as a share of the read-out's mean square")
         share.axhline(1, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
         distance.set_yscale("log")
         share.set_yscale("log")
         for axes, family in ((steps, "GD"), (iterations, "Newton")):
-            fits = unexplained(sampled.means, family) <= 0.5
-            _draw(axes, sampled, family, lambda m, f=family: best_k(m, f), fits)
+            fits = unexplained(resampled.means, family) <= 0.5
+            _draw(axes, resampled, family, lambda m, f=family: best_k(m, f), fits)
             axes.set_xlabel("layer (0 = embedding)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         steps.set_title(f"best number of GD steps (rate {dataset.attrs['rate']})")
@@ -306,7 +274,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 def _draw(
     axes: "Axes",
-    sampled: "Sampled",
+    resampled: "Resampled",
     family: str,
     statistic: "Statistic",
     marked: "xr.DataArray | None" = None,
@@ -315,7 +283,7 @@ def _draw(
     from experiments.engine.figures.style import ORANGE, SKY
 
     color, marker = {"GD": (ORANGE, "v"), "Newton": (SKY, "o")}[family]
-    value, low, high = sampled.band(statistic)
+    value, low, high = resampled.band(statistic)
     for head, line in zip(HEADS, ("-", "--"), strict=True):
         at = {"head": head}
         shown = None if marked is None else marked.sel(at).values.tolist()
@@ -332,66 +300,6 @@ def _draw(
         axes.fill_between(
             value.layer, low.sel(at), high.sel(at), color=color, alpha=0.15, lw=0
         )
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """What Fu et al. say of layers, as three numbers; for each layer's own head."""
-    from experiments.engine.claims.claim import Claim
-
-    means, draws = (part.sel(head="own") for part in _sample(dataset))
-    last = int(dataset.layer[-1])
-    deep = slice(last // 2 + 1, last)
-    half = f"over layers {deep.start} to {deep.stop}"
-
-    def claim(number: int, text: str, statistic: "Statistic", **judged: Any) -> Claim:
-        return Claim.from_resamples(
-            f"lens.{number}",
-            text,
-            "Fu et al. 2024 (arXiv 2310.17086); thresholds ours",
-            value=statistic(means).values,
-            resamples=statistic(draws).values,
-            figure="lens",
-            **judged,
-        )
-
-    def slope(means: "xr.Dataset") -> "xr.DataArray":
-        line = best_k(means, "Newton").polyfit("layer", 1)
-        return line.polyfit_coefficients.sel(degree=1)
-
-    def over_deep(values: "xr.DataArray") -> "xr.DataArray":
-        return values.sel(layer=deep).mean("layer")
-
-    return [
-        claim(
-            1,
-            "A deeper layer is further along: the best number of Newton iterations "
-            "grows by more than one in ten layers.",
-            slope,
-            relation=">",
-            threshold=0.1,
-            unit="slope, iterations per layer",
-        ),
-        claim(
-            2,
-            f"Layers follow Newton's iteration rather than gradient descent: averaged "
-            f"{half}, each at its best k, they are closer to it.",
-            lambda means: (
-                over_deep(nearest(means, "Newton")) / over_deep(nearest(means, "GD"))
-            ),
-            relation="<",
-            threshold=1,
-            unit="ratio of mean SPD to Newton and to GD",
-        ),
-        claim(
-            3,
-            f"And closely: averaged {half}, Newton at its best k leaves less than a "
-            "tenth of what is read out unexplained.",
-            lambda means: over_deep(unexplained(means, "Newton")),
-            relation="<",
-            threshold=0.1,
-            unit="SPD / mean square of the read-out",
-        ),
-    ]
 
 
 if __name__ == "__main__":

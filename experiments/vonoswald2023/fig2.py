@@ -19,15 +19,14 @@ prompts.
 import sys
 from typing import TYPE_CHECKING
 
+from experiments.vonoswald2023.fig2_claims import claims as claims
+from experiments.vonoswald2023.fig2_claims import resample
 from experiments.vonoswald2023.fig2_measure import Config
 from icl.sweeps.store import Models
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
-
-    from experiments.engine.claims.claim import Claim
-    from experiments.engine.claims.intervals import Sampled
 
 TIMES = {
     "tiny": "13 s",
@@ -110,10 +109,10 @@ def plot(dataset: "xr.Dataset") -> "Figure":
         canvas,
     )
 
-    sampled = _sample(dataset)
+    resampled = resample(dataset)
 
     def draw(axes, x, name, **look):
-        value, low, high = sampled.band(lambda means: means[name])
+        value, low, high = resampled.band(lambda means: means[name])
         axes.plot(x, value, **look)
         axes.fill_between(x, low, high, color=look["color"], alpha=0.15, lw=0)
 
@@ -121,7 +120,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     with canvas(11, 3.6) as figure:
         loss, apart, line = figure.subplots(1, 3)
         draw(loss, step, "error", color=BLACK, marker="o", label="trained")
-        own = float(sampled.means.error_constructed)
+        own = float(resampled.means.error_constructed)
         loss.axhline(own, color=BLUE, label="constructed")
         loss.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
         loss.set(title="mean squared error", xlabel="updates")
@@ -164,81 +163,6 @@ def plot(dataset: "xr.Dataset") -> "Figure":
         for axes in (loss, apart, line):
             axes.legend(fontsize=8)
     return figure
-
-
-def claims(dataset: "xr.Dataset") -> "list[Claim]":
-    """What the paper says of the end of training, and the closed form."""
-    from experiments.engine.claims.claim import Claim
-
-    optimum = dataset.attrs["optimum"]
-    sampled = _sample(dataset.isel(step=-1))
-
-    def claim(number, text, statistic, relation, threshold, unit) -> Claim:
-        return Claim.from_resamples(
-            f"vonoswald2023.{number}",
-            text,
-            "von Oswald et al. 2023, Fig. 2",
-            value=statistic(sampled.means).values,
-            resamples=statistic(sampled.draws).values,
-            relation=relation,
-            threshold=threshold,
-            unit=unit,
-            figure="fig2",
-        )
-
-    return [
-        claim(
-            "1",
-            f"The constructed layer has the loss of the best gradient step, "
-            f"{optimum:.4f} in closed form, to 5 %.",
-            lambda means: abs(means.error_constructed / optimum - 1),
-            "<",
-            0.05,
-            "relative difference",
-        ),
-        claim(
-            "2",
-            "The trained layer's loss exceeds the constructed one's by less than 1 %.",
-            lambda means: means.error / means.error_constructed - 1,
-            "<",
-            0.01,
-            "relative difference, same prompts",
-        ),
-        claim(
-            "3",
-            "Trained and constructed layer predict the same: their squared difference "
-            "is below 1 % of the loss.",
-            lambda means: means.prediction / means.error_constructed,
-            "<",
-            0.01,
-            "mean squared difference / loss",
-        ),
-        claim(
-            "4",
-            "Their derivatives by the query point the same way: cosine above 0.99.",
-            lambda means: means.cosine,
-            ">",
-            0.99,
-            "mean cosine",
-        ),
-        claim(
-            "5",
-            "All layers on the line between the two have the same loss, to 1 %.",
-            lambda means: abs(means.error_blend / means.error_constructed - 1).max(
-                "blend"
-            ),
-            "<",
-            0.01,
-            "largest relative difference, same prompts",
-        ),
-    ]
-
-
-def _sample(dataset: "xr.Dataset") -> "Sampled":
-    from experiments.engine.claims.intervals import sample
-
-    resamples = int(dataset.attrs["resamples"])
-    return sample(dataset, ("prompt",), resamples=resamples)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.akyurek2023 import fig3, fig3_claims, fig8, size_claims, size_sweep
+from experiments.akyurek2023 import (
+    fig3,
+    fig3_claims,
+    fig8,
+    fig8_claims,
+    size_claims,
+    size_sweep,
+)
 from experiments.akyurek2023.size_sweep import Shape
 from experiments.engine.figures import command, runs
 from experiments.engine.figures.experiment import command_line
@@ -259,8 +266,8 @@ def test_each_seed_chooses_for_itself():
     judge = size_claims.Judge.of(found, "fig8")
     assert judge.note == ""
     # Of three seeds one is away from 0: in some resamples none of them is drawn.
-    draws = judge.sampled.draws.distance.sel(point="heads=1", dim=4).squeeze()
-    assert draws.min() == 0 < judge.sampled.means.distance.sel(point="heads=1", dim=4)
+    draws = judge.resampled.draws.distance.sel(point="heads=1", dim=4).squeeze()
+    assert draws.min() == 0 < judge.resampled.means.distance.sel(point="heads=1", dim=4)
 
 
 def test_failed_runs_are_never_chosen_and_a_failed_point_is_undecided():
@@ -436,10 +443,10 @@ def enough(setting):
 
 def test_the_smallest_sizes_are_those_planted():
     found = fig8.compute(EIGHT, Planted(enough, noise=NOISE))
-    excess = fig8.excess(size_claims.sample(found).means)
+    excess = fig8_claims.excess(size_claims.resample(found).means)
     for size, expected in (("width", [4, 4]), ("layers", [4, 8]), ("heads", [1, 1])):
         values = size_claims.values(found, size)
-        needed = fig8.first_below(excess, size, values)
+        needed = fig8_claims.first_below(excess, size, values)
         assert needed.sel(region="n < d").values.tolist() == expected
         assert needed.sel(region="n <= 2d").values.tolist() == expected
     assert verdicts(fig8.claims(found)) == {
@@ -454,8 +461,8 @@ def test_the_smallest_sizes_are_those_planted():
 
 def test_what_is_never_reached_stands_above_the_largest():
     found = fig8.compute(EIGHT, Planted(lambda setting: Ridge(0.1), noise=NOISE))
-    excess = fig8.excess(size_claims.sample(found).means)
-    needed = fig8.first_below(excess, "layers", EIGHT.layers)
+    excess = fig8_claims.excess(size_claims.resample(found).means)
+    needed = fig8_claims.first_below(excess, "layers", EIGHT.layers)
     assert (needed == 32).all()
     told = verdicts(fig8.claims(found))
     assert {told[id] for id in ("21", "22a", "22b", "23")} == {"fails"}
@@ -474,4 +481,4 @@ def test_a_need_that_falls_with_dimension_is_seen():
 
 
 def test_the_width_of_the_construction():
-    assert fig8.construction(16) == 851  # claim 23 of our notes on the paper
+    assert fig8_claims.construction(16) == 851  # claim 23 of our notes on the paper

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.akyurek2023 import fig4_claims, fig4_measure
+from experiments.akyurek2023 import fig4_claims, fig4_measure, fig5_claims
 
 LAYERS, EXAMPLES, DRAWS, D = 7, 6, 200, 3
 NAMES = [f"{kind}{i + 1}" for i in range(EXAMPLES) for kind in "xy"]
@@ -65,7 +65,7 @@ FLAT = np.full_like(MOMENT_FIRST, 0.9)
 
 
 def verdicts(dataset):
-    claims = [*fig4_claims.claims(dataset), *fig4_claims.control_claims(dataset)]
+    claims = [*fig4_claims.claims(dataset), *fig5_claims.claims(dataset)]
     return {claim.id.removeprefix("akyurek2023."): claim.verdict for claim in claims}
 
 

@@ -161,7 +161,7 @@ def test_settings_that_cannot_be(change, said):
 
 def test_every_claim_holds_for_the_bayes_predictor(ideal):
     assert set(verdicts(ideal).values()) == {"holds"}
-    sampled = fig2_claims.sample(ideal)
+    sampled = fig2_claims.resample(ideal)
     assert (fig2_claims.diagonal(sampled.means.distance) == 0).all()
     assert (sampled.means.distance > 0).sum() == 20
 
@@ -284,7 +284,7 @@ def test_the_best_penalty_of_a_ridge_regression_is_its_own():
 def sampled(values, **options):
     array = xr.Dataset({"a": (("seed", "prompt"), values)})
     options = {"resamples": 500, "seeds": "seed"} | options
-    found = intervals.sample(array, ("prompt",), **options)
+    found = intervals.resample(array, ("prompt",), **options)
     return float(found.means.a), found.draws.a
 
 

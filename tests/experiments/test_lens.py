@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.fu2024 import lens
+from experiments.fu2024 import lens, lens_claims
 from icl import LinearRegression, ModelConfig, Transformer, inference
 from icl.baselines import GradientDescent, Newton, optimal_rate
 
@@ -37,11 +37,11 @@ def test_the_lens_finds_where_each_layer_is(contexts, learners):
     means = dataset.mean("prompt")
     right, wrong = lens.FAMILIES if learners is DESCENTS else lens.FAMILIES[::-1]
     for head in lens.HEADS:
-        found = lens.best_k(means, right).sel(head=head)
+        found = lens_claims.best_k(means, right).sel(head=head)
         assert found.values.tolist() == [learner.steps for learner in learners]
     # The same float32 predictions on both sides.
-    assert not lens.nearest(means, right).any()
-    assert (lens.nearest(means, wrong)[:, 1:] > 0).all()
+    assert not lens_claims.nearest(means, right).any()
+    assert (lens_claims.nearest(means, wrong)[:, 1:] > 0).all()
 
 
 def test_the_lens_finds_the_rate(contexts):
@@ -64,9 +64,9 @@ def test_the_lens_finds_a_rate_for_each_context(contexts):
     dataset = lens.measure(np.stack([predicted, predicted]), contexts)
     means = dataset.mean("prompt")
     assert dataset.attrs["rate"] == "1 / (2 λmax)"
-    assert lens.best_k(means, "GD").values.tolist() == [[1, 4, 16, 64]] * 2
+    assert lens_claims.best_k(means, "GD").values.tolist() == [[1, 4, 16, 64]] * 2
     # Predictions of learners are rounded to float32; labels are of size 1 to 10.
-    assert lens.nearest(means, "GD").max() < 1e-11
+    assert lens_claims.nearest(means, "GD").max() < 1e-11
 
 
 @pytest.mark.parametrize("learners", [DESCENTS, NEWTONS])
@@ -84,8 +84,8 @@ def test_a_read_out_that_means_nothing_is_not_explained(contexts):
     np.testing.assert_allclose(means.power, (noise[..., 1:] ** 2).mean((2, 3)))
     for family in lens.FAMILIES:
         # 300 prompts of 6 labels: chance correlates with a learner by less than 0.1.
-        assert (lens.unexplained(means, family) > 0.98).all()
-    assert (lens.best_k(means, "GD") <= 1).all()
+        assert (lens_claims.unexplained(means, family) > 0.98).all()
+    assert (lens_claims.best_k(means, "GD") <= 1).all()
 
 
 def test_own_heads_find_what_is_there_and_final_heads_are_the_models(contexts):

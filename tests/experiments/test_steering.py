@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.akyurek2023 import steering, steering_measure
+from experiments.akyurek2023 import steering, steering_claims, steering_measure
 from icl import LinearRegression, Prompts, inference
 from icl.codecs.pairs import encode
 from icl.model.transformer import Output
@@ -62,14 +62,16 @@ def measured():
 
 
 def toward(part, quantity, edit):
-    return steering.moved(part, part.prediction.sel(quantity=quantity, edit=edit))
+    return steering_claims.moved(
+        part, part.prediction.sel(quantity=quantity, edit=edit)
+    )
 
 
 @pytest.mark.parametrize("uses", steering_measure.QUANTITIES)
 def test_the_donors_states_decide_until_they_were_read(measured, uses):
     """At layers 0 and 1 all comes from them, and in layer 2 nothing."""
     part = measured[uses].isel(context=0)
-    swap = steering.moved(part, part.swapped)
+    swap = steering_claims.moved(part, part.swapped)
     # Float32 least squares of four examples, some of them nearly collinear.
     np.testing.assert_allclose(swap.toward, [1, 1, 0], atol=1e-3)
     np.testing.assert_allclose(swap.kept, [0, 0, 1], atol=1e-3)
@@ -110,7 +112,7 @@ def test_predictions_follow_what_is_used(measured, uses):
 @pytest.mark.parametrize("uses", steering_measure.QUANTITIES)
 def test_erasing_what_is_used_leaves_nothing(measured, uses):
     part = measured[uses].isel(context=0)
-    error = steering.errors(part).means
+    error = steering_claims.errors(part).means
     assert error.untouched < 1e-6  # float32
     # Whoever predicts 0 errs by E (w.x)^2 / d = 1; 300 prompts know it within 0.3.
     erased = error.prediction.sel(edit="erase")

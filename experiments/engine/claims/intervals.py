@@ -27,7 +27,7 @@ FEWEST_SEEDS = 3
 """Of fewer, an interval over prompts alone is given: two say nothing about a spread."""
 
 
-class Sampled(NamedTuple):
+class Resampled(NamedTuple):
     """Means (or medians) over prompts, and those of every resample.
 
     Attributes:
@@ -38,9 +38,9 @@ class Sampled(NamedTuple):
     means: xr.Dataset
     draws: xr.Dataset
 
-    def at(self, contexts: Sequence[int] | np.ndarray) -> "Sampled":
+    def at(self, contexts: Sequence[int] | np.ndarray) -> "Resampled":
         """The same at some context lengths only."""
-        return Sampled(*(part.sel(context=contexts) for part in self))
+        return Resampled(*(part.sel(context=contexts) for part in self))
 
     def band(self, statistic: Statistic) -> tuple[xr.DataArray, ...]:
         """A statistic with the ends of its 95 % interval."""
@@ -49,7 +49,7 @@ class Sampled(NamedTuple):
         return value, value.copy(data=low), value.copy(data=high)
 
 
-def sample(
+def resample(
     per_prompt: xr.Dataset,
     prompts: Sequence[str],
     *,
@@ -57,7 +57,7 @@ def sample(
     seed: int = 0,
     seeds: str | None = None,
     statistic: Literal["mean", "median"] = "mean",
-) -> Sampled:
+) -> Resampled:
     """Averages every variable over its dimension of prompts, and over that of seeds.
 
     Variables with the same number of prompts share their resamples, and all seeds of a
@@ -95,7 +95,7 @@ def sample(
             estimate = estimate.mean(seeds, skipna=False)
             drawn = drawn.dot(xr.DataArray(shares, dims=("draw", seeds)), dim=seeds)
         means[name], draws[name] = estimate, drawn
-    return Sampled(xr.Dataset(means), xr.Dataset(draws))
+    return Resampled(xr.Dataset(means), xr.Dataset(draws))
 
 
 def _shares(count: int, resamples: int, seed: int) -> np.ndarray:

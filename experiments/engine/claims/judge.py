@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.engine.claims.claim import Claim, Relation
-from experiments.engine.claims.intervals import Sampled, Statistic
+from experiments.engine.claims.intervals import Resampled, Statistic
 
 
 def judge(
@@ -16,7 +16,7 @@ def judge(
     relation: Relation,
     threshold: float,
     *,
-    sampled: Sampled,
+    resampled: Resampled,
     source: str,
     unit: str,
     figure: str,
@@ -35,13 +35,13 @@ def judge(
         return Claim(
             id, text, source, nan, nan, nan, threshold, relation, unit, figure, missing
         )
-    sampled = sampled.at(contexts)
+    resampled = resampled.at(contexts)
     return Claim.from_resamples(
         id,
         text,
         source,
-        value=statistic(sampled.means).values,
-        resamples=statistic(sampled.draws).values,
+        value=statistic(resampled.means).values,
+        resamples=statistic(resampled.draws).values,
         relation=relation,
         threshold=threshold,
         unit=unit,
