@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from benchmarks.measure import Row, Work, alternate, row, timed
 from benchmarks.worker import Worker
 from probes import probe_grid
-from probes.grid.ridge import ALPHAS
+from probes.grid.ridge_spec import ALPHAS
 from probes.grid.splits import split
 
 LAYERS, TOKENS, PROMPTS, DIM = 17, 80, 16_000, 4

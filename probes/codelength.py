@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probes import checks, scores
-from probes.grid.ridge import ALPHAS
+from probes.grid.ridge_spec import ALPHAS
 
 RESAMPLES = 1_000
 # Least variance of an error, as a share of the target's.

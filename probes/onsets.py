@@ -86,8 +86,13 @@ def onset(
     low_tail = (1 - CONFIDENCE) / 2
     found = _crossing(estimate, grid, along, line, share)
     draws = _crossing(resampled, grid, along, line, share)
+    # NumPy warns of quantiles of nothing but NaN: zeros stand in for those.
+    known = draws.notnull().any("resample")
     # No onset is later than any: "higher" keeps infinities from being averaged.
-    ends = draws.quantile([low_tail, 1 - low_tail], "resample", method="higher")
+    ends = draws.where(known, 0.0).quantile(
+        [low_tail, 1 - low_tail], "resample", method="higher"
+    )
+    ends = ends.where(known)
     return xr.Dataset(
         {
             "onset": found,

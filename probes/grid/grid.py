@@ -1,4 +1,4 @@
-"""How well can a quantity be read out of each layer, at each token?
+"""`probe_grid`: how well a quantity can be read out of each layer, at each token.
 
 One probe is fitted for every layer, token and target and scored on prompts that it has
 not seen. The split is by prompt (or by group of prompts), never by row: tokens of one
@@ -12,36 +12,32 @@ score of a reader who takes everything there is from the context. `probes.contro
 more to hold a score against.
 
 Shapes: `hidden` (layers, prompts, tokens, features); a target (prompts, q), where q is
-its number of coordinates. What the scores are, and when each misleads, is told in
-`probes.scores`.
+its number of coordinates. `probes.scores` says what the scores are, and when each
+misleads.
 
-Three engines, chosen by the probe: ridge regression from one pass over the prompts
-(`probes.grid.ridge`), pooled probes fitted all at once (`probes.pooled`), and
-scikit-learn's own `fit` and `predict` for any other regressor
-(`probes.grid.regressors`).
+The probe decides which of three engines (`probes.grid.engines`) fits it: ridge
+regression from one pass over the prompts, pooled probes fitted all at once, or
+scikit-learn's own `fit` and `predict` for any other regressor.
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 
-from probes import checks, scores
+from probes import cautions, checks, scores
 from probes.controls import donors
-from probes.grid import pooled_prefixes, regressors, ridge
-from probes.grid.columns import Columns, ceilings_of, slots_of, slotted
-from probes.grid.ridge import ALPHAS, RidgeSpec
+from probes.grid.columns import Columns
+from probes.grid.engines import Engine, Variables, engine_for
+from probes.grid.problem import Problem
+from probes.grid.ridge_spec import ALPHAS
 from probes.grid.scoreboard import Scoreboard
-from probes.grid.sources import ArraySource, comes_in_order, open_source
-from probes.grid.splits import split
-from probes.pooled.estimator import PooledProbe
-
-Hidden = ArrayLike | Callable[[np.ndarray], ArrayLike] | Iterator[ArrayLike]
+from probes.grid.sources import Hidden, comes_in_order, open_source
+from probes.grid.splits import Split, split
+from probes.grid.tokens import TokenAxis
 
 
 def probe_grid(
@@ -154,141 +150,78 @@ def probe_grid(
         >>> np.argwhere(grid.r2.sel(target="w").values > 0.9).tolist()
         [[1, 2]]
     """
-    streamed = callable(hidden) or comes_in_order(hidden)
-    hidden = hidden if streamed else np.asanyarray(hidden)
+    engine = engine_for(probe, alphas, coefficients)
+    if not (callable(hidden) or comes_in_order(hidden)):
+        hidden = np.asanyarray(hidden)
     targets = checks.named("targets", targets)
-    n_prompts = checks.prompt_count(hidden, targets)
-    alphas = checks.positive("alphas", alphas)
-    if probe is not None and alphas != ALPHAS:
-        raise ValueError(f"alphas are for the default probe, not for {probe!r}.")
-    spec = RidgeSpec(alphas) if probe is None else RidgeSpec.of(probe)
-    if spec is None:
-        checks.regressor(probe)
-    seed = checks.seed(seed)
-    labels = checks.group_labels(groups, n_prompts, test_fraction)
-    validates = isinstance(probe, PooledProbe) or (spec and len(spec.alphas) > 1)
+    prompts = checks.prompt_count(hidden, targets)
+    seed, batch = checks.seed(seed), checks.positive_int("batch", batch)
+    labels = checks.group_labels(groups, prompts, test_fraction)
     parts = split(
         labels,
         test_fraction=test_fraction,
         validation_fraction=checks.share("validation_fraction", validation_fraction)
-        if validates
+        if engine.validates
         else 0.0,
         resamples=checks.positive_int("resamples", resamples),
         seed=seed,
         in_order=comes_in_order(hidden),
     )
-    if validates and not len(parts.validation):
+    if engine.validates:
+        _refuse_no_validation(parts, labels)
+    source = open_source(hidden, prompts, parts.fit[:batch])
+    axis = TokenAxis.of(source.shape[1], names=tokens, at=at, contexts=contexts)
+    read = axis.slotted(targets, prompts)
+    limits = axis.ceilings(ceilings, list(read))
+    if groups is None:
+        checks.repeated_rows({name: target.values for name, target in read.items()})
+    columns = Columns(read, axis.places, donors(labels, seed) if control else None)
+
+    board = Scoreboard(source.shape[0], columns, parts)
+    found = engine.run(Problem(source, columns, parts, batch), board)
+    found |= board.variables(keep_resamples)
+    found["ceiling"] = ("token", "target"), limits
+    settings = {"test_fraction": test_fraction, "seed": seed}
+    grid = xr.Dataset(
+        found,
+        coords=_coords(axis, columns, found) | {"split": parts.digest},
+        attrs=_attrs(parts, labels, engine) | settings,
+    )
+    _warn_of_constants(grid.r2)
+    return grid
+
+
+def _refuse_no_validation(parts: Split, labels: np.ndarray) -> None:
+    """Refuses a split with nobody to choose a penalty or to stop the training."""
+    if not len(parts.validation):
         raise ValueError(
             "3 groups of prompts are needed where a probe is chosen or stopped on "
             f"validation prompts, got {len(np.unique(labels))}; or give one alpha."
         )
-    batch = checks.positive_int("batch", batch)
-    source = open_source(hidden, n_prompts, parts.fit[:batch])
-    n_layers, n_tokens, n_features = source.shape
-    names = checks.token_names(tokens, n_tokens)
-    places = checks.positions(at, names)
-    slots = slots_of(contexts, n_tokens)
-    read = {name: slotted(name, a, n_prompts, slots) for name, a in targets.items()}
-    known = {} if ceilings is None else checks.named("ceilings", ceilings, fewest=0)
-    limits = ceilings_of(known, list(read), slots)[places]
-    if groups is None:
-        checks.repeated_rows({name: target.values for name, target in read.items()})
-
-    columns = Columns(read, places, donors(labels, seed) if control else None)
-    board = Scoreboard(n_layers, columns, parts)
-    dims = ("layer", "token", "target", "coordinate")
-    found: dict[str, Any] = {}
-    if spec is not None:
-        if len(parts.train) < n_features:
-            warnings.warn(
-                f"{len(parts.train)} training prompts are fewer than the {n_features} "
-                "features: the probe relies on its penalty.",
-                stacklevel=2,
-            )
-        fitted = ridge.run(source, columns, parts, board, spec, batch)
-        found["alpha"] = dims, board.by_target(fitted.alphas[..., : board.width])
-        if coefficients:
-            found |= _coefficients(fitted, board)
-    else:
-        if not isinstance(source, ArraySource):
-            raise ValueError(
-                f"{_describe(probe, spec)} needs all training prompts at once; give "
-                "hidden as an array (memory-mapped, perhaps), or use a ridge probe: "
-                "the default, or Ridge with one alpha above 0, an intercept and "
-                "positive=False."
-            )
-        checks.finite_layers(source.states)
-        if isinstance(probe, PooledProbe):
-            weights, epochs = pooled_prefixes.run(
-                source.states, columns, parts, board, probe
-            )
-            found["position_weights"] = (*dims[:3], "position"), weights
-            found["n_iter"] = dims[:3], epochs
-            _warn_of_unfinished(epochs, probe.max_iter)
-        else:
-            regressors.run(source.states, columns, parts, board, probe)
-
-    measured = board.scores()
-    resampled = measured.pop("r2_resampled")
-    found |= {name: (dims[: a.ndim], a) for name, a in measured.items()}
-    found["ceiling"] = ("token", "target"), limits
-    if keep_resamples:
-        found["r2_resampled"] = (*dims[:3], "resample"), resampled
-    dataset = xr.Dataset(
-        found,
-        coords={
-            "layer": range(n_layers),
-            "token": [names[place] for place in places],
-            "target": list(read),
-            "split": parts.digest,
-        },
-        attrs={
-            "n_train": len(parts.train),
-            "n_validation": len(parts.validation),
-            "n_test": len(parts.test),
-            "n_groups": len(np.unique(labels)),
-            "test_fraction": test_fraction,
-            "seed": seed,
-            "resamples": len(parts.weights),
-            "confidence": scores.CONFIDENCE,
-            "probe": _describe(probe, spec),
-        },
-    )
-    if "position" in dataset.dims:
-        dataset = dataset.assign_coords(position=names)
-    if contexts is not None:
-        dataset = dataset.assign_coords(context=("token", slots["contexts"][places]))
-    _warn_of_constants(dataset.r2)
-    return dataset
 
 
-def _coefficients(fitted: ridge.Fitted, board: Scoreboard) -> dict[str, tuple]:
-    """The probes, with the targets' own coordinates in place of columns."""
-    axes = ("layer", "token", "target", "coordinate")
-    by_feature = np.moveaxis(fitted.coef[..., : board.width], 2, 0)
-    coef = np.moveaxis(board.by_target(by_feature), 0, -1)
-    intercept = board.by_target(fitted.intercept[..., : board.width])
-    return {"coef": ((*axes, "feature"), coef), "intercept": (axes, intercept)}
+def _coords(axis: TokenAxis, columns: Columns, found: Variables) -> dict[str, Any]:
+    """Returns the labels of the axes of a grid."""
+    coords = {
+        "layer": range(len(found["r2"][1])),
+        **axis.coords(),
+        "target": list(columns.targets),
+    }
+    # The positions that a pooled probe weighs are all tokens, not only those probed.
+    return coords | ({"position": axis.names} if "position_weights" in found else {})
 
 
-def _describe(probe: BaseEstimator | None, spec: RidgeSpec | None) -> str:
-    """The probe in one line."""
-    if probe is None and spec is not None:
-        alphas = ", ".join(f"{alpha:g}" for alpha in spec.alphas)
-        return f"ridge on standardised features, alpha among {alphas}"
-    return " ".join(repr(probe).split())
-
-
-def _warn_of_unfinished(epochs: np.ndarray, limit: int) -> None:
-    """Says how many pooled probes were stopped before they stopped by themselves."""
-    unfinished = int((epochs == limit).sum())
-    if unfinished:
-        warnings.warn(
-            f"{unfinished} of {epochs.size} probes were still improving, or patient, "
-            f"after max_iter={limit} epochs; raise max_iter or learning_rate.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+def _attrs(parts: Split, labels: np.ndarray, engine: Engine) -> dict[str, Any]:
+    """Returns numbers of prompts, and how the grid was made."""
+    return {
+        "n_train": len(parts.train),
+        "n_validation": len(parts.validation),
+        "n_test": len(parts.test),
+        "n_groups": len(np.unique(labels)),
+        "resamples": len(parts.weights),
+        "confidence": scores.CONFIDENCE,
+        "probe": engine.describe(),
+    }
 
 
 def _warn_of_constants(r2: xr.DataArray) -> None:
@@ -300,8 +233,7 @@ def _warn_of_constants(r2: xr.DataArray) -> None:
             tokens = ", ".join(map(str, r2.token.values[constant]))
             where.append(f"{name} at {tokens}")
     if where:
-        warnings.warn(
+        cautions.warn(
             "Targets that do not vary over the test prompts, R2 is NaN: "
-            f"{'; '.join(where)}.",
-            stacklevel=3,
+            f"{'; '.join(where)}."
         )

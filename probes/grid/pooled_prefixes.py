@@ -1,8 +1,8 @@
-"""A pooled probe at every token: it reads that token and all before it.
+"""The engine of pooled probes: each reads its own token and all tokens before it.
 
-What `probe_grid` does with a `PooledProbe`: one probe for each layer, token and target,
-and one more for its control, all trained by `probes.pooled` in one program for each
-layer. The prompts that decide when to stop are chosen by group.
+This is what `probe_grid` does with a `PooledProbe`: it fits one probe for each layer,
+token and target, and one more for its control, and `probes.pooled` trains those of one
+layer in one program. The prompts that decide when to stop are chosen by group.
 """
 
 import numpy as np
@@ -10,41 +10,37 @@ from jaxtyping import Float, Int
 from sklearn.utils import check_random_state
 
 from probes.grid.columns import Columns
+from probes.grid.problem import Problem
 from probes.grid.scoreboard import Scoreboard
-from probes.grid.splits import Split
 from probes.pooled.estimator import PooledProbe
 
 
 def run(
     states: np.ndarray,
-    columns: Columns,
-    split: Split,
+    problem: Problem,
     board: Scoreboard,
     probe: PooledProbe,
 ) -> tuple[
     Float[np.ndarray, "layers tokens targets positions"],
     Int[np.ndarray, "layers tokens targets"],
 ]:
-    """Fits all probes and scores them.
+    """Fits all probes and scores them, one layer at a time.
 
-    One layer at a time, so that hidden states may be memory-mapped.
+    So hidden states may be memory-mapped.
 
     Returns:
-        The weights of the positions read, and how many epochs each was trained for.
+        The weights of the positions that each probe reads, and the number of epochs
+        that it was trained for.
 
     Raises:
-        ValueError: a parameter of the probe that is not what it should be.
+        ValueError: a parameter of the probe is not what it should be.
     """
+    columns, split = problem.columns, problem.split
     from probes import pooled  # imports JAX, which the other probes do not need
 
     seed = int(check_random_state(probe.random_state).randint(2**31 - 1))
     widths = np.diff([0, *columns.ends, columns.width])
-    everyone = np.arange(states.shape[1])
-    values = np.zeros((len(columns.tokens), len(widths), len(everyone), widths.max()))
-    for place, token in enumerate(columns.tokens):
-        parts = np.split(columns.at(token, everyone), columns.ends, axis=1)
-        for target, part in enumerate(parts):
-            values[place, target, :, : part.shape[1]] = part
+    values = _padded(columns, states.shape[1], widths)
     # Probes in one row: tokens, and for each the targets, then their controls.
     targets = values.reshape(-1, *values.shape[2:])
     prefixes = np.arange(states.shape[2]) <= np.array(columns.tokens)[:, None]
@@ -74,8 +70,21 @@ def run(
     return by_target, np.reshape(epochs, cells)[:, :, :n]
 
 
+def _padded(
+    columns: Columns, prompts: int, widths: np.ndarray
+) -> Float[np.ndarray, "tokens targets prompts coordinates"]:
+    """Returns the targets of every token, the shorter ones padded with zeros."""
+    everyone = np.arange(prompts)
+    values = np.zeros((len(columns.tokens), len(widths), prompts, widths.max()))
+    for place, token in enumerate(columns.tokens):
+        parts = np.split(columns.at(token, everyone), columns.ends, axis=1)
+        for target, part in enumerate(parts):
+            values[place, target, :, : part.shape[1]] = part
+    return values
+
+
 def _joined(
     guesses: Float[np.ndarray, "targets prompts coordinates"], widths: np.ndarray
 ) -> Float[np.ndarray, "prompts columns"]:
-    """The guesses side by side, without what padded the shorter ones."""
+    """Returns the guesses side by side, without what padded the shorter ones."""
     return np.hstack([g[:, :n] for g, n in zip(guesses, widths, strict=True)])

@@ -1,7 +1,7 @@
-"""Any scikit-learn regressor as a probe, cell by cell.
+"""The engine of all other scikit-learn regressors: one fit for each cell and target.
 
 Cells, of one layer and token each, are independent and run through joblib: inside
-`joblib.parallel_config(n_jobs=2)` two at a time, with the same result.
+`joblib.parallel_config(n_jobs=2)` two run at a time, with the same result.
 """
 
 from typing import Any
@@ -15,26 +15,27 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from probes.grid.columns import Columns
+from probes.grid.problem import Problem
 from probes.grid.scoreboard import Scoreboard
 from probes.grid.splits import Split
 
 
 def run(
     states: np.ndarray,
-    columns: Columns,
-    split: Split,
+    problem: Problem,
     board: Scoreboard,
     probe: Any,
 ) -> None:
     """Fits the probe for every layer, token and target, and scores it."""
+    columns, split = problem.columns, problem.split
     truths = columns.of(split.test)
     lengths = board.lengths(truths)
     everyone = np.arange(len(split.test))
     for layer, of_layer in enumerate(states):
-        # One thread for each cell: threads that share matrices this small slow each
-        # other down (by a factor of five on a busy machine). And for the resampled
-        # sums, which are float32: with more threads some BLAS add in another order,
-        # and the interval would be another than that of the fast ridge, by 1e-6.
+        # Each cell has one thread: threads that share matrices this small slow each
+        # other down (by a factor of five on a busy machine). The resampled sums, which
+        # are float32, have one too: with more threads some BLAS add in another order,
+        # and the interval would differ from that of the fast ridge, by 1e-6.
         with threadpool_limits(1, user_api="blas"):
             guesses = Parallel(prefer="threads")(
                 delayed(_predict)(probe, of_layer[:, token], token, columns, split)
@@ -50,7 +51,7 @@ def _predict(
     columns: Columns,
     split: Split,
 ) -> np.ndarray:
-    """The columns of a token guessed for the test prompts, (test, columns)."""
+    """Returns guesses of one token's columns for the test prompts, (test, columns)."""
     seen = features[split.train].astype(float)
     unseen = features[split.test].astype(float)
     target = columns.at(token, split.train)
@@ -66,7 +67,7 @@ def _predict(
 
 
 def _treats_outputs_apart(probe: Any) -> bool:
-    """Whether one fit to all targets side by side equals one fit for each."""
+    """Returns whether one fit to all targets side by side equals one fit for each."""
     *before, last = (
         [step for _, step in probe.steps] if type(probe) is Pipeline else [probe]
     )
@@ -80,12 +81,27 @@ def _treats_outputs_apart(probe: Any) -> bool:
 
 
 def _fit(probe: Any, features: np.ndarray, target: np.ndarray) -> Any:
+    """Fits a clone of the probe, and says which target it cannot be fitted to."""
     target = target[:, 0] if target.shape[1] == 1 else target
     try:
         return clone(probe).fit(features, target)
     except ValueError as error:
+        advice = ""
+        if target.ndim == 2 and _can_be_fitted(probe, features, target[:, 0]):
+            advice = (
+                " A regressor that predicts one number at a time goes into "
+                "sklearn.multioutput.MultiOutputRegressor."
+            )
         raise ValueError(
             f"probe {type(probe).__name__} cannot be fitted to a target of shape "
-            f"{target.shape}: {' '.join(str(error).split())} A regressor that predicts "
-            "one number at a time goes into sklearn.multioutput.MultiOutputRegressor."
+            f"{target.shape}: {' '.join(str(error).split())}{advice}"
         ) from error
+
+
+def _can_be_fitted(probe: Any, features: np.ndarray, column: np.ndarray) -> bool:
+    """Returns whether the probe can be fitted to a single column."""
+    try:
+        clone(probe).fit(features, column)
+    except ValueError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""How do scores of many probes add up over prompts, to estimates and intervals?
+"""The sums over test prompts from which estimates and intervals of a grid follow.
 
 The shapes are those of `probe_grid`'s cells: (targets, ...).
 """
@@ -14,7 +14,7 @@ from probes.scores import cosines_of, explained, interval
 
 
 class Scoreboard:
-    """Sums over test prompts, from which all scores of a grid follow.
+    """The sums over test prompts, from which all scores of a grid follow.
 
     Guesses may come in batches of test prompts; nothing is kept but sums: of squared
     errors, of the control's, and of cosines, each by target.
@@ -38,9 +38,9 @@ class Scoreboard:
         self.pool = np.repeat(np.eye(len(sizes)), sizes, axis=0)
 
     def lengths(self, truths: list[np.ndarray]) -> list[np.ndarray]:
-        """Squared lengths of the targets of each token, (prompts, targets), for `add`.
+        """Returns the targets' squared lengths at each token, (prompts, targets).
 
-        Apart, since they are the same for all layers.
+        `add` needs them, and they are the same for all layers.
         """
         pool = self.pool[: self.width, : len(self.starts)]
         return [np.square(truth[:, : self.width]) @ pool for truth in truths]
@@ -56,10 +56,10 @@ class Scoreboard:
         """Counts the guesses of one layer in.
 
         Args:
-            layer: which.
-            truths: for every token (batch, columns).
-            lengths: of these.
-            guesses: for every token (batch, columns).
+            layer: index of the layer.
+            truths: the columns of every token, (batch, columns).
+            lengths: their squared lengths, from `lengths`.
+            guesses: guesses of these columns for every token, (batch, columns).
             prompts: which of the test prompts these are, counted from 0.
         """
         width, n = self.width, len(self.starts)
@@ -80,9 +80,9 @@ class Scoreboard:
         self.draws[layer] += resampled.reshape(self.draws.shape[1:])
 
     def scores(self) -> dict[str, np.ndarray]:
-        """Every score of the grid, (layers, tokens, targets), with its interval.
+        """Returns every score of the grid with its interval, (layers, tokens, targets).
 
-        Also `r2_per_coordinate`, with one more axis, and `r2_resampled`, likewise.
+        `r2_per_coordinate` and `r2_resampled` have one more axis.
         """
         n = len(self.starts)
         self._weights = self.split.weights.astype(np.float32)
@@ -107,8 +107,18 @@ class Scoreboard:
         found["r2_per_coordinate"] = self.by_target(each)
         return found
 
+    def variables(self, keep_resamples: bool) -> dict[str, tuple]:
+        """Returns every score with the names of its axes."""
+        measured = self.scores()
+        resampled = measured.pop("r2_resampled")
+        axes = ("layer", "token", "target", "coordinate")
+        found = {name: (axes[: a.ndim], a) for name, a in measured.items()}
+        if keep_resamples:
+            found["r2_resampled"] = (*axes[:3], "resample"), resampled
+        return found
+
     def by_target(self, columns: Float[np.ndarray, "*axes columns"]) -> np.ndarray:
-        """Columns as (..., targets, coordinates), padded with NaN."""
+        """Returns columns as (..., targets, coordinates), padded with NaN."""
         parts = np.split(columns, self.starts[1:], axis=-1)
         longest = max(part.shape[-1] for part in parts)
         padded = np.full((*columns.shape[:-1], len(parts), longest), np.nan)
@@ -119,11 +129,12 @@ class Scoreboard:
     def _spreads(
         self, counts: Float64[np.ndarray, " resamples"]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of squared deviations from the mean of the test prompts.
+        """Returns the sums of squared deviations from the mean of the test prompts.
 
-        By target, for the estimate and every resample, (1 + resamples, tokens,
-        targets), the control's last; and by column, for the estimate, (tokens,
-        columns). Exactly 0 where rounding is all that varies.
+        The first array holds them by target, for the estimate and every resample,
+        (1 + resamples, tokens, targets), with the controls last; the second holds them
+        by column, for the estimate, (tokens, columns). They are exactly 0 where
+        rounding is all that varies.
         """
         known: dict[tuple[int, ...], tuple] = {}  # many tokens share their slots
         for token in self.columns.tokens:
@@ -138,6 +149,7 @@ class Scoreboard:
     def _spread(
         self, truth: Float[np.ndarray, "test columns"], counts: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the two sums of `_spreads` for one token."""
         centred = truth - truth[:1]  # a constant is now 0, and not its rounding
         centred -= centred.mean(axis=0)
         squares = centred**2

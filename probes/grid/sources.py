@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Shaped
+from numpy.typing import ArrayLike
 
 from probes import checks
 
 Shape = tuple[int, int, int]
+Hidden = ArrayLike | Callable[[np.ndarray], ArrayLike] | Iterator[ArrayLike]
 
 
 class Batch(NamedTuple):

@@ -22,7 +22,7 @@ from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 
 from probes import PooledProbe, onset, probe_grid
-from probes.grid.ridge import ALPHAS
+from probes.grid.ridge_spec import ALPHAS
 
 LAYERS, PROMPTS, TOKENS, FEATURES = 3, 240, 4, 6
 

@@ -1,0 +1,184 @@
+"""The three engines of a grid, and which one fits a given probe.
+
+An engine fits one probe for every layer, token and target and counts its guesses on the
+test prompts in. Ridge regression needs one pass over the prompts; the other two need
+all training prompts at once, and so an array of hidden states.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+
+from probes import cautions, checks
+from probes.grid import pooled_prefixes, regressors, ridge
+from probes.grid.problem import Problem
+from probes.grid.ridge_spec import ALPHAS, RidgeSpec
+from probes.grid.scoreboard import Scoreboard
+from probes.grid.sources import ArraySource, Source
+from probes.pooled import PooledProbe
+
+CELL = ("layer", "token", "target")
+Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A way to fit and score all probes of a grid."""
+
+    @property
+    def validates(self) -> bool:
+        """Whether some training prompts choose a penalty or stop the training."""
+        ...
+
+    def describe(self) -> str:
+        """Returns the probe in one line."""
+        ...
+
+    def run(self, problem: Problem, board: Scoreboard) -> Variables:
+        """Fits and scores all probes; returns what there is to say of them."""
+        ...
+
+
+def engine_for(
+    probe: BaseEstimator | None, alphas: Sequence[float], coefficients: bool
+) -> Engine:
+    """Returns the engine for the arguments of `probe_grid` with these names.
+
+    Raises:
+        ValueError: a probe that is not a regressor, penalties that are not positive,
+            or penalties for a probe that has its own.
+    """
+    penalties = checks.positive("alphas", alphas)
+    if probe is None:
+        return RidgeEngine(RidgeSpec(penalties), None, coefficients)
+    if penalties != ALPHAS:
+        raise ValueError(f"alphas are for the default probe, not for {probe!r}.")
+    spec = RidgeSpec.of(probe)
+    if spec is not None:
+        return RidgeEngine(spec, probe, coefficients)
+    checks.regressor(probe)
+    if isinstance(probe, PooledProbe):
+        return PooledEngine(probe)
+    return RegressorEngine(probe)
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeEngine:
+    """Ridge regression from one pass over the prompts: see `probes.grid.ridge`.
+
+    Attributes:
+        spec: the kind of ridge regression.
+        probe: the user's own probe, None for the default one.
+        coefficients: whether the probes themselves are returned.
+    """
+
+    spec: RidgeSpec
+    probe: BaseEstimator | None
+    coefficients: bool
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a penalty to choose."""
+        return len(self.spec.alphas) > 1
+
+    def describe(self) -> str:
+        """Returns the probe in one line."""
+        if self.probe is not None:
+            return _one_line(self.probe)
+        alphas = ", ".join(f"{alpha:g}" for alpha in self.spec.alphas)
+        return f"ridge on standardised features, alpha among {alphas}"
+
+    def run(self, problem: Problem, board: Scoreboard) -> Variables:
+        """Returns the penalties and, if they are wanted, the probes themselves."""
+        train, features = len(problem.split.train), problem.source.shape[2]
+        if train < features:
+            cautions.warn(
+                f"{train} training prompts are fewer than the {features} features: the "
+                "probe relies on its penalty."
+            )
+        fitted = ridge.run(problem, board, self.spec)
+        axes = (*CELL, "coordinate")
+        found: Variables = {
+            "alpha": (axes, board.by_target(fitted.alphas[..., : board.width]))
+        }
+        if self.coefficients:
+            # The targets' own coordinates take the place of columns.
+            by_feature = np.moveaxis(fitted.coef[..., : board.width], 2, 0)
+            coef = np.moveaxis(board.by_target(by_feature), 0, -1)
+            intercept = board.by_target(fitted.intercept[..., : board.width])
+            found["coef"] = (*axes, "feature"), coef
+            found["intercept"] = axes, intercept
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class PooledEngine:
+    """Pooled probes, fitted side by side: see `probes.grid.pooled_prefixes`."""
+
+    probe: PooledProbe
+    validates = True
+
+    def describe(self) -> str:
+        """Returns the probe in one line."""
+        return _one_line(self.probe)
+
+    def run(self, problem: Problem, board: Scoreboard) -> Variables:
+        """Returns the weights of the positions, and the numbers of epochs."""
+        states = _all_states(problem.source, self.probe)
+        weights, epochs = pooled_prefixes.run(states, problem, board, self.probe)
+        limit = self.probe.max_iter
+        unfinished = int((epochs == limit).sum())
+        if unfinished:
+            cautions.warn(
+                f"{unfinished} of {epochs.size} probes were still improving, or "
+                f"patient, after max_iter={limit} epochs; raise max_iter or "
+                "learning_rate.",
+                ConvergenceWarning,
+            )
+        return {
+            "position_weights": ((*CELL, "position"), weights),
+            "n_iter": (CELL, epochs),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class RegressorEngine:
+    """Any other regressor, cloned for each cell: see `probes.grid.regressors`."""
+
+    probe: BaseEstimator
+    validates = False
+
+    def describe(self) -> str:
+        """Returns the probe in one line."""
+        return _one_line(self.probe)
+
+    def run(self, problem: Problem, board: Scoreboard) -> Variables:
+        """Returns nothing beside the scores."""
+        states = _all_states(problem.source, self.probe)
+        regressors.run(states, problem, board, self.probe)
+        return {}
+
+
+def _one_line(probe: BaseEstimator) -> str:
+    """Returns the probe as scikit-learn prints it, without line breaks."""
+    return " ".join(repr(probe).split())
+
+
+def _all_states(source: Source, probe: Any) -> np.ndarray:
+    """Returns all hidden states, for an engine that cannot take them in batches.
+
+    Raises:
+        ValueError: a source that is not an array, NaN or infinity.
+    """
+    if not isinstance(source, ArraySource):
+        raise ValueError(
+            f"{_one_line(probe)} needs all training prompts at once; give hidden as an "
+            "array (memory-mapped, perhaps), or use a ridge probe: the default, or "
+            "Ridge with one alpha above 0, an intercept and positive=False."
+        )
+    checks.finite_layers(source.states)
+    return source.states

@@ -1,0 +1,105 @@
+"""The erasure of a target from hidden states, in closed form (LEACE)."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64
+from numpy.typing import ArrayLike
+
+from probes.interventions.states import check_states, matrix, row
+
+
+@dataclass(frozen=True, eq=False)
+class Eraser:
+    """The map h -> h - left @ right @ (h - mean), where right @ left = identity."""
+
+    mean: Float64[np.ndarray, " features"]
+    left: Float64[np.ndarray, "features rank"]
+    right: Float64[np.ndarray, "rank features"]
+
+    def __call__(
+        self, hidden: Float[Any, "*axes features"]
+    ) -> Float[Any, "*axes features"]:
+        """Erases the target from every state."""
+        check_states(hidden, len(self.mean))
+        read = (hidden - row(self.mean, hidden)) @ self.right.T.astype(hidden.dtype)
+        return hidden - read @ self.left.T.astype(hidden.dtype)
+
+
+def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
+    """Fits the map that erases a target from hidden states, in closed form (LEACE).
+
+    The map is h -> h - P (h - mean), where P = W^+ Q W, W = Sigma_hh^(-1/2) whitens the
+    states and Q projects orthogonally onto the columns of W Sigma_hz (Belrose et al.
+    2023, Theorem 4.3). On the prompts that it is fitted to, the edited states have no
+    covariance with the target, and no linear probe has an R2 above 0; on other prompts
+    the best R2 is 0 up to an error that falls with the prompts per feature. Of all
+    affine maps that do so this one changes states least in expected square, whatever
+    inner product measures the change. A target with as many coordinates as features
+    leaves nothing but the mean.
+
+    Directions count as absent if their singular value is less than what rounding makes
+    of nothing (machine epsilon of the states' dtype times their Frobenius norm).
+
+    As a control, erase the target of other prompts:
+    `fit_eraser(hidden, target[donors(groups, seed)])`. It takes away random directions
+    of what varies, as many of them and, in units of the whitened states, as much. A
+    control of the same Euclidean size is `random_change`.
+
+    Args:
+        hidden: states of the prompts to fit to, (prompts, features).
+        target: what to erase, (prompts, q).
+
+    Raises:
+        ValueError: shapes that do not match, NaN or infinity, states or a target that
+            do not vary.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> states = rng.normal(size=(100, 5)) @ rng.normal(size=(5, 5))
+        >>> erased = fit_eraser(states, states[:, :2] ** 3)(states)
+        >>> bool(abs(np.cov(erased.T, states[:, :2].T ** 3)[:5, 5:]).max() < 1e-10)
+        True
+    """
+    given = np.asarray(hidden)
+    states = matrix("hidden", given, "(prompts, features)")
+    target = matrix("target", target, "(prompts, q)")
+    prompts, features = states.shape
+    if len(target) != prompts:
+        raise ValueError(
+            f"target must have a row for each of the {prompts} prompts of hidden, got "
+            f"{len(target)}."
+        )
+    if prompts <= features:
+        warnings.warn(
+            f"fit_eraser has {prompts} prompts for {features} features: it erases the "
+            "target from these prompts, and hardly from others.",
+            stacklevel=2,
+        )
+    dtype = np.result_type(given.dtype, np.float32)
+    return _eraser(states, target, float(np.finfo(dtype).eps))
+
+
+def _eraser(
+    states: Float64[np.ndarray, "prompts features"],
+    target: Float64[np.ndarray, "prompts q"],
+    epsilon: float,
+) -> Eraser:
+    """Fits the eraser to states that were rounded to the relative error `epsilon`."""
+    prompts = len(states)
+    mean = states.mean(axis=0)
+    u, size, v = np.linalg.svd(states - mean, full_matrices=False)
+    present = size > epsilon * np.linalg.norm(states)
+    u, size, v = u[:, present], size[present] / np.sqrt(prompts), v[present]
+
+    centred = target - target.mean(axis=0)
+    norms = np.linalg.norm(centred, axis=0)
+    varies = norms > 1e-12 * np.linalg.norm(target, axis=0)
+    if not present.any() or not varies.any():
+        raise ValueError("hidden and target must both vary over prompts.")
+    correlation = u.T @ (centred[:, varies] / norms[varies])
+    basis, strength, _ = np.linalg.svd(correlation, full_matrices=False)
+    basis = basis[:, strength > prompts * np.finfo(float).eps]
+    return Eraser(mean, (v.T * size) @ basis, (basis.T / size) @ v)
