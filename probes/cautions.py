@@ -3,17 +3,18 @@
 import inspect
 import warnings
 
-PACKAGE = __name__.partition(".")[0]
+# This package, and the type checks that tests put between its functions.
+INSIDE = (__name__.partition(".")[0], "jaxtyping", "beartype")
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warns at the innermost line outside of this package that led here."""
     frame, level = inspect.currentframe(), 1
-    while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
+    while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_ours(module: str) -> bool:
-    """Returns whether a module belongs to this package."""
-    return module.partition(".")[0] == PACKAGE
+def _is_inside(module: str) -> bool:
+    """Returns whether a module's frames are none of the user's."""
+    return module.partition(".")[0] in INSIDE

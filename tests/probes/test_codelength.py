@@ -11,11 +11,6 @@ from probes.codelength import evidence_codelength, online_codelength
 CODES = [online_codelength, evidence_codelength]
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def linear_gaussian(rng, prompts, *, width=4, r2=(0.9, 0.5, 0.0)):
     """Features and coordinates of which a linear probe explains `r2` at best."""
     features = rng.normal(size=(prompts, width))

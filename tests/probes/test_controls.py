@@ -11,12 +11,6 @@ from sklearn.neighbors import KNeighborsRegressor
 from probes import probe_grid
 from probes.controls import donors, random_function, selectivity
 
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 # --- donors ---
 
 

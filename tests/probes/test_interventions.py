@@ -25,11 +25,6 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
 def states(rng):
     """Correlated features of scales from 0.1 to 10, away from 0."""
     mixed = rng.normal(size=(PROMPTS, FEATURES)) @ rng.normal(size=(FEATURES, FEATURES))

@@ -1,0 +1,102 @@
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from grid_cases import PROMPTS
+
+from probes import onset, probe_grid
+
+
+def layered(rng, layers=5, start=3, prompts=600):
+    """The target can be read from layer `start` on."""
+    hidden = rng.normal(size=(layers, prompts, 2, 8))
+    target = rng.normal(size=(prompts, 2))
+    hidden[start:, :, 1, :2] += 2 * target
+    return hidden, {"t": target}
+
+
+def test_onset_is_where_the_code_was_planted(rng):
+    hidden, targets = layered(rng)
+    grid = probe_grid(hidden, targets, keep_resamples=True, ceilings={"t": 1.0})
+    for line in ("embedding", "ceiling"):
+        found = onset(grid, line=line).sel(target="t")
+        planted = found.sel(token=1)
+        assert (planted.onset, planted.onset_low, planted.onset_high) == (3, 3, 3)
+        assert planted.never == 0
+        nowhere = found.sel(token=0)
+        assert nowhere.onset == np.inf and nowhere.never == 1
+    along = onset(grid.sel(layer=[4]), along="token", line="ceiling")
+    assert along.onset.item() == 1
+
+
+def test_onset_of_a_slow_rise_is_uncertain(rng):
+    """Unexplained variance falls by 1 % a layer around one half: any may be first."""
+    prompts, layers = 400, 21
+    target = rng.normal(size=(prompts, 1))
+    share = np.linspace(0.40, 0.60, layers)  # of variance explained
+    noise = rng.normal(size=(layers, prompts, 1, 1))
+    signal = np.sqrt(share)[:, None, None, None] * target[None, :, None]
+    hidden = signal + np.sqrt(1 - share)[:, None, None, None] * noise
+    hidden[0] = noise[0]
+    found = onset(probe_grid(hidden, {"t": target}, keep_resamples=True))
+    assert found.onset_low < found.onset_high
+    assert found.onset_low <= found.onset <= found.onset_high
+
+
+def test_onset_resamples_seeds(rng):
+    grids = []
+    for start in (1, 4):
+        hidden, targets = layered(rng, start=start)
+        grids.append(probe_grid(hidden, targets, keep_resamples=True))
+    found = onset(xr.concat(grids, dim="seed")).sel(token=1, target="t")
+    # Half of the resamples of two seeds hold both, a quarter each one of them twice.
+    assert found.onset_low == 1 and found.onset_high == 4
+    one = onset(xr.concat(grids[:1], dim="seed")).sel(token=1, target="t")
+    assert one.onset_low == one.onset_high == 1
+
+
+def test_where_nothing_can_be_known_nothing_is_decoded(rng):
+    """A ceiling of 0 is reached by chance; a token without R2 is none."""
+    hidden = rng.normal(size=(1, 400, 4, 6))
+    target = rng.normal(size=(400, 4, 2))
+    target[:, 0], target[:, 3] = 0, hidden[0, :, 3, :2]
+    with pytest.warns(UserWarning, match="t at 0"):
+        grid = probe_grid(
+            hidden, {"t": target}, keep_resamples=True, ceilings={"t": [0, 0, 0, 1]}
+        )
+    found = onset(grid, along="token", line="ceiling").squeeze()
+    assert found.onset == found.onset_low == found.onset_high == 3
+
+
+def test_a_line_that_is_not_known_is_not_crossed_never(rng):
+    """The first token's R2 is NaN, as that of w_OLS at x1: a line of what?"""
+    hidden = rng.normal(size=(1, 400, 3, 6))
+    target = rng.normal(size=(400, 3, 2))
+    target[:, 0], target[:, 2] = 0, hidden[0, :, 2, :2]
+    with pytest.warns(UserWarning, match="t at 0"):
+        grid = probe_grid(hidden, {"t": target}, keep_resamples=True)
+    assert onset(grid, along="token").to_array().isnull().all()
+
+
+def test_a_constant_target_has_no_onset(hidden):
+    with pytest.warns(UserWarning, match="do not vary"):
+        grid = probe_grid(hidden, {"c": np.ones((PROMPTS, 1))}, keep_resamples=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy warns of slices that are all NaN
+        found = onset(grid)
+    assert found.to_array().isnull().all()
+
+
+def test_bad_questions_about_onset(hidden):
+    grid = probe_grid(hidden, {"w": hidden[0, :, 0]}, keep_resamples=True)
+    with pytest.raises(ValueError, match="keep_resamples=True"):
+        onset(grid.drop_vars("r2_resampled"))
+    with pytest.raises(ValueError, match="no ceilings"):
+        onset(grid, line="ceiling")
+    with pytest.raises(ValueError, match=r"share must lie between 0 and 1, got 1\.5"):
+        onset(grid, share=1.5)
+    with pytest.raises(ValueError, match="along must be 'layer' or 'token'"):
+        onset(grid, along="target")
+    with pytest.raises(ValueError, match="single test group"):
+        onset(grid.isel(resample=slice(0)))
