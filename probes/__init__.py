@@ -1,7 +1,8 @@
 """Reads quantities out of hidden states: arrays in, labelled scores out.
 
-Knows arrays, not transformers: the hidden states may come from any model. Names are
-loaded when they are first used; the stub beside this file lists what is public.
+The package knows arrays, not transformers: the hidden states may come from any model.
+Names are loaded when they are first used; the stub beside this file lists the public
+ones.
 """
 
 import lazy_loader

@@ -1,6 +1,7 @@
-"""Bad input meets one clear sentence: the value, what was expected, the fix.
+"""Checks of what users hand in, each with one clear sentence for bad input.
 
-Called once, where users hand arrays to `probe_grid`. Every check raises `ValueError`.
+The sentence names the value, what was expected, and the fix. Every check raises
+`ValueError`, and returns what it checked in the form that the libraries work with.
 """
 
 import math
@@ -26,7 +27,7 @@ def finite(name: str, array: ArrayLike) -> None:
 
 
 def real(name: str, values: ArrayLike) -> np.ndarray:
-    """The array, unless it holds something else than real numbers."""
+    """Returns the array, and refuses anything but real numbers."""
     array = np.asanyarray(values)
     if array.dtype.kind in "cOSUmM":  # others, such as bfloat16, can be read as floats
         raise ValueError(
@@ -39,7 +40,7 @@ AXES = "(layers, prompts, tokens, features)"
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of hidden states, or of a batch of them."""
+    """Returns the shape of hidden states, and refuses all but four full axes."""
     if len(shape) in (0, 5):
         raise ValueError(
             f"hidden must have axes {AXES}, got shape {shape}; if it is a collection "
@@ -53,7 +54,7 @@ def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def named(name: str, values: Any, *, fewest: int = 1) -> Mapping[str, Any]:
-    """Refuses anything but a mapping with so many entries."""
+    """Returns the mapping, and refuses one with fewer than `fewest` entries."""
     if not isinstance(values, Mapping) or len(values) < fewest:
         raise ValueError(
             f'{name} must be a dictionary of at least {fewest}, such as {{"w": ...}} '
@@ -65,7 +66,7 @@ def named(name: str, values: Any, *, fewest: int = 1) -> Mapping[str, Any]:
 def target(
     name: str, values: ArrayLike, prompts: int, sizes: dict[str, int]
 ) -> Float[np.ndarray, "prompts ..."]:
-    """A target as float64, (prompts, q) or (prompts, slots, q).
+    """Returns a target as float64, (prompts, q) or (prompts, slots, q).
 
     `sizes` says how many slots there may be: "tokens", and "contexts" where known.
     """
@@ -88,7 +89,7 @@ def target(
 def ceiling(
     name: str, values: ArrayLike | float, targets: list[str], sizes: dict[str, int]
 ) -> Float[np.ndarray, "..."]:
-    """A ceiling as floats, a number or (slots,). NaN says that there is none."""
+    """Returns a ceiling as floats, a number or (slots,); NaN where there is none."""
     if name not in targets:
         raise ValueError(f"ceiling {name!r} has no target; targets are {targets}.")
     array = np.asarray(values, dtype=float)
@@ -108,13 +109,14 @@ def ceiling(
 
 
 def _advice(sizes: dict[str, int]) -> str:
+    """Returns how to give a target with an axis of context lengths."""
     if "contexts" in sizes:
         return "the number of contexts is max(contexts) + 1"
     return "for an axis of context lengths, pass `contexts`, the context of each token"
 
 
 def prompt_count(hidden: Any, targets: Mapping[str, ArrayLike]) -> int:
-    """How many prompts there are: as many as an array has, or else as the targets."""
+    """Returns the number of prompts of an array, or else that of the targets."""
     counts = {len(np.atleast_1d(np.asarray(values))) for values in targets.values()}
     if not isinstance(hidden, np.ndarray):
         return max(counts)
@@ -144,7 +146,7 @@ def repeated_rows(targets: Mapping[str, np.ndarray]) -> None:
 
 
 def context_indices(contexts: ArrayLike, tokens: int) -> Int[np.ndarray, " tokens"]:
-    """The context of every token, as non-negative integers."""
+    """Returns the context of every token, as non-negative integers."""
     array = np.asarray(contexts)
     is_index = array.shape == (tokens,) and np.issubdtype(array.dtype, np.integer)
     if not is_index or array.min() < 0:
@@ -156,7 +158,7 @@ def context_indices(contexts: ArrayLike, tokens: int) -> Int[np.ndarray, " token
 
 
 def token_names(names: Sequence[str] | None, tokens: int) -> list[Any]:
-    """The tokens' labels: the names given, or their positions."""
+    """Returns the labels of the tokens: the names given, or their positions."""
     if names is None:
         return list(range(tokens))
     if len(names) != tokens or len(set(names)) != tokens:
@@ -170,7 +172,7 @@ def token_names(names: Sequence[str] | None, tokens: int) -> list[Any]:
 def group_labels(
     groups: ArrayLike | None, prompts: int, test_fraction: float
 ) -> Shaped[np.ndarray, " prompts"]:
-    """One label for each prompt, with groups enough to train and to test on."""
+    """Returns one label for each prompt, with groups enough to train and to test."""
     labels = np.arange(prompts) if groups is None else np.asarray(groups)
     if labels.shape != (prompts,):
         raise ValueError(
@@ -194,7 +196,7 @@ def group_labels(
 
 
 def seed(value: Any) -> int:
-    """A seed as NumPy and scikit-learn take it."""
+    """Returns a seed that NumPy and scikit-learn take."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -205,7 +207,7 @@ def seed(value: Any) -> int:
 
 
 def positive_int(name: str, value: Any) -> int:
-    """An integer of at least 1."""
+    """Returns an integer of at least 1."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -216,20 +218,20 @@ def positive_int(name: str, value: Any) -> int:
 
 
 def share(name: str, value: float) -> float:
-    """A share that leaves something on both sides."""
+    """Returns a share that leaves something on both sides."""
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie between 0 and 1, got {value!r}.")
     return value
 
 
 def finite_layers(hidden: np.ndarray) -> None:
-    """Refuses NaN and infinity; reads one layer at a time."""
+    """Refuses NaN and infinity in hidden states; reads one layer at a time."""
     for layer, states in enumerate(hidden):
         finite(f"hidden[{layer}]", states)
 
 
 def positive(name: str, values: Sequence[float]) -> tuple[float, ...]:
-    """At least one finite number above 0."""
+    """Returns one or more finite numbers above 0."""
     numbers = np.asarray(values, float)
     if numbers.ndim != 1 or not numbers.size or not (numbers > 0).all():
         raise ValueError(f"{name} must be numbers above 0, got {values!r}.")
@@ -238,7 +240,7 @@ def positive(name: str, values: Sequence[float]) -> tuple[float, ...]:
 
 
 def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
-    """Where the tokens `at` stand among the tokens' names; None is all of them."""
+    """Returns the positions of the tokens `at` among all names; None means all."""
     if at is None:
         return list(range(len(names)))
     known = {name: place for place, name in enumerate(names)}
@@ -251,7 +253,7 @@ def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
 
 
 def regressor(probe: Any) -> BaseEstimator:
-    """Refuses anything but an instance of a scikit-learn regressor."""
+    """Returns the probe, and refuses all but instances of scikit-learn regressors."""
     try:
         fits = is_regressor(probe)
     except (AttributeError, TypeError):

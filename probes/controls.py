@@ -1,8 +1,8 @@
-"""Is a score more than what a probe of this capacity reaches on anything?
+"""Controls: is a score more than what a probe of this capacity reaches on anything?
 
 A probe that is strong enough finds something in any features. What it finds in a
-representation is its score less that of a control at equal capacity: the same probe,
-prompts and split. Different controls answer different doubts:
+representation is its score minus that of a control at equal capacity, with the same
+probe, prompts and split. Different controls answer different doubts:
 
 - Permuted targets (`donors`; `probe_grid` reports them as `control_r2`). The targets of
   other prompts have nothing to do with the features: a score above 0 shows that test
@@ -11,10 +11,10 @@ prompts and split. Different controls answer different doubts:
   Liang 2019 ("Designing and interpreting probes with control tasks"). Nothing in the
   model was trained to represent it: a probe that reads it well has worked it out from
   the inputs that the states carry, and could as well have worked out the target.
-- Other hidden states: of an untrained network, of the tokens themselves (layer 0), or
-  of a network trained where the target was not needed, such as with one weight vector
-  for every prompt. Run `probe_grid` on those too. They show what inputs and
-  architecture give without what was learned.
+- Other hidden states: those of an untrained network, of the tokens themselves (layer
+  0), or of a network that was trained where the target was not needed, such as with one
+  weight vector for every prompt. Run `probe_grid` on those too. They show what inputs
+  and architecture give without what was learned.
 
 Report both scores beside the difference (`selectivity`): 0.9 - 0.6 and 0.3 - 0.0 are
 different findings. A control of *another* target bounds the probe, not the target:
@@ -36,7 +36,7 @@ WAVES = 1_000
 
 
 def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
-    """For each prompt the one, of another group, whose targets it gets as control.
+    """Returns for each prompt a prompt of another group, whose targets are its control.
 
     Whole groups are passed on in a random cycle, so that no group keeps its own and no
     two get the same; a larger group repeats the prompts of a smaller one.
@@ -44,7 +44,7 @@ def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
     Args:
         groups: a label for each prompt, (prompts,); `np.arange(prompts)` where each is
             its own group.
-        seed: of the cycle.
+        seed: decides the cycle.
 
     Raises:
         ValueError: fewer than two groups, a bad seed.
@@ -75,7 +75,7 @@ def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
 def random_function(
     inputs: ArrayLike, outputs: int = 1, *, length_scale: float = 0.35, seed: int
 ) -> Float[np.ndarray, "prompts outputs"]:
-    """A control task: random smooth functions of the inputs, (prompts, outputs).
+    """Returns a control task: random smooth functions of the inputs.
 
     Each output is (nearly) a draw of a Gaussian process with mean 0, variance 1 and
     kernel exp(-|x - x'|^2 / 2 l^2) over standardised inputs: a sum of cosines of random
@@ -96,10 +96,10 @@ def random_function(
     Args:
         inputs: what the values depend on: the prompts, their last tokens, or the target
             itself (can the probe read *any* function of it?); (prompts, ...).
-        outputs: how many functions; as many as the target has coordinates, for a
-            control of the same size.
-        length_scale: roughness, see above.
-        seed: of the functions.
+        outputs: number of functions; a control of the same size has as many as the
+            target has coordinates.
+        length_scale: the smaller, the rougher are the functions; see above.
+        seed: decides the functions.
 
     Raises:
         ValueError: NaN or infinity, inputs that are the same for all prompts, no
@@ -135,14 +135,14 @@ def random_function(
 
 
 def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
-    """Scores of a task, of its control, and their difference.
+    """Returns the scores of a task and of its control, and their difference.
 
     Args:
         task: a DataArray of scores; an array; or a Dataset of `probe_grid`, whose
             variable `score` is taken. Where that is a Dataset on both sides and each
             holds `score + "_resampled"` with an axis `resample`, of the same split and
             seed, the difference gets an interval: both sides are resampled together.
-        control: likewise, with the same axes and labels.
+        control: the scores of the control, with the same axes and labels.
         score: name of the variable, where Datasets are given.
 
     Returns:
@@ -185,6 +185,7 @@ def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
 
 
 def _scores(name: str, side: Any, score: str) -> xr.DataArray:
+    """Returns the scores of one side, whatever holds them."""
     if not isinstance(side, xr.Dataset):
         return (
             side if isinstance(side, xr.DataArray) else xr.DataArray(np.asarray(side))

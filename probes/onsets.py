@@ -1,4 +1,4 @@
-"""From which layer, or token, on can a target be decoded?
+"""Onsets: from which layer, or token, on can a target be decoded?
 
 The answer is a place where a curve of scores crosses a line, and such places move with
 the sample: a curve that rises slowly crosses anywhere. So the crossing is looked for in
@@ -12,8 +12,8 @@ the network has made progress. *A share of the ceiling*: the first place whose R
 least a share of what could be known there, if that is anything; it may be layer 0.
 Where there is no R2, because the target does not vary, there is no onset.
 
-A resample that never crosses has no onset, which is told as a share rather than hidden:
-`never`. An end of the interval that lies among such resamples is infinite.
+A resample that never crosses has no onset, and the share of such resamples is reported
+as `never`. An end of the interval that lies among such resamples is infinite.
 """
 
 from typing import Literal
@@ -33,16 +33,16 @@ def onset(
     share: float = 0.5,
     seed: int = 0,
 ) -> xr.Dataset:
-    """The first place along an axis at which each target is decodable.
+    """Returns the first place along an axis at which each target can be decoded.
 
     Args:
-        grid: from `probe_grid(..., keep_resamples=True)`; several joined along "seed"
-            are averaged, and resampled too.
+        grid: a grid from `probe_grid(..., keep_resamples=True)`. Several grids that are
+            joined along "seed" are averaged, and the seeds are resampled too.
         along: "layer", or "token" (in the order of the grid).
-        line: "embedding", 1 - R2 at most `share` of that of the first place; or
-            "ceiling", R2 at least `share` of the ceiling.
-        share: of the error or of the ceiling, between 0 and 1.
-        seed: of the resampling of seeds.
+        line: what is to be crossed. "embedding": 1 - R2 is at most `share` of that of
+            the first place. "ceiling": R2 is at least `share` of the ceiling.
+        share: share of the error or of the ceiling, between 0 and 1.
+        seed: decides the resampling of seeds.
 
     Returns:
         A Dataset over the other axes of `r2` with the position along the axis, counted
@@ -108,7 +108,7 @@ def onset(
 def _crossing(
     r2: xr.DataArray, grid: xr.Dataset, along: str, line: str, share: float
 ) -> xr.DataArray:
-    """The first position at which the line is crossed; infinite if there is none."""
+    """Returns the first position at which the line is crossed, or infinity."""
     if line == "embedding":
         first = r2.isel({along: 0})
         crossed, known = 1 - r2 <= share * (1 - first), first.notnull()
@@ -127,7 +127,7 @@ def _crossing(
 
 
 def _resample_seeds(resampled: xr.DataArray, seed: int) -> xr.DataArray:
-    """Means over seeds drawn with replacement, other ones in each resample."""
+    """Returns means over seeds that are drawn anew, with replacement, each time."""
     seeds, draws = resampled.sizes["seed"], resampled.sizes["resample"]
     chosen = np.random.default_rng(seed).integers(seeds, size=(draws, seeds))
     weights = np.stack([(chosen == s).mean(axis=1) for s in range(seeds)])

@@ -1,19 +1,20 @@
-"""How much of a target does a probe explain, and how sure is that?
+"""Scores of guesses against the truth, and their intervals.
 
-Four measures of guesses against the truth, over prompts that the probe has not seen.
-None of them tells everything:
+How much of a target does a probe explain, and how sure is that? There are four measures
+over prompts that the probe has not seen, and none of them tells everything:
 
 - R2 = 1 - sum of squared errors / sum of squared deviations from the mean of the test
   prompts, both summed over coordinates ("variance-weighted"; per coordinate it is
-  `sklearn.metrics.r2_score`). Comparable between targets of different scale. It sees
-  only the variance of *these* prompts: the same error scores lower where the target
-  varies less, and pooled over coordinates it is ruled by those that vary most.
+  `sklearn.metrics.r2_score`). It can be compared between targets of
+  different scale. It sees only the variance of *these* prompts: the same error scores
+  lower where the target varies less, and pooled over coordinates it is ruled by those
+  that vary most.
 - MSE, the mean squared error per coordinate, is in the target's own units. It is what
   papers plot, and cannot be compared between targets, nor between context lengths for
   one that grows with them, such as X'y. 1 - R2 is MSE over variance.
-- Cosine between guess and truth, by prompt. Blind to scale: a probe that has the
-  direction of w and half its length scores 1, and one of a target that is nearly the
-  same for all prompts scores 1 by repeating the mean.
+- Cosine between guess and truth, by prompt, is blind to scale: a probe that has the
+  direction of w and half its length scores 1, and so does a probe that repeats the mean
+  of a target that is nearly the same for all prompts.
 - Behavioural error E_x (x.(guess - truth))^2 is what a wrong weight vector costs in
   predictions at x ~ N(0, C): (guess - truth)' C (guess - truth). It forgives errors in
   directions in which x does not vary; for C = I it is q times MSE.
@@ -34,17 +35,28 @@ CONFIDENCE = 0.95
 def mean_squared_error(
     truth: ArrayLike, guess: ArrayLike
 ) -> Float64[np.ndarray, " prompts"]:
-    """Squared error of each prompt, averaged over coordinates; both (prompts, q).
+    """Returns each prompt's squared error, averaged over coordinates.
+
+    Args:
+        truth: the target, (prompts, q).
+        guess: what the probe reads, (prompts, q).
 
     Raises:
-        ValueError: shapes that differ, NaN or infinity; likewise in the others here.
+        ValueError: shapes that differ, NaN or infinity.
     """
     truth, guess = _pair(truth, guess)
     return np.square(guess - truth).mean(axis=1)
 
 
 def cosine(truth: ArrayLike, guess: ArrayLike) -> Float64[np.ndarray, " prompts"]:
-    """Cosine of each prompt's guess and truth, both (prompts, q); 0 for a zero vector.
+    """Returns the cosine of each prompt's guess and truth; 0 for a zero vector.
+
+    Args:
+        truth: the target, (prompts, q).
+        guess: what the probe reads, (prompts, q).
+
+    Raises:
+        ValueError: shapes that differ, NaN or infinity.
 
     Example:
         >>> cosine([[1.0, 0.0], [1.0, 0.0]], [[3.0, 0.0], [0.0, 2.0]]).tolist()
@@ -60,12 +72,12 @@ def cosine(truth: ArrayLike, guess: ArrayLike) -> Float64[np.ndarray, " prompts"
 def behavioural_error(
     truth: ArrayLike, guess: ArrayLike, covariance: ArrayLike | None = None
 ) -> Float64[np.ndarray, " prompts"]:
-    """E_x (x.(guess - truth))^2 of each prompt, for x of this covariance, (q, q).
+    """Returns each prompt's expected squared error at x, E_x (x.(guess - truth))^2.
 
     Args:
         truth: weight vectors, (prompts, q).
         guess: decoded weight vectors, (prompts, q).
-        covariance: of x; None is the identity.
+        covariance: covariance of x, (q, q); None stands for the identity.
 
     Raises:
         ValueError: shapes that differ, NaN or infinity.
@@ -87,7 +99,7 @@ def behavioural_error(
 
 
 def explained(errors: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """1 - errors / spread; NaN where nothing varies."""
+    """Returns 1 - errors / spread; NaN where nothing varies."""
     spread = np.broadcast_to(spread, errors.shape)
     share = np.full(errors.shape, np.nan)
     np.divide(errors, spread, out=share, where=spread > 0)
@@ -97,7 +109,7 @@ def explained(errors: np.ndarray, spread: np.ndarray) -> np.ndarray:
 def interval(
     draws: Float[np.ndarray, "*axes resamples"],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile interval of resampled values; NaN if there are none."""
+    """Returns the 95 % percentile interval of resampled values; NaN without any."""
     if not draws.shape[-1]:
         nothing = np.full(draws.shape[:-1], np.nan)
         return nothing, nothing
@@ -107,12 +119,16 @@ def interval(
 
 
 def cosines_of(dot: np.ndarray, truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Of vectors given by their products: with each other, and with themselves."""
+    """Returns cosines of vectors given by their products.
+
+    `dot` is the product with each other, `truth` and `guess` those with themselves.
+    """
     lengths = np.sqrt(truth * guess)
     return np.divide(dot, lengths, out=np.zeros_like(dot), where=lengths > 0)
 
 
 def _pair(truth: ArrayLike, guess: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as arrays of one shape, (prompts, q), of finite numbers."""
     truth, guess = np.asarray(truth, float), np.asarray(guess, float)
     if truth.ndim != 2 or truth.shape != guess.shape or 0 in truth.shape:
         raise ValueError(

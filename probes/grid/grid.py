@@ -75,38 +75,42 @@ def probe_grid(
             (prompts, q), never (prompts, tokens).
         groups: a label for each prompt, (prompts,). Prompts with the same label, such
             as those that share a weight vector, stay on one side of the split. By
-            default each prompt is its own group; if half of the rows of a target or
-            more repeat others, that is then refused.
-        probe: None is ridge regression on standardised features, its penalty chosen
-            for every coordinate by the squared error on validation prompts. A
+            default each prompt is its own group, and a target is then refused if half
+            of its rows or more repeat others.
+        probe: None stands for ridge regression on standardised features, with the
+            penalty that has the least squared error on validation prompts, chosen for
+            every coordinate. A
             scikit-learn `Ridge` with one alpha above 0, an intercept and coefficients
             of either sign, alone or after a `StandardScaler`, is fitted in the same
             fast way. A `PooledProbe` reads the cell's token and all before it.
             Any other regressor or pipeline is cloned for each cell and target, and
             given all training prompts and the features as they are.
-        alphas: penalties of the default probe, not scaled by the number of prompts; a
-            single one is taken as it is.
+        alphas: penalties that the default probe chooses from, not scaled by the number
+            of prompts.
         contexts: for each token the index on the second axis of a target, (tokens,);
             for interleaved sequences the number of complete pairs seen. That axis
             must have max(contexts) + 1 entries; if the number of tokens is the same
             number, it is still read as contexts.
         tokens: names of the tokens, for the labels of the result.
         at: the tokens that are probed, by name (or position, if they have no names);
-            None is all of them. They keep their order.
-        ceilings: by target, the highest R2 that is possible: a number, (tokens,) or
-            (contexts,). For the weights of a noise-free linear regression in d
+            None stands for all tokens. They keep their order.
+        ceilings: the highest possible R2 of each target, by name: a number, (tokens,)
+            or (contexts,). For the weights of a noise-free linear regression in d
             dimensions with prior N(0, I) it is min(t / d, 1) after t pairs.
-        control: fit a second probe to targets permuted across prompts.
+        control: whether a second probe is fitted, to targets permuted across prompts.
         test_fraction: share of the groups that is held out.
-        validation_fraction: share of the other groups, on which the default probe
-            chooses its penalty, before it is fitted to all of them, and a `PooledProbe`
-            decides when to stop (its own `validation_fraction` is not used).
-        resamples: bootstrap resamples of the test groups.
-        seed: of the splits, the permutation and the resampling. A probe's own
-            randomness is its `random_state`.
-        batch: prompts that are looked at together; an iterator's batches are its own.
-        coefficients: return the ridge probes themselves.
-        keep_resamples: return R2 in every resample, as `probes.onset` wants it.
+        validation_fraction: share of the other groups on which the default probe
+            chooses its penalty, before it is fitted to all of them, and on which a
+            `PooledProbe` decides when to stop (its own `validation_fraction` is not
+            used).
+        resamples: number of bootstrap resamples of the test groups.
+        seed: decides the splits, the permutation and the resampling. The randomness of
+            a probe is decided by its `random_state`.
+        batch: number of prompts that are looked at together; an iterator decides the
+            size of its batches itself.
+        coefficients: whether the ridge probes themselves are returned.
+        keep_resamples: whether R2 in every resample is returned, as `probes.onset`
+            needs it.
 
     Returns:
         A Dataset over (layer, token, target) with

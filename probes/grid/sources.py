@@ -1,4 +1,4 @@
-"""Where do hidden states come from? An array, a function of rows, or an iterator.
+"""Sources of hidden states: an array, a function of rows, or an iterator.
 
 Whatever the source, the grid asks for batches of prompts and sees each prompt once:
 
@@ -31,8 +31,8 @@ class Batch(NamedTuple):
 
     Attributes:
         rows: indices of the prompts, ascending.
-        states: an array that has them, (layers, any, tokens, features).
-        places: where on its second axis.
+        states: an array that holds their states, (layers, any, tokens, features).
+        places: where these prompts are on the second axis of `states`.
     """
 
     rows: Int[np.ndarray, " rows"]
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class Source(ABC):
-    """Hidden states in batches.
+    """A source that hands out hidden states in batches.
 
     Attributes:
         shape: numbers of layers, tokens and features.
@@ -51,25 +51,25 @@ class Source(ABC):
 
     @abstractmethod
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
-        """The prompts `rows` (ascending), at most about `size` at a time."""
+        """Yields the prompts `rows` (ascending), at most about `size` at a time."""
 
 
 class ArraySource(Source):
-    """Hidden states that are there already."""
+    """An array of hidden states."""
 
     def __init__(self, hidden: np.ndarray):
         self.states = checks.real("hidden", hidden)
         self.shape = _without_prompts(hidden.shape)
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
-        """Looks at the array itself."""
+        """Yields views: nothing is copied."""
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             yield Batch(some, self.states, some)
 
 
 class FunctionSource(Source):
-    """Hidden states that are computed when they are asked for.
+    """A function that computes hidden states when they are asked for.
 
     The first batch is asked for at once, since it tells the shape.
     """
@@ -83,7 +83,7 @@ class FunctionSource(Source):
         self.ahead = [(first, states)]
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
-        """Calls the function."""
+        """Yields what the function returns for each batch of rows."""
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             ahead = self.ahead.pop() if self.ahead else None
@@ -101,6 +101,7 @@ class FunctionSource(Source):
             yield Batch(some, states, slice(None))
 
     def _call(self, rows: np.ndarray) -> np.ndarray:
+        """Calls the function, and says for which rows it failed."""
         try:
             return checks.real("the array", self.function(rows))
         except (OSError, ValueError, EOFError) as error:
@@ -110,7 +111,7 @@ class FunctionSource(Source):
 
 
 class IteratorSource(Source):
-    """Hidden states that come by once."""
+    """An iterator over hidden states, each of which comes by once."""
 
     def __init__(self, hidden: Iterator[Any], prompts: int):
         self.iterator, self.prompts = hidden, prompts
@@ -120,7 +121,10 @@ class IteratorSource(Source):
         self.shape = _without_prompts(self.states.shape)
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
-        """What of `rows` the batches at hand and to come hold; their size is theirs."""
+        """Yields those of `rows` that are in each batch of the iterator.
+
+        The iterator decides the size of its batches, whatever `size` says.
+        """
         while rows[-1] >= self.seen:
             count = self.states.shape[1]
             wanted = rows[(rows >= self.seen) & (rows < self.seen + count)]
@@ -137,6 +141,7 @@ class IteratorSource(Source):
                 raise self._too_many()
 
     def _next(self) -> np.ndarray:
+        """Takes the next batch, and says after how many prompts that failed."""
         try:
             states = checks.real("the array", next(self.iterator))
         except StopIteration:
@@ -159,22 +164,23 @@ class IteratorSource(Source):
         return states
 
     def _too_many(self) -> ValueError:
+        """Makes the error for more prompts than targets."""
         return ValueError(
             f"hidden has more prompts than the {self.prompts} of the targets."
         )
 
 
 def comes_in_order(hidden: Any) -> bool:
-    """Whether prompts come in their own order, whatever is asked for."""
+    """Returns whether prompts come in their own order, whatever is asked for."""
     return isinstance(hidden, Iterator)
 
 
 def open_source(hidden: Any, prompts: int, first: Int[np.ndarray, " rows"]) -> Source:
-    """The source of whatever the user gave.
+    """Returns the source of what the user gave as `hidden`.
 
     Args:
         hidden: an array, a function of rows, or an iterator.
-        prompts: how many there must be.
+        prompts: the number of prompts that there must be.
         first: the rows that will be asked for first.
 
     Raises:
@@ -188,5 +194,6 @@ def open_source(hidden: Any, prompts: int, first: Int[np.ndarray, " rows"]) -> S
 
 
 def _without_prompts(shape: tuple[int, ...]) -> Shape:
+    """Returns the numbers of layers, tokens and features."""
     layers, _, tokens, features = checks.four_axes(shape)
     return layers, tokens, features

@@ -1,4 +1,4 @@
-"""Which prompts fit a probe, choose its penalty, test it? All by group, never by row.
+"""The split of prompts into those that fit, validate and test a probe, by group.
 
 Tokens of one prompt, and prompts that share a weight vector, are copies of one draw of
 the target: a probe that meets one copy in training recognises the other. Groups stay
@@ -16,12 +16,12 @@ Rows = Int[np.ndarray, " _"]
 
 
 class Split(NamedTuple):
-    """Rows (indices of prompts, ascending) and the weights of the tested ones.
+    """The rows (indices of prompts, ascending) on each side, and resampling weights.
 
     Attributes:
-        fit: fits the probe while its penalty is chosen, or while it is trained.
-        validation: chooses the penalty, or stops the training; may be empty.
-        test: held out.
+        fit: rows that fit the probe while its penalty is chosen or it is trained.
+        validation: rows that choose the penalty or stop the training; may be empty.
+        test: rows that are held out.
         weights: how often each test prompt is in each resample, (resamples, test).
     """
 
@@ -32,13 +32,13 @@ class Split(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """A short hash of the tested rows and their weights."""
+        """The short hash of the tested rows and their weights."""
         both = (self.test.tobytes(), self.weights.tobytes())
         return hashlib.sha256(b"".join(both)).hexdigest()[:12]
 
     @property
     def train(self) -> Rows:
-        """All that are not held out."""
+        """The rows that are not held out."""
         return np.sort(np.concatenate([self.fit, self.validation]))
 
 
@@ -51,7 +51,7 @@ def split(
     seed: int,
     in_order: bool = False,
 ) -> Split:
-    """Divides prompts by group.
+    """Divides prompts by group into rows that fit, validate and test.
 
     Args:
         groups: one label for each prompt.
@@ -59,9 +59,9 @@ def split(
         validation_fraction: share of the other groups, 0 for none.
         resamples: bootstrap resamples of the test groups. A single group leaves
             nothing to resample: none.
-        seed: of the split and the resamples.
-        in_order: hold the last prompts out, and before them those for validation, for
-            a stream that is read once. The shares are then shares of the prompts.
+        seed: decides the split and the resamples.
+        in_order: whether the last prompts are held out, and those before them validate,
+            as a stream that is read once needs. The shares are then of the prompts.
 
     Raises:
         ValueError: `in_order`, and the last prompts' groups occur before them too.
@@ -90,13 +90,14 @@ def split(
 def _shuffled(
     rows: Rows, groups: np.ndarray, fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
+    """Divides rows at random, all of one group to one side."""
     splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
     kept, held = next(splitter.split(rows, groups=groups))
     return rows[kept], rows[held]
 
 
 def _last(rows: Rows, groups: np.ndarray, fraction: float) -> tuple[Rows, Rows]:
-    """The last rows, from that end of a group on which is nearest to the share."""
+    """Divides rows at the end of a group, where the last are nearest to the share."""
     ends = np.flatnonzero(groups[1:] != groups[:-1]) + 1
     cut = ends[np.abs(ends - (1 - fraction) * len(rows)).argmin()]
     shared = np.intersect1d(groups[:cut], groups[cut:])
