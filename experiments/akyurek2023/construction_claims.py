@@ -1,184 +1,294 @@
-"""What does the paper prove, and what of it had to be corrected? Claims 29-32.
+"""The claims about constructed transformers, proofs and corrections: claims 29-32.
 
 They are about the constructed transformers that `construction` measures. Nothing is
 sampled but the tasks, so that the intervals are points. Bars on errors are ours.
 """
 
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from experiments.akyurek2023.construction_flaws import FLAWS
-from experiments.engine.claims.claim import Claim, exact
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.judge import Judge
+
+SGD, RIDGE, RIDGE_ON_PAIRS = "SGD", "ridge, one pair", "ridge, n pairs"
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """A claim that predictions of a construction are those of the closed form.
+
+    Attributes:
+        id: of the claim.
+        what: what was constructed.
+        theorem: of the paper.
+        errors: of predictions, in float64.
+        bar: that no error may exceed.
+    """
+
+    id: str
+    what: str
+    theorem: str
+    errors: xr.DataArray
+    bar: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """A claim that the size of a construction follows a formula.
+
+    Attributes:
+        id: of the claim.
+        says: the formula in words.
+        theorem: of the paper.
+        built: sizes of what was constructed.
+        formula: sizes by the formula.
+    """
+
+    id: str
+    says: str
+    theorem: str
+    built: xr.DataArray
+    formula: xr.DataArray
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A claim that an error falls with a power of a scale.
+
+    Attributes:
+        id: of the claim.
+        what: whose error falls with what.
+        scale: the values of the scale.
+        errors: at these values.
+        low: the least scale that counts; below it higher orders matter.
+        high: the largest; beyond it round-off matters.
+        power: that is claimed.
+    """
+
+    id: str
+    what: str
+    scale: xr.DataArray
+    errors: xr.DataArray
+    low: float
+    high: float
+    power: int
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """The claims about the Dataset of `construction`."""
-    claim = partial(exact, figure="construction")
-    double = dataset.sel(dtype="float64")
-    d, n = dataset.dim, dataset.steps
-    dims, steps = (", ".join(map(str, values.values)) for values in (d, n))
-
-    def size(number: str, what: str, theorem: str, built, law) -> Claim:
-        return claim(
-            f"akyurek2023.{number}",
-            f"{what}.",
-            f"Akyürek et al. 2023, {theorem}",
-            float(abs(built - law).max()),
-            "<=",
-            0.0,
-            unit="largest difference to the formula",
-        )
-
-    def error(number: str, what: str, theorem: str, values, bar: float) -> Claim:
-        return claim(
-            f"akyurek2023.{number}",
-            f"{what} is within {bar:g} of the closed form, in float64.",
-            f"Akyürek et al. 2023, {theorem}",
-            float(values.max()),
-            "<=",
-            bar,
-            unit="largest error of a prediction",
-        )
-
-    def slope(number: str, what: str, x, y, low, high, law: int) -> Claim:
-        return claim(
-            f"akyurek2023.{number}",
-            f"{what}: slope {law} in the logarithms, to 0.1.",
-            "Expansions that correct Lemmas 4 and 6",
-            abs(_slope(x, y, low, high) - law),
-            "<=",
-            0.1,
-            unit="difference of the slope",
-        )
-
-    sgd, ridge, pairs = "SGD", "ridge, one pair", "ridge, n pairs"
-    pads = dataset.error_by_pad
+    """Claims 29 to 32, and the corrected statements."""
+    judge = Judge("akyurek2023", "construction", "Akyürek et al. 2023")
     found = [
-        error(
+        *(_judge_errors(judge, row) for row in _exact(dataset.sel(dtype="float64"))),
+        *(_judge_size(judge, row) for row in _sizes(dataset)),
+        *(_judge_slope(judge, row) for row in _slopes(dataset)),
+    ]
+    return [
+        *sorted(found, key=lambda claim: claim.id),
+        _width_without_tokens(judge, dataset),
+        _probe_finds_weights(judge, dataset),
+        *_corrections(judge, dataset),
+    ]
+
+
+# --- the rows ---
+
+
+def _exact(double: xr.Dataset) -> list[Exactness]:
+    """Claims 29a, 30a, 32c and 32d, of what was measured in float64."""
+    dims, steps = _listed(double.dim), _listed(double.steps)
+    return [
+        Exactness(
             "29a",
             f"One SGD step, d = {dims},",
             "Theorem 1",
-            double.error.sel(algorithm=sgd),
+            double.error.sel(algorithm=SGD),
             1e-6,
         ),
-        size(
-            "29b",
-            "One SGD step has width 4 + 4d, 11 for constants and d for scratch",
-            "Theorem 1",
-            dataset.width.sel(algorithm=sgd),
-            4 + 4 * d + 11 + d,
-        ),
-        error(
+        Exactness(
             "30a",
             f"One ridge step, d = {dims},",
             "Theorem 2",
-            double.error.sel(algorithm=ridge),
+            double.error.sel(algorithm=RIDGE),
             1e-5,
         ),
-        size(
+        Exactness(
+            "32c",
+            f"SGD of n = {steps} steps",
+            "Theorem 1",
+            double.error_by_steps.sel(iterated=SGD),
+            1e-6,
+        ),
+        Exactness(
+            "32d",
+            f"Ridge regression on n = {steps} pairs",
+            "Theorem 2",
+            double.error_by_steps.sel(iterated=RIDGE_ON_PAIRS),
+            1e-5,
+        ),
+    ]
+
+
+def _sizes(dataset: xr.Dataset) -> list[Size]:
+    """Claims 29b, 30b, 32a and 32b."""
+    d, n, steps = dataset.dim, dataset.steps, _listed(dataset.steps)
+    return [
+        Size(
+            "29b",
+            "One SGD step has width 4 + 4d, 11 for constants and d for scratch",
+            "Theorem 1",
+            dataset.width.sel(algorithm=SGD),
+            4 + 4 * d + 11 + d,
+        ),
+        Size(
             "30b",
             "One ridge step has width 3 + 5d + 3d^2 (less d that the printed chain "
             "never reads), 11 for constants and d^2 for scratch",
             "Theorem 2",
-            dataset.width.sel(algorithm=ridge),
+            dataset.width.sel(algorithm=RIDGE),
             3 + 4 * d + 3 * d**2 + 11 + d**2,
         ),
-        slope(
+        Size(
+            "32a",
+            f"n = {steps} steps of SGD take 7n + 2 layers, 9 for one",
+            "Theorem 1",
+            dataset.layers.sel(iterated=SGD),
+            7 * n + 2,
+        ),
+        Size(
+            "32b",
+            f"Ridge regression on n = {steps} pairs takes 11n + 3 layers",
+            "Theorem 2",
+            dataset.layers.sel(iterated=RIDGE_ON_PAIRS),
+            11 * n + 3,
+        ),
+    ]
+
+
+def _slopes(dataset: xr.Dataset) -> list[Slope]:
+    """Claim 31."""
+    pads = dataset.error_by_pad
+    return [
+        Slope(
             "31a",
             "The multiplier's error falls with its scale K",
             dataset.multiplier,
             dataset.error_by_multiplier,
-            1e1,
-            1e3,
-            -2,
+            low=1e1,
+            high=1e3,
+            power=-2,
         ),
-        slope(
+        Slope(
             "31b",
             "Symmetric pads: the error falls with N",
             dataset.pad_scale,
             pads.sel(pads="symmetric"),
-            1e2,
-            1e4,
-            -2,
+            low=1e2,
+            high=1e4,
+            power=-2,
         ),
-        slope(
+        Slope(
             "31c",
             "The paper's pads: the error falls with N",
             dataset.pad_scale,
             pads.sel(pads="paper"),
-            1e3,
-            1e6,
-            -1,
-        ),
-        size(
-            "32a",
-            f"n = {steps} steps of SGD take 7n + 2 layers, 9 for one",
-            "Theorem 1",
-            dataset.layers.sel(iterated=sgd),
-            7 * n + 2,
-        ),
-        size(
-            "32b",
-            f"Ridge regression on n = {steps} pairs takes 11n + 3 layers",
-            "Theorem 2",
-            dataset.layers.sel(iterated=pairs),
-            11 * n + 3,
-        ),
-        error(
-            "32c",
-            f"SGD of n = {steps} steps",
-            "Theorem 1",
-            double.error_by_steps.sel(iterated=sgd),
-            1e-6,
-        ),
-        error(
-            "32d",
-            f"Ridge regression on n = {steps} pairs",
-            "Theorem 2",
-            double.error_by_steps.sel(iterated=pairs),
-            1e-5,
-        ),
-        claim(
-            "correction.0",
-            "The width does not depend on the number of tokens: two rows code an "
-            "attention pattern where the paper has one for each token.",
-            "Corrects Theorem 1, whose proof has width O(n + d)",
-            float(dataset.width_by_length.max() - dataset.width_by_length.min()),
-            "<=",
-            0.0,
-            unit="width for 40 pairs less width for 2",
-        ),
-        claim(
-            "construction.probe",
-            "A linear probe finds the w of ridge regression on two pairs (R2 above "
-            "0.999) at exactly the layers and tokens where the program holds it.",
-            "Closes the loop: our probes on a model whose inside is known",
-            float(((dataset.probe_r2 > 0.999) != dataset.probe_held).sum()),
-            "<=",
-            0.0,
-            unit="layers and tokens where they differ",
+            low=1e3,
+            high=1e6,
+            power=-1,
         ),
     ]
+
+
+def _listed(values: xr.DataArray) -> str:
+    return ", ".join(map(str, values.values))
+
+
+# --- their claims ---
+
+
+def _judge_errors(judge: Judge, row: Exactness) -> Claim:
+    return judge(
+        row.id,
+        f"{row.what} is within {row.bar:g} of the closed form, in float64.",
+        float(row.errors.max()),
+        "<=",
+        row.bar,
+        unit="largest error of a prediction",
+        source=f"{judge.source}, {row.theorem}",
+    )
+
+
+def _judge_size(judge: Judge, row: Size) -> Claim:
+    return judge(
+        row.id,
+        f"{row.says}.",
+        float(abs(row.built - row.formula).max()),
+        "<=",
+        0.0,
+        unit="largest difference to the formula",
+        source=f"{judge.source}, {row.theorem}",
+    )
+
+
+def _judge_slope(judge: Judge, row: Slope) -> Claim:
+    # A scale is a power of 10 that was rounded.
+    inside = (row.scale >= row.low / 1.01) & (row.scale <= row.high * 1.01)
+    logarithms = np.log(row.scale[inside]), np.log(row.errors[inside])
+    slope = float(np.polyfit(*logarithms, 1)[0])
+    return judge(
+        row.id,
+        f"{row.what}: slope {row.power} in the logarithms, to 0.1.",
+        abs(slope - row.power),
+        "<=",
+        0.1,
+        unit="difference of the slope",
+        source="Expansions that correct Lemmas 4 and 6",
+    )
+
+
+def _width_without_tokens(judge: Judge, dataset: xr.Dataset) -> Claim:
+    """The first correction, of the position code."""
+    return replace(judge, series="correction")(
+        "0",
+        "The width does not depend on the number of tokens: two rows code an "
+        "attention pattern where the paper has one for each token.",
+        float(dataset.width_by_length.max() - dataset.width_by_length.min()),
+        "<=",
+        0.0,
+        unit="width for 40 pairs less width for 2",
+        source="Corrects Theorem 1, whose proof has width O(n + d)",
+    )
+
+
+def _probe_finds_weights(judge: Judge, dataset: xr.Dataset) -> Claim:
+    """What our probes say of a model whose inside is known."""
+    return replace(judge, series="construction")(
+        "probe",
+        "A linear probe finds the w of ridge regression on two pairs (R2 above "
+        "0.999) at exactly the layers and tokens where the program holds it.",
+        float(((dataset.probe_r2 > 0.999) != dataset.probe_held).sum()),
+        "<=",
+        0.0,
+        unit="layers and tokens where they differ",
+        source="Closes the loop: our probes on a model whose inside is known",
+    )
+
+
+def _corrections(judge: Judge, dataset: xr.Dataset) -> Iterator[Claim]:
+    """One for each flaw of the printed proofs: the printed version errs."""
+    correction = replace(judge, series="correction")
     for number, flaw in enumerate(FLAWS, 1):
-        values = dataset.flaws.sel(flaw=flaw.name)
-        found.append(
-            claim(
-                f"correction.{number}",
-                f"{flaw.text} Counter-example: the printed version errs.",
-                f"Corrects {flaw.source}",
-                float(values.sel(version="printed")),
-                ">",
-                0.01,
-                unit="error of the printed version; ours is "
-                f"{float(values.sel(version='corrected')):.0e}",
-            )
+        errors = dataset.flaws.sel(flaw=flaw.name)
+        yield correction(
+            str(number),
+            f"{flaw.text} Counter-example: the printed version errs.",
+            float(errors.sel(version="printed")),
+            ">",
+            0.01,
+            unit="error of the printed version; ours is "
+            f"{float(errors.sel(version='corrected')):.0e}",
+            source=f"Corrects {flaw.source}",
         )
-    return found
-
-
-def _slope(x: xr.DataArray, y: xr.DataArray, low: float, high: float) -> float:
-    """Of a straight line through the logarithms, for x from `low` to `high`."""
-    inside = (x >= low / 1.01) & (x <= high * 1.01)
-    return float(np.polyfit(np.log(x[inside]), np.log(y[inside]), 1)[0])

@@ -3,6 +3,7 @@
 import xarray as xr
 
 from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.judge import Interval, Judge
 
 
 def best_layer(scores: xr.Dataset) -> int:
@@ -14,31 +15,32 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """Claim 25 of the paper, for a linear probe of the least-squares weights."""
     scores, d = dataset.sel(target="w_ols"), dataset.attrs["dim"]
     layer, token = best_layer(scores), f"y{d}"
-    ratios = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
-    note = f"The interval holds the embedding's error fixed; the layer is {layer}."
-    if token in scores.token:
-        at = scores.sel(token=token)
-        embedding = 1 - float(at.r2.sel(layer=0))
-        ends = {"value": at.r2, "low": at.r2_high, "high": at.r2_low}
-        ratios = {
-            k: (1 - float(r2.sel(layer=layer))) / embedding for k, r2 in ends.items()
-        }
-    else:
-        note = f"Prompts of this run end before {token} is read."
-    text = (
-        f"Deep layers know what the input does not: at {token}, the best layer's error "
-        "in decoding the least-squares weights is less than half the embedding's."
-    )
+    read = token in scores.token
+    judge = Judge("akyurek2023", "decoded_weights", "Akyürek et al. 2023, Fig. 4")
     return [
-        Claim(
-            "akyurek2023.25c",
-            text,
-            "Akyürek et al. 2023, Fig. 4",
-            threshold=0.5,
-            relation="<",
+        judge(
+            "25c",
+            f"Deep layers know what the input does not: at {token}, the best layer's "
+            "error in decoding the least-squares weights is less than half the "
+            "embedding's.",
+            _to_embedding(scores.sel(token=token), layer) if read else float("nan"),
+            "<",
+            0.5,
             unit="ratio of 1 - R2, linear probe",
-            figure="decoded_weights",
-            note=note,
-            **ratios,
+            note="The interval holds the embedding's error fixed; the layer is "
+            f"{layer}.",
+            missing="" if read else f"Prompts of this run end before {token} is read.",
         )
     ]
+
+
+def _to_embedding(scores: xr.Dataset, layer: int) -> Interval:
+    """The error at a layer in units of the embedding's, at one token."""
+    embedding = 1 - float(scores.r2.sel(layer=0))
+
+    def ratio(r2: xr.DataArray) -> float:
+        return (1 - float(r2.sel(layer=layer))) / embedding
+
+    return Interval(
+        value=ratio(scores.r2), low=ratio(scores.r2_high), high=ratio(scores.r2_low)
+    )

@@ -1,4 +1,4 @@
-"""What does the paper claim about predictions without noise? Claims 1-8, as numbers.
+"""The claims of Figure 1, about predictions without noise: claims 1-8.
 
 They are about distances by number of examples n, divided by d, which `fig1` measures.
 The paper states them for d = 8 and n = 1..14; here the range of n scales with d. Where
@@ -6,17 +6,24 @@ it says "almost every", "close" or "near zero" without a number, the threshold i
 """
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from experiments.akyurek2023.learners import GD_AND_SGD
+from experiments.akyurek2023.learners import GD_AND_SGD, KNN
 from experiments.engine.claims import intervals
-from experiments.engine.claims.claim import Claim, Relation
-from experiments.engine.claims.intervals import Resampled, Statistic
-from experiments.engine.claims.judge import judge
-
-KNN = ("3-NN weighted", "3-NN uniform")
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import (
+    Largest,
+    Mean,
+    Ratio,
+    Share,
+    Smallest,
+    Statistic,
+)
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
@@ -26,196 +33,240 @@ def resample(dataset: xr.Dataset) -> Resampled:
     return intervals.resample(variables, ("prompt", "queried"), resamples=resamples)
 
 
+@dataclass(frozen=True)
+class Contexts:
+    """The numbers of examples n that prompts reach, in units of the dimension d.
+
+    Attributes:
+        d: dimension of x.
+        longest: the largest n.
+    """
+
+    d: int
+    longest: int
+
+    def span(self, start: float, stop: float) -> np.ndarray:
+        """Returns every n from `start` to `stop`, as far as the prompts reach."""
+        first, last = max(1, math.ceil(start)), min(math.floor(stop), self.longest)
+        return np.arange(first, last + 1)
+
+    @property
+    def most(self) -> np.ndarray:
+        """What the paper shows: up to 14 where d = 8."""
+        return self.span(1, 7 / 4 * self.d)
+
+    @property
+    def below_d(self) -> np.ndarray:
+        """Where the examples do not determine w."""
+        return self.span(1, self.d - 1)
+
+    @property
+    def all(self) -> np.ndarray:
+        """From 1 to 2d."""
+        return self.span(1, 2 * self.d)
+
+
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 1-8 of the paper, and the bar that this repository sets itself."""
-    resampled, d = resample(dataset), int(dataset.attrs["dim"])
+    """Claims 1-8 of the paper, and the bars that this repository sets itself."""
+    contexts = Contexts(int(dataset.attrs["dim"]), int(dataset.context[-1]))
     noisy = dataset.attrs["noise_std"] > 0
-    longest = int(resampled.means.context[-1])
-    note = "Claimed for data without noise; these have some." if noisy else ""
-
-    def span(start: float, stop: float) -> np.ndarray:
-        """Numbers of examples from `start` to `stop`, as far as the prompts reach."""
-        return np.arange(max(1, math.ceil(start)), min(math.floor(stop), longest) + 1)
-
-    def claim(
-        number: str,
-        text: str,
-        n: np.ndarray,
-        statistic: Statistic,
-        relation: Relation,
-        threshold: float,
-        unit: str,
-        source: str = "Akyürek et al. 2023, Fig. 1",
-    ) -> Claim:
-        where = f"n = {n[0]}..{n[-1]}" if len(n) else "no n of this run"
-        return judge(
-            number,
-            text.format(n=where),
-            n,
-            statistic,
-            relation,
-            threshold,
-            resampled=resampled,
-            source=source,
-            unit=unit,
-            figure="fig1",
-            note=note,
-        )
-
-    most, below_d, around_d = (
-        span(1, 7 / 4 * d),
-        span(1, d - 1),
-        span(3 / 4 * d, math.ceil(9 / 8 * d)),
+    judge = Judge(
+        "akyurek2023",
+        "fig1",
+        "Akyürek et al. 2023, Fig. 1",
+        note="Claimed for data without noise; these have some." if noisy else "",
+        resampled=resample(dataset),
     )
-    ours = "The bar of this repository"
     return [
-        claim(
-            "akyurek2023.1",
-            "For almost every n the transformer predicts as OLS does: SPD / d is below "
-            "0.01 for at least 90 % of {n}.",
-            most,
-            lambda means: _mean(_spd(means, "OLS") < 0.01),
-            ">=",
-            0.9,
-            "share of n",
-        ),
-        claim(
-            "akyurek2023.2",
-            "For almost every n its implied weights are those of OLS: ILWD / d is "
-            "below 0.01 for at least 90 % of {n}.",
-            span(3 / 8 * d, 13 / 8 * d),
-            lambda means: _mean(means.ilwd.sel(pair="OLS, ICL") < 0.01),
-            ">=",
-            0.9,
-            "share of n",
-        ),
-        claim(
-            "akyurek2023.3",
-            "For each of {n} it is closer to OLS than to GD(.01), GD(.02), SGD(.01), "
-            "SGD(.03) or 3-NN of either kind.",
-            most,
-            lambda means: (
-                _spd(means, "OLS") / _spd(means, *GD_AND_SGD, *KNN).min("pair")
-            ).max("context"),
-            "<",
-            1.0,
-            "largest ratio over n of SPD to OLS and to the nearest other",
-        ),
-        claim(
-            "akyurek2023.4a",
-            "It is closer to OLS than to Ridge(0.1) on average over {n}, below d.",
-            below_d,
-            lambda means: _mean(_spd(means, "Ridge(0.1)") - _spd(means, "OLS")),
-            ">",
-            0.0,
-            "mean difference of SPD / d, same prompts",
-        ),
-        claim(
-            "akyurek2023.4b",
-            "It is closer to OLS than to Ridge(0.1) on average over {n}, around d, "
-            "where the two can be told apart.",
-            around_d,
-            lambda means: _mean(_spd(means, "Ridge(0.1)") - _spd(means, "OLS")),
-            ">",
-            0.0,
-            "mean difference of SPD / d, same prompts",
-        ),
-        claim(
-            "akyurek2023.5",
-            "k-NN is among the worst fits: on average over {n} the better 3-NN is "
-            "further away than any of GD(.01), GD(.02), SGD(.01), SGD(.03).",
-            below_d,
-            lambda means: (
-                _mean(_spd(means, *KNN)).min("pair")
-                / _mean(_spd(means, *GD_AND_SGD)).max("pair")
-            ),
-            ">",
-            1.0,
-            "ratio of mean SPD",
-        ),
-        claim(
-            "akyurek2023.6a",
-            "With fewer than d examples it follows the OLS solution of minimum norm: "
-            "over {n} it is at least ten times closer to it than to the truth.",
-            below_d,
-            lambda means: _mean(_spd(means, "OLS")) / _mean(_risk(means)),
-            "<",
-            0.1,
-            "mean SPD(OLS, ICL) / mean SPD(ICL, Y)",
-        ),
-        claim(
-            "akyurek2023.6b",
-            "With fewer than d examples its error is that of minimum norm, 1 - n/d "
-            "(divided by d), within 10 % for each of {n}. Measured against the error "
-            "of OLS on the same prompts, whose expectation that is.",
-            below_d,
-            lambda means: abs(_risk(means) / means.spd.sel(pair="OLS, Y") - 1).max(
-                "context"
-            ),
-            "<=",
-            0.1,
-            "largest relative difference of SPD to Y",
-        ),
-        claim(
-            "akyurek2023.7",
-            "With more than d examples its error is near zero: SPD(ICL, Y) / d is "
-            "below 0.01 for each of {n}.",
-            span(5 / 4 * d, 2 * d),
-            lambda means: _risk(means).max("context"),
-            "<",
-            0.01,
-            "largest SPD / d",
-        ),
-        claim(
-            "akyurek2023.8",
-            "SPD and ILWD are one number for two linear learners, here OLS and "
-            "GD(.01): averaged over {n} they differ by less than 10 %.",
-            span(1, 2 * d),
-            lambda means: abs(
-                _mean(means.spd.sel(pair="OLS, GD(0.01)")) / _mean(means.ilwd_exact) - 1
-            ),
-            "<",
-            0.1,
-            "relative difference; checks the measures, not the model",
-            "Akyürek et al. 2023, Eqs. 15-17",
-        ),
-        claim(
-            "bar.1",
-            "Averaged over {n}, SPD / d to OLS is below 0.05.",
-            span(1, 2 * d),
-            lambda means: _mean(_spd(means, "OLS")),
-            "<",
-            0.05,
-            "mean SPD / d",
-            ours,
-        ),
-        claim(
-            "bar.2",
-            "Averaged over {n}, it is at least five times closer to OLS than to any "
-            "learner of the families SGD, GD (the optimal rate included) and k-NN.",
-            span(1, 2 * d),
-            lambda means: (
-                _mean(_spd(means, "OLS"))
-                / _mean(_spd(means, *GD_AND_SGD, "GD(optimal)", *KNN)).min("pair")
-            ),
-            "<",
-            0.2,
-            "ratio of mean SPD to OLS and to the nearest other",
-            ours,
-        ),
+        *_predicts_as_ols(judge, contexts),
+        *_closer_than_others(judge, contexts),
+        *_errors(judge, contexts),
+        _measures_agree(judge, contexts),
+        *_bars(judge, contexts),
     ]
 
 
-def _spd(means: xr.Dataset, *names: str) -> xr.DataArray:
+def _named(n: np.ndarray) -> str:
+    """A range of n in words."""
+    return f"n = {n[0]}..{n[-1]}" if len(n) else "no n of this run"
+
+
+def _spd(*learners: str) -> Statistic:
     """SPD of learners to the transformer, with a dimension "pair" if several."""
-    pairs = [f"{name}, ICL" for name in names]
-    return means.spd.sel(pair=pairs if len(pairs) > 1 else pairs[0])
+    pairs = [f"{learner}, ICL" for learner in learners]
+    return lambda means: means.spd.sel(pair=pairs if len(pairs) > 1 else pairs[0])
 
 
-def _risk(means: xr.Dataset) -> xr.DataArray:
+def _error(means: xr.Dataset) -> xr.DataArray:
     """SPD of the transformer to the truth."""
     return means.spd.sel(pair="ICL, Y")
 
 
-def _mean(values: xr.DataArray) -> xr.DataArray:
-    return values.mean("context")
+def _to_nearest(distances: Statistic) -> Ratio:
+    """SPD to OLS in units of that to the nearest of other learners."""
+    return Ratio(_spd("OLS"), Smallest(distances, over="pair"))
+
+
+def _predicts_as_ols(judge: Judge, contexts: Contexts) -> list[Claim]:
+    """Claims 1 and 2."""
+    weighed = contexts.span(3 / 8 * contexts.d, 13 / 8 * contexts.d)
+    return [
+        judge(
+            "1",
+            "For almost every n the transformer predicts as OLS does: SPD / d is below "
+            f"0.01 for at least 90 % of {_named(contexts.most)}.",
+            Share(_spd("OLS"), "<", 0.01),
+            ">=",
+            0.9,
+            over=contexts.most,
+            unit="share of n",
+        ),
+        judge(
+            "2",
+            "For almost every n its implied weights are those of OLS: ILWD / d is "
+            f"below 0.01 for at least 90 % of {_named(weighed)}.",
+            Share(lambda means: means.ilwd.sel(pair="OLS, ICL"), "<", 0.01),
+            ">=",
+            0.9,
+            over=weighed,
+            unit="share of n",
+        ),
+    ]
+
+
+def _closer_than_others(judge: Judge, contexts: Contexts) -> list[Claim]:
+    """Claims 3, 4 and 5."""
+    d, below_d = contexts.d, contexts.below_d
+    around_d = contexts.span(3 / 4 * d, math.ceil(9 / 8 * d))
+    ridge, ols = _spd("Ridge(0.1)"), _spd("OLS")
+
+    def closer_than_ridge(id: str, n: np.ndarray, where: str) -> Claim:
+        return judge(
+            id,
+            f"It is closer to OLS than to Ridge(0.1) on average over {_named(n)}, "
+            f"{where}.",
+            Mean(lambda means: ridge(means) - ols(means)),
+            ">",
+            0.0,
+            over=n,
+            unit="mean difference of SPD / d, same prompts",
+        )
+
+    return [
+        judge(
+            "3",
+            f"For each of {_named(contexts.most)} it is closer to OLS than to GD(.01), "
+            "GD(.02), SGD(.01), SGD(.03) or 3-NN of either kind.",
+            Largest(_to_nearest(_spd(*GD_AND_SGD, *KNN))),
+            "<",
+            1.0,
+            over=contexts.most,
+            unit="largest ratio over n of SPD to OLS and to the nearest other",
+        ),
+        closer_than_ridge("4a", below_d, "below d"),
+        closer_than_ridge("4b", around_d, "around d, where the two can be told apart"),
+        judge(
+            "5",
+            f"k-NN is among the worst fits: on average over {_named(below_d)} the "
+            "better 3-NN is further away than any of GD(.01), GD(.02), SGD(.01), "
+            "SGD(.03).",
+            Ratio(
+                Smallest(Mean(_spd(*KNN)), over="pair"),
+                Largest(Mean(_spd(*GD_AND_SGD)), over="pair"),
+            ),
+            ">",
+            1.0,
+            over=below_d,
+            unit="ratio of mean SPD",
+        ),
+    ]
+
+
+def _errors(judge: Judge, contexts: Contexts) -> list[Claim]:
+    """Claims 6 and 7, about the distance to the truth."""
+    below_d = contexts.below_d
+    determined = contexts.span(5 / 4 * contexts.d, 2 * contexts.d)
+    return [
+        judge(
+            "6a",
+            "With fewer than d examples it follows the OLS solution of minimum norm: "
+            f"over {_named(below_d)} it is at least ten times closer to it than to the "
+            "truth.",
+            Ratio(Mean(_spd("OLS")), Mean(_error)),
+            "<",
+            0.1,
+            over=below_d,
+            unit="mean SPD(OLS, ICL) / mean SPD(ICL, Y)",
+        ),
+        judge(
+            "6b",
+            "With fewer than d examples its error is that of minimum norm, 1 - n/d "
+            f"(divided by d), within 10 % for each of {_named(below_d)}. It is "
+            "measured against the error of OLS on the same prompts, whose expectation "
+            "that is.",
+            Largest(
+                lambda means: abs(_error(means) / means.spd.sel(pair="OLS, Y") - 1)
+            ),
+            "<=",
+            0.1,
+            over=below_d,
+            unit="largest relative difference of SPD to Y",
+        ),
+        judge(
+            "7",
+            "With more than d examples its error is near zero: SPD(ICL, Y) / d is "
+            f"below 0.01 for each of {_named(determined)}.",
+            Largest(_error),
+            "<",
+            0.01,
+            over=determined,
+            unit="largest SPD / d",
+        ),
+    ]
+
+
+def _measures_agree(judge: Judge, contexts: Contexts) -> Claim:
+    """Claim 8."""
+    spd = Mean(lambda means: means.spd.sel(pair="OLS, GD(0.01)"))
+    ilwd = Mean(lambda means: means.ilwd_exact)
+    return judge(
+        "8",
+        "SPD and ILWD are one number for two linear learners, here OLS and GD(.01): "
+        f"averaged over {_named(contexts.all)} they differ by less than 10 %.",
+        lambda means: abs(spd(means) / ilwd(means) - 1),
+        "<",
+        0.1,
+        over=contexts.all,
+        unit="relative difference; checks the measures, not the model",
+        source="Akyürek et al. 2023, Eqs. 15-17",
+    )
+
+
+def _bars(judge: Judge, contexts: Contexts) -> list[Claim]:
+    """What this repository asks of a model."""
+    bar = replace(judge, series="bar", source="The bar of this repository")
+    return [
+        bar(
+            "1",
+            f"Averaged over {_named(contexts.all)}, SPD / d to OLS is below 0.05.",
+            Mean(_spd("OLS")),
+            "<",
+            0.05,
+            over=contexts.all,
+            unit="mean SPD / d",
+        ),
+        bar(
+            "2",
+            f"Averaged over {_named(contexts.all)}, it is at least five times closer "
+            "to OLS than to any learner of the families SGD, GD (the optimal rate "
+            "included) and k-NN.",
+            Ratio(
+                Mean(_spd("OLS")),
+                Smallest(Mean(_spd(*GD_AND_SGD, "GD(optimal)", *KNN)), over="pair"),
+            ),
+            "<",
+            0.2,
+            over=contexts.all,
+            unit="ratio of mean SPD to OLS and to the nearest other",
+        ),
+    ]

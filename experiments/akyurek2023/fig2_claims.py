@@ -1,18 +1,20 @@
-"""Is the Bayes predictor the nearest at every level of noise? Claims 10-13, as numbers.
+"""The claims of Figure 2: is the Bayes predictor the nearest? Claims 10-13.
 
-They are about distances between transformers and ridge predictors, which `noise`
-measures: each is the mean over n = 1 .. d-1 of (prediction - prediction)^2 / d. Of
-these the median over prompts is taken. Their expectation is infinite in the noisy
-columns of the least-squares row, as E tr (X'X)^-1 is at n = d-1.
+They are about distances between transformers and ridge predictors, which
+`fig2_measure` measures: each is the mean over n = 1 .. d-1 of
+(prediction - prediction)^2 / d. Of these the median over prompts is taken. Their
+expectation is infinite in the noisy columns of the least-squares row, as
+E tr (X'X)^-1 is at n = d-1.
 
 That the diagonal is nearest is a ratio below 1: its distance, in units of the least of
 the others, which is found anew in every resample.
 
-Two claims are ours: the same of a mean that exists, over n = 1 .. d-3 (noise.mean), and
-that the published values contradict their own definition (noise.published).
+Two claims are ours: the same of a mean that exists, over n = 1 .. d-3 (`noise.mean`),
+and that the published values contradict their own definition (`noise.published`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
@@ -20,11 +22,13 @@ import numpy as np
 import xarray as xr
 
 from experiments.engine.claims import intervals
-from experiments.engine.claims.claim import Claim, Relation
-from experiments.engine.claims.intervals import FEWEST_SEEDS, Resampled, Statistic
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.intervals import FEWEST_SEEDS, Resampled
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import Largest, Smallest, Statistic
 from icl.compare import lowest
 
-STATISTICS: Mapping[Literal["mean", "median"], list[str]] = {
+AVERAGES: Mapping[Literal["mean", "median"], list[str]] = {
     "median": ["distance", "bayes", "path", "limit"],
     "mean": ["early", "ols_to_ridge"],
 }
@@ -66,16 +70,16 @@ def failures(dataset: xr.Dataset) -> list[str]:
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """The variables of `noise.measure` over prompts and seeds, with their resamples."""
+    """Averages of what `fig2_measure` measured, and those of every resample."""
     parts = [
         intervals.resample(
             dataset[names],
             ("prompt",),
             resamples=int(dataset.attrs["resamples"]),
             seeds="seed",
-            statistic=statistic,
+            statistic=average,
         )
-        for statistic, names in STATISTICS.items()
+        for average, names in AVERAGES.items()
     ]
     means, draws = zip(*parts, strict=True)
     return Resampled(xr.merge(means), xr.merge(draws))
@@ -146,141 +150,172 @@ def allowed(published: xr.DataArray) -> xr.DataArray:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """All claims about Figure 2.
+    """Claims 10-13 of the paper, and that its table is not what it is said to be.
 
     Args:
-        dataset: what `noise.measure` returns.
+        dataset: what `fig2_measure.measure` returns.
     """
-    resampled, d = resample(dataset), int(dataset.attrs["dim"])
+    judge = Judge(
+        "akyurek2023",
+        "fig2",
+        "Akyürek et al. 2023, Fig. 2",
+        note=_about_models(dataset),
+        resampled=resample(dataset),
+    )
+    return [
+        *_nearest_in_columns(judge, dataset),
+        _best_penalty_grows(judge, dataset.attrs["dim"]),
+        _grows_from_diagonal(judge, dataset.attrs["dim"]),
+        *_factors_to_ols(judge, dataset),
+        *_limit_without_noise(judge, dataset),
+        *_table_otherwise(replace(judge, series="noise"), dataset),
+    ]
+
+
+def _unit(d: int) -> str:
+    """What distances are at dimension d."""
     span = f"1..{d - 1}" if d > 2 else "1"
-    median = f"medians over prompts of the mean SPD for n = {span}"
-    source = "Akyürek et al. 2023, Fig. 2"
+    return f"medians over prompts of the mean SPD for n = {span}"
+
+
+def _nearest_in_columns(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    """Claim 10, for each column of the table."""
+    d = dataset.attrs["dim"]
     predictors = ", ".join(map(predictor, dataset.alpha.values))
-    noise = dataset.noise.values
-    of_models = _about_models(dataset)
-
-    def claim(
-        id: str,
-        text: str,
-        statistic: Statistic,
-        relation: Relation,
-        threshold: float,
-        unit: str,
-        note: str = of_models,
-    ) -> Claim:
-        return Claim.from_resamples(
-            id,
-            text,
-            source,
-            value=statistic(resampled.means).values,
-            resamples=statistic(resampled.draws).values,
-            relation=relation,
-            threshold=threshold,
-            unit=unit,
-            figure="fig2",
-            note=note,
-        )
-
-    columns = [
-        claim(
-            f"akyurek2023.10{letter}",
+    return [
+        judge(
+            f"10{letter}",
             f"Trained and tested at sigma^2/tau^2 = {fraction(ratio)} (d = {d}), of "
             f"{predictors} the nearest is the Bayes predictor, {predictor(ratio)}.",
-            lambda means, ratio=ratio: to_nearest_other(means.distance).sel(
-                noise=ratio
-            ),
+            _in_column(to_nearest_other, ratio),
             "<",
             1.0,
-            f"ratio of {median}: to it and to the nearest of the others",
+            unit=f"ratio of {_unit(d)}: to it and to the nearest of the others",
         )
-        for letter, ratio in zip("abcde", noise, strict=True)
+        for letter, ratio in zip("abcde", dataset.noise.values, strict=True)
     ]
-    low, *_, high = noise[1:]
+
+
+def _in_column(
+    ratios: Callable[[xr.DataArray], xr.DataArray], noise: float
+) -> Statistic:
+    """The ratio of distances in one column of the table."""
+    return lambda means: ratios(means.distance).sel(noise=noise)
+
+
+def _best_penalty_grows(judge: Judge, d: int) -> Claim:
+    """Claim 11."""
+    return judge(
+        "11",
+        f"The lambda of the ridge predictor that fits best grows with "
+        f"sigma^2/tau^2, from each column to the next (d = {d}).",
+        Smallest(lambda means: _growth(best_penalty(means.path)), over="noise"),
+        ">",
+        1.0,
+        unit="smallest ratio of lambda, of a column to the one before",
+    )
+
+
+def _grows_from_diagonal(judge: Judge, d: int) -> Claim:
+    """Claim 12, for all columns."""
+    return judge(
+        "12a",
+        "In every column distances grow away from the diagonal, from one "
+        f"predictor to the next (d = {d}).",
+        Largest(lambda means: steepness(means.distance), over="noise"),
+        "<",
+        1.0,
+        unit=f"largest ratio of {_unit(d)}: nearer to farther from the diagonal",
+    )
+
+
+def _factors_to_ols(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    """Claim 12, by how much OLS is further away than the Bayes predictor."""
+    d, unit = dataset.attrs["dim"], _unit(dataset.attrs["dim"])
+    _, low, *_, before, high = dataset.noise.values
+    note = f"The factor measures how near to Bayes the model is. {judge.note}"
+    noisiest = {"noise": [before, high]}
     return [
-        *columns,
-        claim(
-            "akyurek2023.11",
-            f"The lambda of the ridge predictor that fits best grows with "
-            f"sigma^2/tau^2, from each column to the next (d = {d}).",
-            lambda means: _growth(best_penalty(means.path)),
-            ">",
-            1.0,
-            "smallest ratio of lambda, of a column to the one before",
-        ),
-        claim(
-            "akyurek2023.12a",
-            "In every column distances grow away from the diagonal, from one "
-            f"predictor to the next (d = {d}).",
-            lambda means: steepness(means.distance).max("noise", skipna=False),
-            "<",
-            1.0,
-            f"largest ratio of {median}: nearer to farther from the diagonal",
-        ),
-        claim(
-            "akyurek2023.12b",
+        judge(
+            "12b",
             f"At sigma^2/tau^2 = {fraction(low)} OLS is at least 4 times as far as the "
             f"Bayes predictor (d = {d}).",
-            lambda means: to_ols(means.distance).sel(noise=low),
+            _in_column(to_ols, low),
             "<=",
             1 / 4,
-            f"ratio of {median}: to the Bayes predictor and to OLS",
-            f"The factor measures how near to Bayes the model is. {of_models}",
+            unit=f"ratio of {unit}: to the Bayes predictor and to OLS",
+            note=note,
         ),
-        claim(
-            "akyurek2023.12c",
-            f"At sigma^2/tau^2 = {fraction(noise[-2])} and {fraction(high)} OLS is at "
+        judge(
+            "12c",
+            f"At sigma^2/tau^2 = {fraction(before)} and {fraction(high)} OLS is at "
             f"least 40 times as far as the Bayes predictor (d = {d}).",
-            lambda means: (
-                to_ols(means.distance).isel(noise=[-2, -1]).max("noise", skipna=False)
-            ),
+            Largest(lambda means: to_ols(means.distance).sel(noisiest), over="noise"),
             "<=",
             1 / 40,
-            f"larger ratio of {median}: to the Bayes predictor and to OLS",
-            f"The factor measures how near to Bayes the model is. {of_models}",
+            unit=f"larger ratio of {unit}: to the Bayes predictor and to OLS",
+            note=note,
         ),
-        claim(
-            "akyurek2023.13a",
+    ]
+
+
+def _limit_without_noise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    """Claim 13."""
+    d, low = dataset.attrs["dim"], dataset.noise.values[1]
+    return [
+        judge(
+            "13a",
             "As the noise goes to zero the Bayes predictor tends to OLS: their "
             "distance falls with the fourth power of sigma, to within a half "
             f"(d = {d}).",
             lambda means: abs(_order(means.limit) - 4),
             "<",
             0.5,
-            "exponent in the last halving of sigma, difference to 4; "
+            unit="exponent in the last halving of sigma, difference to 4; "
             "of the predictors, not the model",
-            "The squared difference of two ridge predictors is of second order in "
+            note="The squared difference of two ridge predictors is of second order in "
             "lambda = sigma^2/tau^2.",
         ),
-        claim(
-            "akyurek2023.13b",
+        judge(
+            "13b",
             "And so does the transformer: trained without noise, its best-fitting "
             f"lambda is closer to 0 than to {fraction(low)} (d = {d}).",
             lambda means: best_penalty(means.path).sel(noise=0.0),
             "<",
             low / 2,
-            "lambda of the nearest ridge predictor",
+            unit="lambda of the nearest ridge predictor",
         ),
-        claim(
-            "noise.mean",
+    ]
+
+
+def _table_otherwise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    """Two claims of ours about the table: by another mean, and as it was published."""
+    d = dataset.attrs["dim"]
+    return [
+        judge(
+            "mean",
             "The median does not decide this: by the mean over prompts, for n = 1..d-3 "
             f"(d = {d}), where it exists, the Bayes predictor is nearest everywhere.",
-            lambda means: to_nearest_other(means.early).max("noise", skipna=False),
+            Largest(lambda means: to_nearest_other(means.early), over="noise"),
             "<",
             1.0,
-            "largest ratio of mean SPD: to the diagonal and to the nearest other",
-            of_models if d > 3 else "This run has no such n.",
+            unit="largest ratio of mean SPD: to the diagonal and to the nearest other",
+            note=judge.note if d > 3 else "This run has no such n.",
         ),
-        claim(
-            "noise.published",
+        judge(
+            "published",
             "The published values are not what they are said to be: without noise, at "
             "d = 8 and averaged over n = 1..7, OLS is farther from each of the ridge "
             "predictors than two distances to one and the same model allow.",
-            lambda means: _beyond(means.ols_to_ridge, dataset.published),
+            Smallest(
+                lambda means: _to_allowed(means.ols_to_ridge, dataset.published),
+                over="alpha",
+            ),
             ">",
             1.0,
-            "least ratio of mean SPD / d to the bound by the triangle inequality",
-            "Of the predictors; no model is involved. In the noisy columns the mean "
-            "that is to be in the row of OLS does not exist.",
+            unit="least ratio of mean SPD / d to the bound by the triangle inequality",
+            note="Of the predictors; no model is involved. In the noisy columns the "
+            "mean that is to be in the row of OLS does not exist.",
         ),
     ]
 
@@ -298,9 +333,8 @@ def _about_models(dataset: xr.Dataset) -> str:
 
 
 def _growth(penalty: xr.DataArray) -> xr.DataArray:
-    """The smallest factor from one column to the next."""
-    factors = penalty / penalty.shift(noise=1)
-    return factors.isel(noise=slice(1, None)).min("noise", skipna=False)
+    """The factors from one column to the next."""
+    return (penalty / penalty.shift(noise=1)).isel(noise=slice(1, None))
 
 
 def _order(limit: xr.DataArray) -> xr.DataArray:
@@ -309,7 +343,7 @@ def _order(limit: xr.DataArray) -> xr.DataArray:
     return np.log(before / last) / np.log(float(limit.sigma[-2] / limit.sigma[-1]))
 
 
-def _beyond(distance: xr.DataArray, published: xr.DataArray) -> xr.DataArray:
-    """The least ratio of a distance between predictors to what was published for it."""
+def _to_allowed(distance: xr.DataArray, published: xr.DataArray) -> xr.DataArray:
+    """Distances between predictors in units of what was published for them."""
     ridge = distance.isel(alpha=slice(1, None))
-    return (ridge / allowed(published.sel(noise=0.0, drop=True))).min("alpha")
+    return ridge / allowed(published.sel(noise=0.0, drop=True))

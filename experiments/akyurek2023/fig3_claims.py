@@ -1,8 +1,9 @@
-"""Does the nearest learner shift with depth and width? Claims 14-20, as numbers.
+"""The claims of Figure 3: the nearest learner by depth and width. Claims 14-20.
 
-They are about distances for n < d, which `capacity.measure` measures. The paper states
-them for d = 8 and d = 16; here they are about the smallest and the largest dimension of
-a run, and widths scale with d: its "16 at d = 8, and 32 at d = 16" is a width of 2d.
+They are about distances for n < d, which `size_sweep.measure` measures. The paper
+states them for d = 8 and d = 16; here they are about the smallest and the largest
+dimension of a run, and widths scale with d: its "16 at d = 8, and 32 at d = 16" is a
+width of 2d.
 
 That a family is nearest is a ratio below 1: the distance to its nearest member, in
 units of that to the nearest of all other families. Members are chosen anew in every
@@ -18,9 +19,16 @@ from collections.abc import Sequence
 import xarray as xr
 
 from experiments.akyurek2023.learners import FAMILIES, NOTHING
-from experiments.akyurek2023.size_claims import Judge
+from experiments.akyurek2023.size_claims import (
+    dimensions,
+    judge_of,
+    missing_sizes,
+    points,
+    values,
+)
 from experiments.engine.claims.claim import Claim
-from experiments.engine.claims.intervals import Statistic
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import Largest, Ratio, Statistic
 
 POOR = 0.03
 """A fit with a larger distance is called poor."""
@@ -33,179 +41,215 @@ RATIO = "ratio of MSPD to the nearest of these and to the nearest of all others"
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Claims 14-20 of the paper, about the region n < d."""
-    judge = Judge.of(dataset, "fig3")
-    small, large = judge.dims[0], judge.dims[-1]
+    judge, dims = judge_of(dataset, "fig3"), dimensions(dataset)
+    small, large = dims[0], dims[-1]
     alone = "This run has one dimension only." if small == large else ""
-    found = [
-        *_by_depth(judge, small, ["14a", "15a", "15c", "16a", "16b", "17a"], ""),
-        *_by_depth(judge, large, ["14b", "15b", "15d", "16c", "16d", "17b"], alone),
-        *_by_width(judge, small, large, alone),
-        *_monotone(judge),
+    found = []
+    for d, letters, missing in ((small, "ac", ""), (large, "bd", alone)):
+        first, second = letters
+        found += [
+            *_one_layer(judge, d, f"14{first}", f"15{first}", missing),
+            _further_than_deepest(judge, d, f"15{second}", missing),
+            _eight_layers(judge, d, f"17{first}", missing),
+        ]
+    found += [
+        *_two_and_four_layers(judge, small, ("16a", "16b"), ""),
+        *_two_and_four_layers(judge, large, ("16c", "16d"), alone),
+        _width_suffices(judge, small, "18a", ""),
+        _width_suffices(judge, large, "18b", alone),
+        _width_does_not_suffice(judge, large, "18c", alone),
+        *_order_of_widths(judge, large, alone),
+        *_falls_with(judge, "layers", "depth", "20a", "20c"),
+        *_falls_with(judge, "width", "width", "20b", "20d"),
     ]
     return sorted(found, key=lambda claim: claim.id)
 
 
-def _by_depth(judge: Judge, d: int, ids: list[str], alone: str) -> list[Claim]:
-    """Claims 14-17 at one dimension; `alone` says why there is no such dimension."""
-    deep = [layers for layers in judge.values("layers") if layers >= 8]
-    one_layer = alone or judge.missing("layers", [1])
-    beyond = alone or judge.missing("layers", deep or [8])
-    idle = "" if one_layer else _predicts_nothing(judge.resampled.means, d)
+# --- by depth, at one dimension; `alone` says why a run has no such dimension ---
 
-    def shallow(means: xr.Dataset) -> xr.DataArray:
-        return _near(means, d, "layers", [1], "GD/SGD").squeeze("point")
 
-    def deepest(means: xr.Dataset) -> xr.DataArray:
-        return _near(means, d, "layers", deep[-1:], "OLS").squeeze("point")
-
+def _one_layer(
+    judge: Judge, d: int, nearest: str, poor: str, alone: str
+) -> list[Claim]:
+    """Claims 14 and 15: one gradient step is the nearest, and its fit is poor."""
+    means = judge.resampled.means
+    missing = alone or missing_sizes(means, "layers", [1])
+    remark = "" if missing else _predicts_nothing(means, d)
+    note = f"{remark} {judge.note}".strip()
     return [
         judge(
-            ids[0],
+            nearest,
             f"d = {d}: with 1 layer, one step of gradient descent or one pass of SGD "
             "is the nearest of the learners that the paper plots.",
             _worst_ratio(d, "layers", [1], "GD/SGD"),
             "<",
             1.0,
-            RATIO,
-            missing=one_layer,
-            remark=idle,
+            unit=RATIO,
+            note=note,
+            missing=missing,
         ),
         judge(
-            ids[1],
+            poor,
             f"d = {d}: with 1 layer even the nearest GD or SGD fits poorly, with an "
             f"MSPD above {POOR}.",
-            shallow,
+            _distance(d, 1, "GD/SGD"),
             ">",
             POOR,
-            "MSPD",
-            missing=one_layer,
-            remark=idle,
-        ),
-        judge(
-            ids[2],
-            f"d = {d}: with 1 layer the nearest GD or SGD is further away than OLS is "
-            "from the deepest model (of 8 layers or more).",
-            lambda means: shallow(means) / deepest(means),
-            ">",
-            1.0,
-            "ratio of MSPD",
-            missing=one_layer or beyond,
-        ),
-        *(
-            judge(
-                id,
-                f"d = {d}: with {layers} layers, ridge regression is the nearest of "
-                "the learners that the paper plots.",
-                _worst_ratio(d, "layers", [layers], "ridge"),
-                "<",
-                1.0,
-                RATIO,
-                missing=alone or judge.missing("layers", [layers]),
-            )
-            for id, layers in zip(ids[3:5], (2, 4), strict=True)
-        ),
-        judge(
-            ids[5],
-            f"d = {d}: with 8 layers or more, OLS is the nearest of the learners "
-            "that the paper plots.",
-            _worst_ratio(d, "layers", deep, "OLS"),
-            "<",
-            1.0,
-            f"largest over depths of the {RATIO}",
-            missing=beyond,
+            unit="MSPD",
+            note=note,
+            missing=missing,
         ),
     ]
 
 
-def _by_width(judge: Judge, small: int, large: int, alone: str) -> list[Claim]:
-    """Claims 18 and 19."""
-    widths = judge.values("width")
+def _further_than_deepest(judge: Judge, d: int, id: str, alone: str) -> Claim:
+    """Claim 15, relative to a deep model."""
+    deep = _deep(judge)
+    return judge(
+        id,
+        f"d = {d}: with 1 layer the nearest GD or SGD is further away than OLS is "
+        "from the deepest model (of 8 layers or more).",
+        Ratio(_distance(d, 1, "GD/SGD"), _distance(d, deep[-1], "OLS")),
+        ">",
+        1.0,
+        unit="ratio of MSPD",
+        missing=alone or missing_sizes(judge.resampled.means, "layers", [1, deep[-1]]),
+    )
 
-    def enough(id: str, d: int, alone: str) -> Claim:
-        wide = [width for width in widths if width >= 2 * d]
-        return judge(
+
+def _two_and_four_layers(
+    judge: Judge, d: int, ids: tuple[str, str], alone: str
+) -> list[Claim]:
+    """Claim 16."""
+    return [
+        judge(
             id,
-            f"d = {d}: a width of 2d = {2 * d} and every larger one give a fit that "
-            "is ridge or better: nearest is ridge or OLS. (The paper: 16 at d = 8, 32 "
-            "at d = 16.)",
-            _worst_ratio(d, "width", wide, "ridge", "OLS"),
+            f"d = {d}: with {layers} layers, ridge regression is the nearest of "
+            "the learners that the paper plots.",
+            _worst_ratio(d, "layers", [layers], "ridge"),
             "<",
             1.0,
-            f"largest over widths of the {RATIO}",
-            missing=alone or judge.missing("width", [2 * d]),
+            unit=RATIO,
+            missing=alone or missing_sizes(judge.resampled.means, "layers", [layers]),
         )
+        for id, layers in zip(ids, (2, 4), strict=True)
+    ]
+
+
+def _eight_layers(judge: Judge, d: int, id: str, alone: str) -> Claim:
+    """Claim 17."""
+    deep = _deep(judge)
+    return judge(
+        id,
+        f"d = {d}: with 8 layers or more, OLS is the nearest of the learners "
+        "that the paper plots.",
+        _worst_ratio(d, "layers", deep, "OLS"),
+        "<",
+        1.0,
+        unit=f"largest over depths of the {RATIO}",
+        missing=alone or missing_sizes(judge.resampled.means, "layers", deep),
+    )
+
+
+def _deep(judge: Judge) -> list[int]:
+    """Depths of 8 layers and more that were tried; 8, which is missing, if none was."""
+    tried = values(judge.resampled.means, "layers")
+    return [layers for layers in tried if layers >= 8] or [8]
+
+
+# --- by width ---
+
+
+def _width_suffices(judge: Judge, d: int, id: str, alone: str) -> Claim:
+    """Claim 18, that a width of 2d and more is enough."""
+    means = judge.resampled.means
+    wide = [width for width in values(means, "width") if width >= 2 * d]
+    return judge(
+        id,
+        f"d = {d}: a width of 2d = {2 * d} and every larger one give a fit that "
+        "is ridge or better: nearest is ridge or OLS. (The paper: 16 at d = 8, 32 "
+        "at d = 16.)",
+        _worst_ratio(d, "width", wide, "ridge", "OLS"),
+        "<",
+        1.0,
+        unit=f"largest over widths of the {RATIO}",
+        missing=alone or missing_sizes(means, "width", [2 * d]),
+    )
+
+
+def _width_does_not_suffice(judge: Judge, d: int, id: str, alone: str) -> Claim:
+    """Claim 18, that a width of d is not enough."""
+    return judge(
+        id,
+        f"d = {d}: a width of d = {d} gives no such fit: nearest is "
+        "neither ridge nor OLS. (The paper: 16 at d = 16.)",
+        _worst_ratio(d, "width", [d], "ridge", "OLS"),
+        ">",
+        1.0,
+        unit=RATIO,
+        missing=alone or missing_sizes(judge.resampled.means, "width", [d]),
+    )
+
+
+def _order_of_widths(judge: Judge, d: int, alone: str) -> list[Claim]:
+    """Claim 19: gradient step, ridge and OLS are the nearest in this order."""
+    widths = values(judge.resampled.means, "width")
+    few = "" if len(widths) > 2 else "This run has fewer than three widths."
 
     def ranks(means: xr.Dataset) -> xr.DataArray:
-        return _rank(means, large, "width", widths)
+        return _rank(means, d, "width", widths)
 
-    few = "" if len(widths) > 2 else "This run has fewer than three widths."
     return [
-        enough("18a", small, ""),
-        enough("18b", large, alone),
-        judge(
-            "18c",
-            f"d = {large}: a width of d = {large} gives no such fit: nearest is "
-            "neither ridge nor OLS. (The paper: 16 at d = 16.)",
-            _worst_ratio(large, "width", [large], "ridge", "OLS"),
-            ">",
-            1.0,
-            RATIO,
-            missing=alone or judge.missing("width", [large]),
-        ),
         judge(
             "19a",
-            f"d = {large}: as width grows the nearest of GD/SGD, ridge and OLS, in "
+            f"d = {d}: as width grows the nearest of GD/SGD, ridge and OLS, in "
             "this order, never goes back.",
-            lambda means: (-ranks(means)).diff("point").max("point", skipna=False),
+            Largest(lambda means: (-ranks(means)).diff("point"), over="point"),
             "<=",
             0.0,
-            "largest step back, in families",
+            unit="largest step back, in families",
             missing=alone or few,
         ),
         judge(
             "19b",
-            f"d = {large}: as width grows each of GD/SGD, ridge and OLS is the nearest "
+            f"d = {d}: as width grows each of GD/SGD, ridge and OLS is the nearest "
             "of the three in its turn.",
-            lambda means: _distinct(ranks(means)),
+            lambda means: _count_distinct(ranks(means)),
             ">=",
             3.0,
-            "number of families that are nearest at some width",
+            unit="number of families that are nearest at some width",
             missing=alone or few,
         ),
     ]
 
 
-def _monotone(judge: Judge) -> list[Claim]:
-    """Claim 20."""
-    found = []
-    for size, noun, step, ends in (
-        ("layers", "depth", "20a", "20c"),
-        ("width", "width", "20b", "20d"),
-    ):
-        values = judge.values(size)
-        few = "" if len(values) > 1 else f"This run has one {noun} only."
-        found += [
-            judge(
-                step,
-                f"MSPD to OLS falls with {noun} up to noise: from one size to the next "
-                f"it rises nowhere by more than a factor of {RISE}.",
-                _largest_rise(size, values),
-                "<=",
-                RISE,
-                "largest ratio of MSPD at neighbouring sizes, over dimensions",
-                missing=few,
-            ),
-            judge(
-                ends,
-                f"MSPD to OLS is smaller at the largest {noun} than at the smallest.",
-                _largest_rise(size, [values[0], values[-1]]),
-                "<",
-                1.0,
-                "ratio of MSPD, the larger of the dimensions",
-                missing=few,
-            ),
-        ]
-    return found
+def _falls_with(
+    judge: Judge, size: str, noun: str, step: str, ends: str
+) -> list[Claim]:
+    """Claim 20: the distance to OLS falls as this size grows."""
+    tried = values(judge.resampled.means, size)
+    few = "" if len(tried) > 1 else f"This run has one {noun} only."
+    return [
+        judge(
+            step,
+            f"MSPD to OLS falls with {noun} up to noise: from one size to the next "
+            f"it rises nowhere by more than a factor of {RISE}.",
+            _largest_rise(size, tried),
+            "<=",
+            RISE,
+            unit="largest ratio of MSPD at neighbouring sizes, over dimensions",
+            missing=few,
+        ),
+        judge(
+            ends,
+            f"MSPD to OLS is smaller at the largest {noun} than at the smallest.",
+            _largest_rise(size, [tried[0], tried[-1]]),
+            "<",
+            1.0,
+            unit="ratio of MSPD, the larger of the dimensions",
+            missing=few,
+        ),
+    ]
 
 
 # --- statistics of the means ---
@@ -225,8 +269,7 @@ def _near(
     means: xr.Dataset, d: int, size: str, values: Sequence[int], *families: str
 ) -> xr.DataArray:
     """Distance to the nearest of these families at some points, (..., point)."""
-    points = [f"{size}={value}" for value in values]
-    near = by_family(means.distance.sel(dim=d, point=points))
+    near = by_family(means.distance.sel(dim=d, point=points(size, values)))
     return near.sel(family=list(families)).min("family")
 
 
@@ -242,16 +285,19 @@ def _predicts_nothing(means: xr.Dataset, d: int) -> str:
     )
 
 
-def _worst_ratio(d: int, size: str, values: Sequence[int], *claimed: str) -> Statistic:
+def _distance(d: int, layers: int, family: str) -> Statistic:
+    """Distance to the nearest of a family at one depth."""
+    return lambda means: _near(means, d, "layers", [layers], family).squeeze("point")
+
+
+def _worst_ratio(d: int, size: str, values: Sequence[int], *claimed: str) -> Largest:
     """Distance to the claimed families in units of that to all others, the largest."""
     others = [family for family in FAMILIES if family not in claimed]
-
-    def statistic(means: xr.Dataset) -> xr.DataArray:
-        near = _near(means, d, size, values, *claimed)
-        ratios = near / _near(means, d, size, values, *others)
-        return ratios.max("point", skipna=False)
-
-    return statistic
+    ratio = Ratio(
+        lambda means: _near(means, d, size, values, *claimed),
+        lambda means: _near(means, d, size, values, *others),
+    )
+    return Largest(ratio, over="point")
 
 
 def _rank(means: xr.Dataset, d: int, size: str, values: Sequence[int]) -> xr.DataArray:
@@ -262,20 +308,17 @@ def _rank(means: xr.Dataset, d: int, size: str, values: Sequence[int]) -> xr.Dat
     return near.fillna(0).argmin("family").where(near.notnull().all("family"))
 
 
-def _distinct(ranks: xr.DataArray) -> xr.DataArray:
+def _count_distinct(ranks: xr.DataArray) -> xr.DataArray:
     """How many of the three ranks occur among the points; NaN if one is unknown."""
     met = [(ranks == rank).any("point") for rank in range(3)]
     return xr.concat(met, "family").sum("family").where(ranks.notnull().all("point"))
 
 
-def _largest_rise(size: str, values: Sequence[int]) -> Statistic:
+def _largest_rise(size: str, values: Sequence[int]) -> Largest:
     """The largest ratio of a value's MSPD to OLS and that of the value before it."""
 
-    def statistic(means: xr.Dataset) -> xr.DataArray:
-        points = [f"{size}={value}" for value in values]
-        distance = means.distance.sel(point=points, learner="OLS")
-        before = distance.shift(point=1)
-        ratios = (distance / before).isel(point=slice(1, None))
-        return ratios.max(["point", "dim"], skipna=False)
+    def ratios(means: xr.Dataset) -> xr.DataArray:
+        distance = means.distance.sel(point=points(size, values), learner="OLS")
+        return (distance / distance.shift(point=1)).isel(point=slice(1, None))
 
-    return statistic
+    return Largest(Largest(ratios, over="point"), over="dim")

@@ -1,136 +1,143 @@
-"""What does the paper claim about what probes decode? Claims 24-28, as numbers.
+"""The claims of Figure 4: what do probes decode? Claims 24-26 and 28.
 
 They are about errors of pooled probes by layer, 1 - R2 averaged over numbers of
-examples, which `probing` measures. Compared errors come from the same resamples of the
-test prompts. A best layer is chosen anew in each resample, so that the choice is part
-of the uncertainty; that leaves a bias of the size of the errors' noise, about 0.01.
-Thresholds are ours where the paper has none.
+examples, which `fig4_measure` measures. Compared errors come from the same resamples of
+the test prompts. A best layer is chosen anew in each resample, so that the choice is
+part of the uncertainty; that leaves a bias of the size of the errors' noise, about
+0.01. Thresholds are ours where the paper has none.
 """
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
 from experiments.akyurek2023.fig4_measure import TARGETS
-from experiments.engine.claims.claim import Claim, Relation
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.claims.judge import Interval, Judge
+from experiments.engine.claims.statistics import Ratio, Smallest
+from probes import onset
 
-SOURCE = "Akyürek et al. 2023, Fig. 4"
 MOMENT, WEIGHTS = TARGETS
-Statistic = Callable[[xr.DataArray], xr.DataArray]
+
+
+def resampled_errors(dataset: xr.Dataset) -> Resampled:
+    """The errors of probes as `error`, and those on every resample of the prompts."""
+    means = xr.Dataset({"error": dataset.error})
+    draws = xr.Dataset({"error": dataset.error_resampled.rename(resample="draw")})
+    return Resampled(means, draws)
+
+
+def best(head: str, *, model: str, target: str) -> Smallest:
+    """The error of a probe at its best layer."""
+    at = {"head": head, "model": model, "target": target}
+    return Smallest(lambda means: means.error.sel(at), over="layer")
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 24, 25, 26 and 28, which Figure 4 shows."""
-    trained = dataset.sel(model="trained", drop=True)
+    """Claims 24, 25, 26 and 28; the first two for each target."""
+    judge = Judge(
+        "akyurek2023",
+        "fig4",
+        "Akyürek et al. 2023, Fig. 4",
+        resampled=resampled_errors(dataset),
+    )
     found = []
     for letter, target in zip("ab", TARGETS, strict=True):
-        of_target, name = trained.sel(target=target, drop=True), TARGETS[target]
-        found.append(
-            claim(
-                of_target,
-                f"akyurek2023.24{letter}",
-                f"The MLP probe reads the {name} better than the linear one does, each "
-                "at its best layer.",
-                lambda error: best(error, "mlp") / best(error, "linear"),
-                "<",
-                1.0,
-                unit="ratio of 1 - R2",
-            )
-        )
-        found.append(
-            claim(
-                of_target,
-                f"akyurek2023.25{letter}",
-                f"Deep layers know what the input does not: the MLP probe's error for "
-                f"the {name} at the best layer is less than half the embedding's.",
-                lambda error: best(error, "mlp") / error.sel(head="mlp").isel(layer=0),
-                "<",
-                0.5,
-                unit="ratio of 1 - R2",
-            )
-        )
-    return [*found, *_order_claims(trained), *_position_claims(trained)]
+        found += [
+            _mlp_reads_better(judge, f"24{letter}", target),
+            _deep_layers_know_more(judge, f"25{letter}", target),
+        ]
+    trained = dataset.sel(model="trained", drop=True)
+    return [*found, *_order_of_targets(judge, trained), *_positions(judge, trained)]
 
 
-def best(error: xr.DataArray, head: str) -> xr.DataArray:
-    """The error of a head at its best layer."""
-    return error.sel(head=head).min("layer")
-
-
-def claim(
-    dataset: xr.Dataset,
-    id: str,
-    text: str,
-    statistic: Statistic,
-    relation: Relation,
-    threshold: float,
-    *,
-    unit: str,
-    figure: str = "fig4",
-) -> Claim:
-    """A claim about a statistic of the probes' errors."""
-    return Claim.from_resamples(
+def _mlp_reads_better(judge: Judge, id: str, target: str) -> Claim:
+    """Claim 24."""
+    return judge(
         id,
-        text,
-        SOURCE if figure == "fig4" else "Akyürek et al. 2023, Fig. 5",
-        value=statistic(dataset.error).values,
-        resamples=statistic(dataset.error_resampled).values,
-        relation=relation,
-        threshold=threshold,
-        unit=unit,
-        figure=figure,
+        f"The MLP probe reads the {TARGETS[target]} better than the linear one does, "
+        "each at its best layer.",
+        Ratio(
+            best("mlp", model="trained", target=target),
+            best("linear", model="trained", target=target),
+        ),
+        "<",
+        1.0,
+        unit="ratio of 1 - R2",
     )
 
 
-def _order_claims(trained: xr.Dataset) -> list[Claim]:
-    """Claim 26, by two measures of the layer at which a target is there."""
-    from probes import onset
+def _deep_layers_know_more(judge: Judge, id: str, target: str) -> Claim:
+    """Claim 25."""
+    embedding = {"head": "mlp", "model": "trained", "target": target, "layer": 0}
+    return judge(
+        id,
+        f"Deep layers know what the input does not: the MLP probe's error for the "
+        f"{TARGETS[target]} at the best layer is less than half the embedding's.",
+        Ratio(
+            best("mlp", model="trained", target=target),
+            lambda means: means.error.sel(embedding),
+        ),
+        "<",
+        0.5,
+        unit="ratio of 1 - R2",
+    )
 
+
+def _order_of_targets(judge: Judge, trained: xr.Dataset) -> list[Claim]:
+    """Claim 26, by two measures of the layer from which a target can be decoded."""
     mlp = trained.sel(head="mlp")
     found = onset(
         xr.Dataset({"r2": 1 - mlp.error, "r2_resampled": 1 - mlp.error_resampled})
     )
-    measures = {
-        "a": (
+    return [
+        _moment_comes_first(
+            judge,
+            "26a",
             "its error is down to half of the embedding's in an earlier layer.",
-            (found.onset, found.onset_resampled),
+            found.onset,
+            found.onset_resampled,
         ),
-        "b": (
+        _moment_comes_first(
+            judge,
+            "26b",
             "the layer with its least error comes earlier.",
-            (mlp.error.argmin("layer"), mlp.error_resampled.argmin("layer")),
+            mlp.error.argmin("layer"),
+            mlp.error_resampled.argmin("layer"),
         ),
-    }
-    claims = []
-    for letter, (text, layers) in measures.items():
-        value, draws = map(_layers_later, layers)
-        if not np.isfinite(layers[0]).any():  # none is ever decoded: there is no order
-            value = np.array(np.nan)
-        first = (float(layers[0].sel(target=target)) for target in TARGETS)
-        claims.append(
-            Claim.from_resamples(
-                f"akyurek2023.26{letter}",
-                "The moment vector X'y is decodable earlier than the least-squares "
-                f"weights: {text}",
-                SOURCE,
-                value=value,
-                resamples=draws,
-                relation=">",
-                threshold=0.0,
-                unit="layers; {:g} and {:g}".format(*first),
-                figure="fig4",
-            )
-        )
-    return claims
+    ]
 
 
-def _layers_later(layer: xr.DataArray) -> np.ndarray:
-    """How many layers after X'y the weights are there; 0 where neither ever is."""
-    weights, moment = layer.sel(target=WEIGHTS), layer.sel(target=MOMENT)
-    return (weights - moment).where(weights != moment, 0).values
+def _moment_comes_first(
+    judge: Judge, id: str, text: str, layer: xr.DataArray, resampled: xr.DataArray
+) -> Claim:
+    """Claim 26, of layers over (target,) and those of every resample."""
+    decoded = bool(np.isfinite(layer).any())
+    means = xr.Dataset({"layer": layer.astype(float) if decoded else layer * np.nan})
+    draws = xr.Dataset({"layer": resampled.rename(resample="draw").astype(float)})
+    first = (float(layer.sel(target=target)) for target in TARGETS)
+    return replace(judge, resampled=Resampled(means, draws))(
+        id,
+        f"The moment vector X'y is decodable earlier than the least-squares weights: "
+        f"{text}",
+        _layers_later,
+        ">",
+        0.0,
+        unit="layers; {:g} and {:g}".format(*first),
+        note="" if decoded else "Neither is decoded in any layer: there is no order.",
+    )
 
 
-def _position_claims(trained: xr.Dataset) -> list[Claim]:
+def _layers_later(means: xr.Dataset) -> xr.DataArray:
+    """How many layers after X'y the weights are decoded; 0 where neither ever is."""
+    weights = means.layer.sel(target=WEIGHTS, drop=True)
+    moment = means.layer.sel(target=MOMENT, drop=True)
+    return (weights - moment).where(weights != moment, 0)
+
+
+def _positions(judge: Judge, trained: xr.Dataset) -> list[Claim]:
     """Claim 28, from probes that were fitted again to resampled training prompts."""
     d = int(trained.attrs["dim"])
     is_y = np.array([str(name).startswith("y") for name in trained.position.values])
@@ -139,35 +146,34 @@ def _position_claims(trained: xr.Dataset) -> list[Claim]:
     counts = np.arange(1, len(places) + 1)
     newest = weights.isel(position=xr.DataArray(places, dims="token"))
     later = is_y & (np.arange(len(is_y)) >= places[min(d, len(places)) - 1])
-    parts = {
-        "a": (
+    return [
+        _position_claim(
+            judge,
+            "28a",
             f"With n < d = {d} examples the probe looks at the newest label: y_n has "
             "more than half of the position weight, on average over n and targets.",
             newest.isel(token=counts < d),
         ),
-        "b": (
+        _position_claim(
+            judge,
+            "28b",
             f"From n = d = {d} on it looks at the y-tokens from the d-th on: they have "
             "more than half of the position weight, on average over n and targets.",
             weights.isel(position=later).sum("position").isel(token=counts >= d),
         ),
-    }
-    found = []
-    for letter, (text, share) in parts.items():
-        mean = share.mean("token").values  # NaN where the prompts have no such n
-        found.append(
-            Claim(
-                f"akyurek2023.28{letter}",
-                text,
-                SOURCE,
-                float(mean.mean()),
-                float(mean.min()),
-                float(mean.max()),
-                0.5,
-                ">",
-                unit="share of position weight",
-                figure="fig4",
-                note="Of the MLP probe, at the best layer of each target. The interval "
-                f"spans {len(mean)} refits to resampled prompts.",
-            )
-        )
-    return found
+    ]
+
+
+def _position_claim(judge: Judge, id: str, text: str, share: xr.DataArray) -> Claim:
+    """A claim about a share of position weight over (refit, token)."""
+    mean = share.mean("token").values  # NaN where the prompts have no such n
+    return judge(
+        id,
+        text,
+        Interval(float(mean.mean()), float(mean.min()), float(mean.max())),
+        ">",
+        0.5,
+        unit="share of position weight",
+        note="Of the MLP probe, at the best layer of each target. The interval "
+        f"spans {len(mean)} refits to resampled prompts.",
+    )

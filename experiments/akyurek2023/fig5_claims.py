@@ -5,43 +5,54 @@ import xarray as xr
 from experiments.akyurek2023.fig4_claims import (
     MOMENT,
     WEIGHTS,
-    Statistic,
     best,
-    claim,
+    resampled_errors,
 )
 from experiments.akyurek2023.fig4_measure import TARGETS
 from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import Ratio
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claim 27, which Figure 5 shows."""
-
-    def ratio(target: str) -> Statistic:
-        def statistic(error: xr.DataArray) -> xr.DataArray:
-            least = best(error.sel(target=target), "mlp")
-            return least.sel(model="control") / least.sel(model="trained")
-
-        return statistic
-
-    moment, weights = ratio(MOMENT), ratio(WEIGHTS)
-    text = (
-        "The control model (w = 1 in every training prompt) encodes the {} less well: "
-        "the MLP probe's error at its best layer is higher than the trained model's."
+    """Claim 27 of the paper."""
+    judge = Judge(
+        "akyurek2023",
+        "fig5",
+        "Akyürek et al. 2023, Fig. 5",
+        resampled=resampled_errors(dataset),
     )
-    settings = {"unit": "ratio of 1 - R2", "figure": "fig5"}
     return [
-        claim(dataset, "akyurek2023.27a", text.format(TARGETS[MOMENT]), moment, ">",
-               1.0, **settings),
-        claim(dataset, "akyurek2023.27b", text.format(TARGETS[WEIGHTS]), weights, ">",
-               1.0, **settings),
-        claim(
-            dataset,
-            "akyurek2023.27c",
+        _control_reads_worse(judge, "27a", MOMENT),
+        _control_reads_worse(judge, "27b", WEIGHTS),
+        judge(
+            "27c",
             "The control's disadvantage is greater for the moment vector than for the "
             "least-squares weights.",
-            lambda error: moment(error) / weights(error),
+            Ratio(_disadvantage(MOMENT), _disadvantage(WEIGHTS)),
             ">",
             1.0,
-            **settings,
+            unit="ratio of 1 - R2",
         ),
-    ]  # fmt: skip
+    ]
+
+
+def _disadvantage(target: str) -> Ratio:
+    """The control's error in units of the trained model's, each at its best layer."""
+    return Ratio(
+        best("mlp", model="control", target=target),
+        best("mlp", model="trained", target=target),
+    )
+
+
+def _control_reads_worse(judge: Judge, id: str, target: str) -> Claim:
+    return judge(
+        id,
+        f"The control model (w = 1 in every training prompt) encodes the "
+        f"{TARGETS[target]} less well: the MLP probe's error at its best layer is "
+        "higher than the trained model's.",
+        _disadvantage(target),
+        ">",
+        1.0,
+        unit="ratio of 1 - R2",
+    )

@@ -4,20 +4,22 @@ They are about predictions after edits of hidden states, which `steering_measure
 measures, after the longest context.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled, resample
+from experiments.engine.claims.judge import Interval, Judge
 from probes.interventions import Movement, movement
 
 READABLE = 0.1
 """Where a probe's R2 is lower, the least change that it takes is many times as large as
 the difference between two prompts, and says nothing about the model."""
 
-NAN = (float("nan"),) * 3
+NAN = float("nan")
 NOTHING = f"In no layer is a probe's R2 {READABLE} or more."
 
 
@@ -51,94 +53,104 @@ def readable(part: xr.Dataset, quantity: str) -> np.ndarray:
 # --- claims ---
 
 
-def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Does the model use what is read? After the longest context.
+class Halves(NamedTuple):
+    """The edited prompts in two halves.
 
-    Layers are chosen on one half of the edited prompts, and judged on the other.
+    Attributes:
+        first: those on which layers are chosen.
+        second: those on which the chosen layers are judged.
     """
+
+    first: xr.Dataset
+    second: xr.Dataset
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Does the model use what is read? These are claims about the longest context."""
     part = dataset.isel(context=-1)
     half, names = part.sizes["prompt"] // 2, part.quantity.values
-    halves = (part.isel(prompt=slice(half)), part.isel(prompt=slice(half, None)))
-    written = [_written(i, *halves, name) for i, name in enumerate(names, 1)]
-    erased = [_erased(i, *halves, name) for i, name in enumerate(names, 3)]
-    return [*written, *erased, _share(5, *halves)]
+    halves = Halves(part.isel(prompt=slice(half)), part.isel(prompt=slice(half, None)))
+    judge = Judge("steering", "steering", "ours")
+    return [
+        *(_written(judge, str(i), halves, name) for i, name in enumerate(names, 1)),
+        *(_erased(judge, str(i), halves, name) for i, name in enumerate(names, 3)),
+        _labels_tell_most(judge, "5", halves),
+    ]
 
 
-def _written(number: int, first: xr.Dataset, second: xr.Dataset, name: str) -> Claim:
-    text = (
-        f"Predictions follow {name} that are written: at the best layer they move "
-        "further toward the donor's than after a random change as large, by more than "
-        "half of the way."
-    )
-    rules = {"relation": ">", "threshold": 0.5, "unit": "difference of toward"}
-    layers = readable(first, name)
-
-    def gain(part: xr.Dataset, at: Any) -> Movement:
-        after = part.prediction.sel(quantity=name, layer=at)
+def _written(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
+    def gain(part: xr.Dataset, layers: Any) -> Movement:
+        after = part.prediction.sel(quantity=name, layer=layers)
         return moved(part, after.sel(edit="write") - after.sel(edit="write, random"))
 
-    if not layers.size:
-        return _claim(number, text, NOTHING, *NAN, **rules)
-    layer = layers[gain(first, layers).toward.argmax()]
-    return _claim(number, text, _chosen(layer), *gain(second, layer)[:3], **rules)
-
-
-def _erased(number: int, first: xr.Dataset, second: xr.Dataset, name: str) -> Claim:
-    text = (
-        f"Erasing the {name} hurts: at the best layer the error grows further than "
-        "after a random change as large, by more than a tenth of what predicting 0 "
-        "costs."
+    layers, best, measured = readable(halves.first, name), None, NAN
+    if layers.size:
+        best = layers[gain(halves.first, layers).toward.argmax()]
+        measured = _interval(gain(halves.second, best))
+    return judge(
+        id,
+        f"Predictions follow {name} that are written: at the best layer they move "
+        "further toward the donor's than after a random change as large, by more than "
+        "half of the way.",
+        measured,
+        ">",
+        0.5,
+        unit="difference of toward",
+        note=_chosen(best),
+        missing="" if layers.size else NOTHING,
     )
-    rules = {
-        "relation": ">",
-        "threshold": 0.1,
-        "unit": "difference / error of predicting 0",
-    }
-    layers = readable(first, name)
 
+
+def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
     def growth(means: xr.Dataset) -> xr.DataArray:
         error = means.prediction.sel(quantity=name)
         return (error.sel(edit="erase") - error.sel(edit="erase, random")) / means.zero
 
-    if not layers.size:
-        return _claim(number, text, NOTHING, *NAN, **rules)
-    layer = layers[growth(errors(first).means).sel(layer=layers).values.argmax()]
-    judged = errors(second).band(lambda means: growth(means).sel(layer=layer))
-    return _claim(number, text, _chosen(layer), *judged, **rules)
+    layers, best = readable(halves.first, name), None
+    if layers.size:
+        first = growth(errors(halves.first).means).sel(layer=layers)
+        best = layers[first.values.argmax()]
+    return replace(judge, resampled=errors(halves.second))(
+        id,
+        f"Erasing the {name} hurts: at the best layer the error grows further than "
+        "after a random change as large, by more than a tenth of what predicting 0 "
+        "costs.",
+        lambda means: growth(means).sel(layer=best),
+        ">",
+        0.1,
+        unit="difference / error of predicting 0",
+        note=_chosen(best),
+        missing="" if layers.size else NOTHING,
+    )
 
 
-def _share(number: int, first: xr.Dataset, second: xr.Dataset) -> Claim:
-    text = (
+def _labels_tell_most(judge: Judge, id: str, halves: Halves) -> Claim:
+    first, second = halves
+    layers = first.layer.values[moved(first, first.swapped).toward > 0.5]
+    measured, note = NAN, ""
+    if layers.size:
+        labels = second.prediction.sel(quantity="labels", edit="write")
+        after = (labels - second.swapped / 2).sel(layer=layers).mean("layer")
+        measured = _interval(moved(second, after))
+        note = f"Layers {layers[0]} to {layers[-1]}, chosen on other prompts."
+    return judge(
+        id,
         "Labels are most of what examples tell: over the layers at which all of the "
         "donor's states move predictions by more than half of the way, the labels "
-        "alone that its weights give move them by more than half as far."
-    )
-    rules = {"relation": ">", "threshold": 0, "unit": "toward, less half the swap's"}
-    decisive = moved(first, first.swapped).toward > 0.5
-    layers = first.layer.values[decisive]
-    if not layers.size:
-        return _claim(number, text, "No layer does.", *NAN, **rules)
-    labels = second.prediction.sel(quantity="labels", edit="write")
-    after = (labels - second.swapped / 2).sel(layer=layers).mean("layer")
-    note = f"Layers {layers[0]} to {layers[-1]}, chosen on other prompts."
-    return _claim(number, text, note, *moved(second, after)[:3], **rules)
-
-
-def _chosen(layer: int) -> str:
-    return f"Layer {layer}, chosen on other prompts."
-
-
-def _claim(
-    number: int, text: str, note: str, value: Any, low: Any, high: Any, **rules: Any
-) -> Claim:
-    return Claim(
-        f"steering.{number}",
-        text,
-        "ours",
-        value,
-        low,
-        high,
-        figure="steering",
+        "alone that its weights give move them by more than half as far.",
+        measured,
+        ">",
+        0,
+        unit="toward, less half the swap's",
         note=note,
-        **rules,
+        missing="" if layers.size else "No layer does.",
     )
+
+
+def _interval(movement: Movement) -> Interval:
+    """How far one array of predictions moved toward the donor's, with its interval."""
+    return Interval(*(float(end) for end in movement[:3]))
+
+
+def _chosen(layer: int | None) -> str:
+    return f"Layer {layer}, chosen on other prompts."

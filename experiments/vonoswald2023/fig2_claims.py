@@ -5,75 +5,83 @@ import xarray as xr
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
-
-
-def claims(dataset: xr.Dataset) -> list[Claim]:
-    """What the paper says of the end of training, and the closed form."""
-    optimum = dataset.attrs["optimum"]
-    resampled = resample(dataset.isel(step=-1))
-
-    def claim(number, text, statistic, relation, threshold, unit) -> Claim:
-        return Claim.from_resamples(
-            f"vonoswald2023.{number}",
-            text,
-            "von Oswald et al. 2023, Fig. 2",
-            value=statistic(resampled.means).values,
-            resamples=statistic(resampled.draws).values,
-            relation=relation,
-            threshold=threshold,
-            unit=unit,
-            figure="fig2",
-        )
-
-    return [
-        claim(
-            "1",
-            f"The constructed layer has the loss of the best gradient step, "
-            f"{optimum:.4f} in closed form, to 5 %.",
-            lambda means: abs(means.error_constructed / optimum - 1),
-            "<",
-            0.05,
-            "relative difference",
-        ),
-        claim(
-            "2",
-            "The trained layer's loss exceeds the constructed one's by less than 1 %.",
-            lambda means: means.error / means.error_constructed - 1,
-            "<",
-            0.01,
-            "relative difference, same prompts",
-        ),
-        claim(
-            "3",
-            "Trained and constructed layer predict the same: their squared difference "
-            "is below 1 % of the loss.",
-            lambda means: means.prediction / means.error_constructed,
-            "<",
-            0.01,
-            "mean squared difference / loss",
-        ),
-        claim(
-            "4",
-            "Their derivatives by the query point the same way: cosine above 0.99.",
-            lambda means: means.cosine,
-            ">",
-            0.99,
-            "mean cosine",
-        ),
-        claim(
-            "5",
-            "All layers on the line between the two have the same loss, to 1 %.",
-            lambda means: abs(means.error_blend / means.error_constructed - 1).max(
-                "blend"
-            ),
-            "<",
-            0.01,
-            "largest relative difference, same prompts",
-        ),
-    ]
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import Largest
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Means over prompts, and those of every resample."""
     resamples = int(dataset.attrs["resamples"])
     return intervals.resample(dataset, ("prompt",), resamples=resamples)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What the paper says of the end of training, and the closed form."""
+    judge = Judge(
+        "vonoswald2023",
+        "fig2",
+        "von Oswald et al. 2023, Fig. 2",
+        resampled=resample(dataset.isel(step=-1)),
+    )
+    return [
+        *_losses(judge, dataset.attrs["optimum"]),
+        *_layers_agree(judge),
+        judge(
+            "5",
+            "All layers on the line between the two have the same loss, to 1 %.",
+            Largest(
+                lambda means: abs(means.error_blend / means.error_constructed - 1),
+                over="blend",
+            ),
+            "<",
+            0.01,
+            unit="largest relative difference, same prompts",
+        ),
+    ]
+
+
+def _losses(judge: Judge, optimum: float) -> list[Claim]:
+    """Claims 1 and 2; `optimum` is the loss of the best gradient step."""
+    return [
+        judge(
+            "1",
+            f"The constructed layer has the loss of the best gradient step, "
+            f"{optimum:.4f} in closed form, to 5 %.",
+            lambda means: abs(means.error_constructed / optimum - 1),
+            "<",
+            0.05,
+            unit="relative difference",
+        ),
+        judge(
+            "2",
+            "The trained layer's loss exceeds the constructed one's by less than 1 %.",
+            lambda means: means.error / means.error_constructed - 1,
+            "<",
+            0.01,
+            unit="relative difference, same prompts",
+        ),
+    ]
+
+
+def _layers_agree(judge: Judge) -> list[Claim]:
+    """Claims 3 and 4."""
+    return [
+        judge(
+            "3",
+            "Trained and constructed layer predict the same: their squared difference "
+            "is below 1 % of the loss.",
+            lambda means: means.prediction / means.error_constructed,
+            "<",
+            0.01,
+            unit="mean squared difference / loss",
+        ),
+        judge(
+            "4",
+            "Their derivatives by the query point the same way: their cosine is above "
+            "0.99.",
+            lambda means: means.cosine,
+            ">",
+            0.99,
+            unit="mean cosine",
+        ),
+    ]

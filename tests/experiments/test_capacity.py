@@ -263,7 +263,7 @@ def test_each_seed_chooses_for_itself():
     assert [run.seed for _, run in size_sweep.chosen(config, found)][:3] == [0, 1, 2]
     assert (found.distance.mean("prompt").sel(seed=1) > 0).all()
     assert (found.distance.sel(seed=[0, 2]) == 0).all()
-    judge = size_claims.Judge.of(found, "fig8")
+    judge = size_claims.judge_of(found, "fig8")
     assert judge.note == ""
     # Of three seeds one is away from 0: in some resamples none of them is drawn.
     draws = judge.resampled.draws.distance.sel(point="heads=1", dim=4).squeeze()

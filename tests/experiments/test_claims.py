@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,11 +13,16 @@ from experiments.engine.claims.claim import (
     Claim,
     format_number,
     load_claims,
-    mean,
-    mean_difference,
-    mean_ratio,
     save_claims,
-    share,
+)
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.claims.judge import Interval, Judge
+from experiments.engine.claims.statistics import (
+    Largest,
+    Mean,
+    Ratio,
+    Share,
+    Smallest,
 )
 
 CLAIM = Claim(
@@ -74,7 +80,11 @@ def test_what_is_not_a_number_is_undecided_and_says_so(name):
     claim = replace(CLAIM, **{name: math.nan})
     assert claim.verdict == "undecided"
     assert claim.wording == "undecided at this scale"
-    assert "not a number" in claim.note and claim.measured == "not a number"
+    assert "not a number" in claim.note
+    assert claim.measured == claim.finding == "not measured at this preset"
+    assert str(claim) == (
+        "akyurek2023.1 undecided at this scale: not measured at this preset (SPD / d)"
+    )
     assert replace(CLAIM, **{name: math.nan}, note="No w.").note == "No w."
 
 
@@ -91,20 +101,63 @@ def test_nonsense_is_refused(changes, message):
         replace(CLAIM, **changes)
 
 
-# --- from resamples ---
+# --- the judge ---
 
 
-def claim_of(value, resamples, **changes):
-    arguments = {"relation": "<", "threshold": 0.5} | changes
-    return Claim.from_resamples(
-        "c", "t", "s", value=value, resamples=resamples, **arguments
+def judged(measured, *, means=(), draws=((),), threshold=0.5, relation="<", **options):
+    """A claim about means over (context,) and draws over (draw, context)."""
+    values = {
+        part: (dims, np.asarray(array, float))
+        for part, dims, array in (
+            ("means", ("context",), means),
+            ("draws", ("draw", "context"), draws),
+        )
+    }
+    resampled = Resampled(
+        *(xr.Dataset({"x": values[part]}) for part in ("means", "draws"))
     )
+    judge = Judge("c", "fig", "s", note="Shared.", resampled=resampled)
+    return judge("1", "t", measured, relation, threshold, unit="u", **options)
+
+
+def x(means):
+    return means.x
 
 
 def test_a_number_keeps_its_percentile_interval():
-    claim = claim_of(0.3, np.arange(101) / 100)
+    claim = judged(Mean(x), means=[0.3], draws=np.arange(101)[:, None] / 100)
     assert claim.value == 0.3
     assert (claim.low, claim.high) == pytest.approx((0.025, 0.975), rel=1e-12)
+    assert (claim.id, claim.figure, claim.note) == ("c.1", "fig", "Shared.")
+
+
+def test_what_is_measured_may_come_with_its_interval_or_be_exact():
+    claim = judged(Interval(0.3, 0.2, 0.6))
+    assert (claim.value, claim.low, claim.high) == (0.3, 0.2, 0.6)
+    exact = judged(0.3, source="elsewhere", note="")
+    assert exact.low == exact.value == exact.high == 0.3
+    assert (exact.source, exact.note) == ("elsewhere", "")
+
+
+def test_what_a_run_lacks_is_undecided_and_says_why():
+    nowhere = judged(Mean(x), over=[], note="Not shown.")
+    assert nowhere.note == "This run has no such context lengths."
+    lacking = judged(Mean(x), missing="No model.", note="Not shown.")
+    assert lacking.note == "No model."
+    for claim in (nowhere, lacking):
+        assert claim.verdict == "undecided" and math.isnan(claim.value)
+
+
+def test_claims_are_about_the_contexts_they_name():
+    resampled = Resampled(
+        xr.Dataset({"x": ("context", [1.0, 2.0, 4.0])}, {"context": [1, 2, 3]}),
+        xr.Dataset(
+            {"x": (("draw", "context"), [[1.0, 2.0, 4.0]] * 2)}, {"context": [1, 2, 3]}
+        ),
+    )
+    judge = Judge("c", "fig", "s", resampled=resampled)
+    claim = judge("1", "t", Mean(x), "<", 4, unit="u", over=[2, 3])
+    assert claim.value == claim.low == claim.high == 3
 
 
 def test_intervals_of_a_mean_cover_it_as_often_as_they_say():
@@ -114,7 +167,7 @@ def test_intervals_of_a_mean_cover_it_as_often_as_they_say():
     for _ in range(200):
         errors = rng.exponential(size=(100, 4)) + rng.exponential(size=(100, 1))
         draws = rng.multinomial(100, np.full(100, 0.01), size=400) @ errors / 100
-        claim = claim_of(errors.mean(0), draws, statistic=mean)
+        claim = judged(Mean(x), means=errors.mean(0), draws=draws)
         covered += claim.low < 2 < claim.high
     # 95 % intended, less about 1.5 % for the percentile method on 100 skewed values;
     # the standard error of the share is 1.5 %.
@@ -126,10 +179,10 @@ def test_pairing_decides_what_the_difference_of_intervals_cannot():
     common = rng.exponential(5, size=(300, 1))
     ours, theirs = common + rng.normal(0, 0.1, (2, 300, 3)) + [[[0.0]], [[0.1]]]
     weights = rng.multinomial(300, np.full(300, 1 / 300), size=500) / 300
-    paired = claim_of(
-        (ours.mean(0), theirs.mean(0)),
-        (weights @ ours, weights @ theirs),
-        statistic=mean_difference,
+    paired = judged(
+        Mean(x),
+        means=ours.mean(0) - theirs.mean(0),
+        draws=weights @ ours - weights @ theirs,
         threshold=0,
     )
     assert paired.verdict == "holds"
@@ -147,35 +200,47 @@ def _interval(draws):
 def test_share_counts_contexts():
     means = np.array([0.001, 0.02, 0.003, 0.004])
     draws = np.array([means, means * 4, means / 4])
-    np.testing.assert_array_equal(share("<", 0.01)(draws), [0.75, 0.25, 1.0])
-    claim = claim_of(
-        means, draws, statistic=share("<", 0.01), relation=">=", threshold=0.9
-    )
+    share = Share(x, "<", 0.01)
+    resampled = xr.Dataset({"x": (("draw", "context"), draws)})
+    np.testing.assert_array_equal(share(resampled), [0.75, 0.25, 1.0])
+    claim = judged(share, means=means, draws=draws, relation=">=", threshold=0.9)
     assert (claim.value, claim.verdict) == (0.75, "undecided")
 
 
 def test_ratio_is_of_means_not_a_mean_of_ratios():
+    ratio = Ratio(Mean(lambda means: means.first), Mean(lambda means: means.second))
     first, second = np.array([1.0, 3.0]), np.array([4.0, 4.0])
-    assert mean_ratio(first, second) == 0.5
-    draws = (np.stack([first, 3 * first]), np.stack([second, second]))
-    np.testing.assert_array_equal(mean_ratio(*draws), [0.5, 1.5])
-    claim = claim_of((first, 0 * second), draws, statistic=mean_ratio)
-    assert math.isnan(claim.value) and claim.verdict == "undecided"
+    data = {"first": ("context", first), "second": ("context", second)}
+    assert ratio(xr.Dataset(data)) == 0.5
+    assert np.isnan(ratio(0 * xr.Dataset(data)))
 
 
-def test_nan_in_one_resample_leaves_the_claim_undecided():
+def test_largest_and_smallest_name_their_dimension():
+    means = xr.Dataset({"x": (("learner", "context"), [[1.0, 5.0], [3.0, 4.0]])})
+    nearest = Smallest(Mean(x), over="learner")
+    assert float(nearest(means)) == 3
+    assert Largest(x)(means).values.tolist() == [5, 4]
+    assert Smallest(x)(means).values.tolist() == [1, 3]
+
+
+STATISTICS = (Mean(x), Largest(x), Smallest(x), Share(x, "<", 0.3))
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_nan_in_one_resample_leaves_the_claim_undecided(statistic):
     draws = np.array([[0.1, 0.2], [0.1, np.nan], [0.1, 0.1]])
-    for statistic in (mean, share("<", 0.3)):
-        claim = claim_of(draws[0], draws, statistic=statistic, note="Few prompts.")
-        assert claim.verdict == "undecided"
-        assert claim.note.startswith("Few prompts. Could not be judged: 1 of 3")
+    claim = judged(statistic, means=draws[0], draws=draws, note="Few prompts.")
+    assert claim.verdict == "undecided"
+    assert claim.note.startswith("Few prompts. Could not be judged: 1 of 3")
 
 
-def test_means_without_a_statistic_are_refused():
-    with pytest.raises(ValueError, match="pass a statistic that reduces the last axis"):
-        claim_of(np.ones(3), np.ones((5, 3)))
+def test_what_is_no_number_is_refused():
+    with pytest.raises(
+        ValueError, match=r"got shapes \(3,\) and \(5, 3\); pass a stat"
+    ):
+        judged(x, means=np.ones(3), draws=np.ones((5, 3)))
     with pytest.raises(ValueError, match=r"got shapes \(\) and \(0,\)"):
-        claim_of(1.0, np.ones(0))
+        judged(Mean(x), means=np.ones(1), draws=np.ones((0, 1)))
 
 
 # --- files and words ---

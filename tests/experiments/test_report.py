@@ -125,7 +125,7 @@ def test_every_claim_has_a_row_with_verdict_number_and_source(page):
         "✓ holds Small. Fig. 1a · p.1 0.004 [0.003, 0.006] SPD / d < 0.01 ",
         "✗ fails Small. Fig. 1a · p.2 0.2 [0.1, 0.3] SPD / d < 0.01 ",
         "? undecided at this scale Small. Fig. 1a · p.3 Note: There was no w. "
-        "not a number SPD / d < 0.01",
+        "not measured at this preset SPD / d < 0.01",
     ]
     classes = [a["class"] for a in page.all("span") if "class" in a]
     assert {"verdict holds", "verdict fails", "verdict undecided"} <= set(classes)

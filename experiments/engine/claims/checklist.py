@@ -7,6 +7,7 @@ by several numbers of ours, 4a and 4b. It *holds* if all of them hold, it *fails
 of them fails, and otherwise it is *undecided*.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -66,7 +67,7 @@ class Row:
 
     @property
     def judgement(self) -> Judgement:
-        """Of all claims together; see the module. None without the figure's own."""
+        """The verdict of all claims together; "missing" without the figure's own."""
         if self.statement.figure not in {claim.figure for claim in self.claims}:
             return "missing"
         verdicts = {claim.verdict for claim in self.claims}
@@ -76,7 +77,7 @@ class Row:
 
     @property
     def in_part(self) -> bool:
-        """It fails, but some of its numbers hold."""
+        """Whether the claim fails although some of its numbers hold."""
         held = any(claim.verdict == "holds" for claim in self.claims)
         return self.judgement == "fails" and held
 
@@ -97,20 +98,23 @@ class Group:
 
 
 def label(claim: Claim) -> str:
-    """A claim's number and letter: "akyurek2023.4a" is "4a"."""
+    """Returns a claim's number and letter: "4a" for "akyurek2023.4a"."""
     return claim.id.rpartition(".")[2]
 
 
 def number(claim: Claim, paper: str) -> int | None:
-    """The number of the paper's claim that this one judges; None if it judges none.
+    """Returns the number of the paper's claim that this one judges, or None.
+
+    The id of a claim that judges one is the paper's name, a dot, the number in the
+    paper's list and, where several judge it, a letter: "akyurek2023.4a".
 
     Example:
         >>> claim = Claim("akyurek2023.4a", "", "", 0, 0, 0, threshold=1)
         >>> number(claim, "akyurek2023"), number(claim, "another")
         (4, None)
     """
-    source, _, rest = claim.id.rpartition(".")
-    return int(rest.rstrip("abcdefgh")) if source == paper else None
+    judged = re.fullmatch(rf"{re.escape(paper)}\.(\d+)[a-z]?", claim.id)
+    return int(judged[1]) if judged else None
 
 
 def checklist(
@@ -119,7 +123,7 @@ def checklist(
     claims: Iterable[Claim],
     configs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> list[Group]:
-    """Every statement beside the claims that judge it.
+    """Returns every statement beside the claims that judge it.
 
     Args:
         paper: the name that claims of this paper begin with.
@@ -146,7 +150,7 @@ def checklist(
 def departures(
     configs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> Iterator[str]:
-    """The fields in which configurations differ from the published ones.
+    """Yields the fields in which configurations differ from the published ones.
 
     What is not the same in all figures comes with the figure's name.
 
@@ -171,7 +175,7 @@ def departures(
 
 
 def _named(name: str) -> str:
-    """A field in words.
+    """Returns the name of a field in words.
 
     Example:
         >>> [_named(name) for name in ("model.layers", "task.dim", "final_norm")]
@@ -181,7 +185,7 @@ def _named(name: str) -> str:
 
 
 def _printed(value: Any) -> str:
-    """A value of a configuration; the same for a tuple and the list JSON makes of it.
+    """Returns a value of a configuration in words, lists and tuples alike.
 
     Example:
         >>> _printed((1, 2)), _printed(12_000), _printed(None), _printed(True)
@@ -199,7 +203,7 @@ def _printed(value: Any) -> str:
 
 
 def count(groups: Sequence[Group]) -> str:
-    """How many of the paper's claims hold, fail and are undecided, in a sentence."""
+    """Returns a sentence: how many claims hold, fail and are undecided."""
     rows = [row for group in groups for row in group.rows]
     found = {
         judgement: sum(row.judgement == judgement for row in rows)

@@ -6,17 +6,15 @@ verdict follows: it *holds* if the whole interval lies on the claimed side of th
 threshold, it *fails* if the whole interval lies on the other, and between the two it
 is *undecided* at the scale of this run. A claim that fails is a result.
 
-Intervals come from the bootstrap over prompts: `icl.compare.bootstrap_means` gives the
-means of every resample, (resamples, contexts), and the same statistic is applied to
-them as to the estimate. For a difference or a ratio both sides must be resampled
-together, with the same seed, so that what the prompts share cancels.
+Intervals come from the bootstrap over prompts (`intervals`): the same statistic is
+applied to the means of every resample as to the estimate.
 """
 
 import json
 import math
 import operator
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,7 +27,6 @@ from icl.files import write_whole
 
 Relation = Literal["<", "<=", ">", ">="]
 Verdict = Literal["holds", "fails", "undecided"]
-Statistic = Callable[..., np.ndarray]
 
 COMPARE = {
     "<": operator.lt,
@@ -106,75 +103,36 @@ class Claim:
 
     @classmethod
     def from_resamples(
-        cls,
-        id: str,
-        text: str,
-        source: str,
-        *,
-        value: ArrayLike | tuple[ArrayLike, ...],
-        resamples: ArrayLike | tuple[ArrayLike, ...],
-        relation: Relation,
-        threshold: float,
-        statistic: Statistic | None = None,
-        unit: str = "",
-        figure: str = "",
-        note: str = "",
+        cls, *, value: ArrayLike, resamples: ArrayLike, note: str = "", **about: Any
     ) -> "Claim":
-        """A claim about a statistic of means, with its 95 % percentile interval.
+        """Returns a claim whose interval is the 95 % percentile interval of resamples.
 
         Args:
-            id: see the class, as for the other fields.
-            text: the claim in words.
-            source: where the paper says so.
-            value: the estimate: a number, or means (contexts,) for the statistic to
-                reduce; or a tuple of them, which are passed to it one by one.
-            resamples: the same for every resample, with one more axis in front:
-                (resamples,) or (resamples, contexts), or a tuple of them.
-            relation: how the number is claimed to compare with `threshold`.
-            threshold: what it is compared with.
-            statistic: reduces the last axis, such as `mean`, `share("<", 0.01)`,
-                `mean_difference` or `mean_ratio`. None: `value` is a number already.
-            unit: what the number is, and how it is normalised.
-            figure: name of the figure that shows it.
+            value: the estimate, a number.
+            resamples: the same number for every resample, (resamples,).
             note: what the reader must know.
+            **about: the other fields of a claim; see the class.
 
         Example:
-            >>> means = np.array([0.001, 0.004, 0.02])
-            >>> draws = means + np.array([[-0.0005], [0.0], [0.0005]])
             >>> claim = Claim.from_resamples(
-            ...     "x.2", "Below 0.01 for at least half of n.", "Fig. 1", value=means,
-            ...     resamples=draws, statistic=share("<", 0.01), relation=">=",
-            ...     threshold=0.5)
+            ...     id="x.2", text="Error is small.", source="Fig. 1", value=0.02,
+            ...     resamples=[0.01, 0.02, 0.03], relation="<", threshold=0.05)
             >>> print(claim)
-            x.2 holds: 0.667 [0.667, 0.667] ≥ 0.5
+            x.2 holds: 0.02 [0.0105, 0.0295] < 0.05
         """
-        statistic = statistic or _itself
-        estimate = statistic(*_arrays(value))
-        draws = statistic(*_arrays(resamples))
-        if np.ndim(estimate) != 0 or np.ndim(draws) != 1 or not np.size(draws):
+        estimate, draws = np.asarray(value, float), np.asarray(resamples, float)
+        if estimate.ndim != 0 or draws.ndim != 1 or not draws.size:
             raise ValueError(
-                f"claim {id!r} needs one number, and one for each resample, got shapes "
-                f"{np.shape(estimate)} and {np.shape(draws)}; pass a statistic that "
-                "reduces the last axis."
+                f"claim {about['id']!r} needs one number, and one for each resample, "
+                f"got shapes {estimate.shape} and {draws.shape}; pass a statistic that "
+                "leaves no dimension but that of resamples."
             )
         lost = int(np.isnan(draws).sum())
         if lost:
             reason = f"Could not be judged: {lost} of {draws.size} resamples are NaN."
             note = f"{note} {reason}".strip()
-        low, high = interval(draws)
-        return cls(
-            id=id,
-            text=text,
-            source=source,
-            value=float(estimate),
-            low=float(low),
-            high=float(high),
-            threshold=threshold,
-            relation=relation,
-            unit=unit,
-            figure=figure,
-            note=note,
-        )
+        low, high = (float(end) for end in interval(draws))
+        return cls(value=float(estimate), low=low, high=high, note=note, **about)
 
     @property
     def verdict(self) -> Verdict:
@@ -187,14 +145,14 @@ class Claim:
 
     @property
     def wording(self) -> str:
-        """The verdict as it is told to people."""
+        """The verdict in words that people read."""
         return WORDING[self.verdict]
 
     @property
     def measured(self) -> str:
         """The number with its interval, in three digits."""
         if self._unknown:
-            return "not a number"
+            return "not measured at this preset"
         low, value, high = map(format_number, (self.low, self.value, self.high))
         return f"{value} [{low}, {high}]"
 
@@ -205,74 +163,17 @@ class Claim:
         return f"{relation} {format_number(self.threshold)}"
 
     @property
+    def finding(self) -> str:
+        """The number beside what was claimed about it."""
+        return self.measured if self._unknown else f"{self.measured} {self.expected}"
+
+    @property
     def _unknown(self) -> bool:
         return any(math.isnan(x) for x in (self.value, self.low, self.high))
 
     def __str__(self) -> str:
-        text = f"{self.id} {self.wording}: {self.measured} {self.expected}"
+        text = f"{self.id} {self.wording}: {self.finding}"
         return f"{text} ({self.unit})" if self.unit else text
-
-
-def exact(
-    id: str,
-    text: str,
-    source: str,
-    value: float,
-    relation: Relation,
-    threshold: float,
-    *,
-    unit: str = "",
-    figure: str = "",
-    note: str = "",
-) -> Claim:
-    """A claim about a number that is computed, not sampled: its interval is a point."""
-    return Claim(
-        id, text, source, value, value, value, threshold, relation, unit, figure, note
-    )
-
-
-# --- statistics of means: each reduces the last axis, the contexts ---
-
-
-def mean(means: np.ndarray) -> np.ndarray:
-    """The mean over contexts."""
-    return np.mean(means, axis=-1)
-
-
-def share(relation: Relation, bound: float) -> Statistic:
-    """The share of contexts at which the mean is `relation bound`; NaN stays NaN.
-
-    Example:
-        >>> share("<", 0.01)(np.array([0.001, 0.02, 0.003, 0.004]))
-        np.float64(0.75)
-    """
-
-    def statistic(means: np.ndarray) -> np.ndarray:
-        inside = np.where(np.isnan(means), np.nan, COMPARE[relation](means, bound))
-        return np.mean(inside, axis=-1)
-
-    return statistic
-
-
-def mean_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The mean over contexts of `first - second`."""
-    return np.mean(first - second, axis=-1)
-
-
-def mean_ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The mean of `first` over contexts in units of the mean of `second`; NaN for 0."""
-    above, below = np.mean(first, axis=-1), np.mean(second, axis=-1)
-    ratio = np.full(np.shape(below), np.nan)
-    return np.divide(above, below, out=ratio, where=below != 0)[()]
-
-
-def _itself(number: np.ndarray) -> np.ndarray:
-    return number
-
-
-def _arrays(values: ArrayLike | tuple[ArrayLike, ...]) -> tuple[np.ndarray, ...]:
-    values = values if isinstance(values, tuple) else (values,)
-    return tuple(np.asarray(array, dtype=float) for array in values)
 
 
 def format_number(number: float) -> str:

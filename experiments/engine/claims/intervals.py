@@ -1,4 +1,4 @@
-"""How sure are we of a mean over prompts, and of anything computed from such means?
+"""Resampled means over prompts, and intervals of anything computed from them.
 
 A Dataset of per-prompt values becomes means by context (or medians), and the same for
 every bootstrap resample of the prompts. A statistic written once, on named dimensions,
@@ -12,16 +12,14 @@ covers what the mean of many seeds would be three times in four, not in 95 % of 
 A claim then holds only if it holds for each of the three by itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from experiments.engine.claims.statistics import Statistic
 from icl.compare import bootstrap, interval
-
-Statistic = Callable[[xr.Dataset], xr.DataArray]
-
 
 FEWEST_SEEDS = 3
 """Of fewer, an interval over prompts alone is given: two say nothing about a spread."""
@@ -39,11 +37,11 @@ class Resampled(NamedTuple):
     draws: xr.Dataset
 
     def at(self, contexts: Sequence[int] | np.ndarray) -> "Resampled":
-        """The same at some context lengths only."""
+        """Returns the means and draws at some context lengths only."""
         return Resampled(*(part.sel(context=contexts) for part in self))
 
     def band(self, statistic: Statistic) -> tuple[xr.DataArray, ...]:
-        """A statistic with the ends of its 95 % interval."""
+        """Returns a statistic with the two ends of its 95 % interval."""
         value = statistic(self.means)
         low, high = interval(statistic(self.draws).transpose("draw", ...).values)
         return value, value.copy(data=low), value.copy(data=high)
@@ -58,7 +56,7 @@ def resample(
     seeds: str | None = None,
     statistic: Literal["mean", "median"] = "mean",
 ) -> Resampled:
-    """Averages every variable over its dimension of prompts, and over that of seeds.
+    """Averages over prompts and seeds, once as they are and once for every resample.
 
     Variables with the same number of prompts share their resamples, and all seeds of a
     variable do: they were asked the same prompts.
@@ -99,7 +97,7 @@ def resample(
 
 
 def _shares(count: int, resamples: int, seed: int) -> np.ndarray:
-    """The share of each seed in every resample, (resamples, count)."""
+    """Returns the share of each seed in every resample, (resamples, count)."""
     equal = np.full(count, 1 / count)
     if count < FEWEST_SEEDS:
         return np.tile(equal, (resamples, 1))

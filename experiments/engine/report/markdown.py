@@ -56,7 +56,7 @@ def table(claims: Iterable[Claim], paper: str = "") -> str:
     rows = [
         (
             f"{claim.id.removeprefix(f'{paper}.')}. {claim.text}",
-            f"{claim.measured} {claim.expected}",
+            claim.finding,
             claim.wording,
         )
         for claim in claims
