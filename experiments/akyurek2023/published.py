@@ -1,9 +1,9 @@
-"""What does the paper state, claim by claim, and why may a measurement of ours differ?
+"""What the paper states, claim by claim, and why a measurement of ours may differ.
 
 The 33 claims of Akyürek et al. 2023 (arXiv 2211.15661 v3). Most are theirs, many of
 them without a number; those that only follow from theirs say so. Nothing here depends
 on a run: verdicts, numbers and the settings in which a run departs from the published
-ones are put beside it by `experiments.engine.claims.checklist`.
+ones are joined with it by `experiments.engine.claims.checklist`.
 """
 
 from experiments.engine.claims.checklist import Statement, Topic
@@ -13,8 +13,9 @@ PAPER = "akyurek2023"
 BEHAVIOUR = Topic(
     "Behaviour without noise",
     "d = 8, w ~ N(0, I), prompts of 40 pairs; 16 layers x 512, 4 heads, 500,000 steps "
-    "of 64 prompts; compared after n = 1..14 examples. One model; neither seeds nor "
-    "the number of evaluation prompts are reported (the released code takes 64).",
+    "of 64 prompts; compared after n = 1..14 examples. One model is shown; neither "
+    "seeds nor the number of evaluation prompts are reported (the released code takes "
+    "64).",
 )
 NOISE = Topic(
     "Noise",
@@ -26,21 +27,23 @@ CAPACITY = Topic(
     "Depth and width",
     "No noise, d = 8 and 16 (for the smallest sizes also 1, 2, 4, 12 and 20); 1 to 16 "
     "layers, width 16 to 1,024, 1 to 8 heads, two learning rates, 500,000 steps each. "
-    "A point is the best run by validation loss over all that is not on its axis; "
-    "MSPD is averaged over n < d and divided by d. No seeds are reported.",
+    "Each point is the run with the lowest validation loss among all runs of that "
+    "size; MSPD is averaged over n < d and divided by d. Seeds are not reported.",
 )
 PROBING = Topic(
     "Probing",
-    "d = 4, no noise, prompts of 40 pairs, 16 layers; one probe for each target, layer "
-    "and number of examples, linear or an MLP of 512 units, on a learned average of "
-    "the tokens. Steps, prompts and normalisation of the targets are not stated, nor "
-    "over what errors are averaged; the released code has another probe.",
+    "d = 4, no noise, prompts of 40 pairs, 16 layers; one probe for each target, "
+    "layer and number of examples, linear or an MLP of 512 units, on a learned "
+    "average of the tokens. The numbers of steps and prompts, the normalisation of "
+    "the targets and what errors are averaged over are not stated; the released code "
+    "has another probe.",
 )
 THEORY = Topic(
     "Construction",
     "Weights written by hand for a transformer as in Equations 1-7: causal softmax "
-    "attention, GELU, LayerNorm in front of the MLP alone. Proofs, without numbers; "
-    "the code that was announced for them is not in the public repository.",
+    "attention, GELU, LayerNorm in front of the MLP alone. The paper gives proofs "
+    "without numbers; the code that it announces for them is not in the public "
+    "repository.",
 )
 
 PUBLISHED = (
@@ -50,53 +53,56 @@ PUBLISHED = (
         "fig1",
         "For almost every n the transformer is within 0.01 of least squares (OLS) in "
         "SPD / d.",
-        "How many n are almost all is not said; we ask for 90 %. What separates a "
-        "model from OLS lies mostly around n = d, where X is often nearly singular.",
+        "The paper does not say how many n are almost all; we ask for 90 %. What "
+        "separates a model from OLS lies mostly around n = d, where X is often nearly "
+        "singular.",
     ),
     Statement(
         2,
         BEHAVIOUR,
         "fig1",
-        "For almost every n it is within 0.01 of OLS in ILWD / d, the distance of the "
-        "weights that are fitted to its predictions.",
-        "At how many inputs the paper fits is not stated. Its code fits at 64, with an "
-        "intercept, for one prompt, and sets weights after n examples beside those "
-        "of OLS after n + 1. We fit without intercept, average over prompts, and "
-        "subtract what a finite number of inputs adds.",
+        "For almost every n it is within 0.01 of OLS in ILWD / d, the distance "
+        "between the weights that are fitted to the predictions of both.",
+        "The paper does not state how many inputs it fits weights to. Its code fits "
+        "them to 64 inputs, with an intercept, for one prompt, and compares weights "
+        "after n examples with those of OLS after n + 1. We fit them without an "
+        "intercept, average over prompts, and subtract what a finite number of inputs "
+        "adds.",
     ),
     Statement(
         3,
         BEHAVIOUR,
         "fig1",
         "All other learners agree less well: one-step GD (0.01, 0.02), one-pass SGD "
-        "(0.01, 0.03), 3-NN. Curves; no number given.",
-        "Judged by the worst n, which is a little too strict. The released code has "
-        "other versions of three learners (n steps for GD, 5-NN, clipped gradients); "
-        "ours are those of the paper's text.",
+        "(0.01, 0.03), 3-NN. The paper shows curves and gives no number.",
+        "The claim is judged by the worst n, which is a little too strict. The "
+        "released code has other versions of three learners (n steps for GD, 5-NN, "
+        "clipped gradients); ours are those of the paper's text.",
     ),
     Statement(
         4,
         BEHAVIOUR,
         "fig1",
-        "Ridge(0.1) also agrees less well than OLS. No number given.",
+        "Ridge(0.1) also agrees less well than OLS does. The paper gives no number.",
         "At d = 8, OLS and Ridge(0.1) themselves are only 0.006 apart on average over "
-        "n < d: being within 0.01 of OLS, the paper's evidence, does not tell which. "
-        "They are 0.01 to 0.07 apart at n = 6..9, and 4b looks there.",
+        "n < d: to be within 0.01 of OLS, which is the paper's evidence, does not "
+        "tell which of them a model follows. They are 0.01 to 0.07 apart at n = 6..9, "
+        "and 4b looks there.",
     ),
     Statement(
         5,
         BEHAVIOUR,
         "fig1",
-        "Worst of all agrees k-NN. Curves; no number given.",
-        "It follows from the learners for whatever is close to OLS: at d = 8, OLS is "
-        "0.67 to 0.75 from 3-NN and 0.22 to 0.37 from GD and SGD.",
+        "k-NN agrees worst of all. The paper shows curves and gives no number.",
+        "This follows from the learners alone for any model that is close to OLS: at "
+        "d = 8, OLS is 0.67 to 0.75 from 3-NN and 0.22 to 0.37 from GD and SGD.",
     ),
     Statement(
         6,
         BEHAVIOUR,
         "fig1",
-        "With n < d examples it follows the OLS solution of least norm. No number "
-        "given.",
+        "With n < d examples it follows the OLS solution of least norm. The paper "
+        "gives no number.",
         "The thresholds are ours: a tenth of the distance to the truth, and the error "
         "of that solution, 1 - n/d, to 10 % at the worst n.",
     ),
@@ -104,25 +110,25 @@ PUBLISHED = (
         7,
         BEHAVIOUR,
         "fig1",
-        "Not stated. Follows from claim 1: with n >= d examples OLS knows w.",
-        "The threshold is ours, and asked at every n from 5d/4 on.",
+        "Not stated, but it follows from claim 1: with n >= d examples OLS knows w.",
+        "The threshold is ours, and must hold at every n from 5d/4 on.",
     ),
     Statement(
         8,
         BEHAVIOUR,
         "fig1",
-        "Not stated. Follows from Equations 15-17: SPD and ILWD are the same number "
-        "for two linear learners and standard normal inputs.",
-        "A check of the two measures; it does not look at the model.",
+        "Not stated, but it follows from Equations 15-17: SPD and ILWD are the same "
+        "number for two linear learners and standard normal inputs.",
+        "This checks the two measures; it does not look at the model.",
     ),
     Statement(
         9,
         BEHAVIOUR,
         "fig6",
-        "The R2 of a linear fit to its predictions rises gradually with n and is about "
-        "1 from n = d on: with few examples it is not a linear learner. Curve; no "
-        "number given.",
-        "The thresholds are ours. The R2 in the released code is another one, of the "
+        "The R2 of a linear fit to its predictions rises gradually with n and is "
+        "about 1 from n = d on: with few examples it is not a linear learner. The "
+        "paper shows a curve and gives no number.",
+        "The thresholds are ours. The released code computes another R2, that of the "
         "predictions against the labels.",
     ),
     Statement(
@@ -142,9 +148,10 @@ PUBLISHED = (
         NOISE,
         "fig2",
         "The ridge that fits best grows with the noise: 0, 1/16, 1/9, 1/4, 4/9.",
-        "Only these five are on the paper's grid; ours is finer, and read off between "
-        "its points. Neighbours such as 1/16 and 1/9 are close to each other, and only "
-        "a model whose own error is smaller than their distance tells them apart.",
+        "The paper's grid has only these five; ours is finer, and we interpolate "
+        "between its points. Neighbours such as 1/16 and 1/9 are close to each other, "
+        "and only a model whose own error is smaller than their distance tells them "
+        "apart.",
     ),
     Statement(
         12,
@@ -152,35 +159,35 @@ PUBLISHED = (
         "fig2",
         "Not stated; read off the table: distances grow away from the diagonal, and in "
         "the noisy columns OLS is 4, 10, 46 and 68 times as far as the diagonal.",
-        "Factors are taken to the model's own error, and are smaller for a model that "
-        "was trained less even where the order is the same. For the values see claim "
-        "10.",
+        "The factors are relative to the model's own error, and are smaller for a "
+        "model that was trained less, even where the order is the same. For the "
+        "values see claim 10.",
     ),
     Statement(
         13,
         NOISE,
         "fig2",
-        "As the noise goes to 0 the Bayes predictor becomes OLS, and the model's "
-        "behaviour that of claims 1-6. No number given.",
-        "The limit is a theorem about the predictors; of the model it says no more "
+        "As the noise goes to 0 the Bayes predictor becomes OLS, and the model "
+        "behaves as in claims 1-6. The paper gives no number.",
+        "The limit is a theorem about the predictors; it says no more about the model "
         "than the column without noise does.",
     ),
     Statement(
         14,
         CAPACITY,
         "fig3",
-        "With one layer the nearest is a single gradient step, at d = 8 and 16. "
-        "Coloured background; no number given.",
-        "The paper's steps have two fixed rates, while the best rate depends on n, "
-        "1 / (2 (n + d + 1)): a model that takes the best step agrees with none of "
-        "theirs exactly. Nearest to the smallest step is also a model that has learnt "
-        "next to nothing: by itself, that this holds does not tell which it is.",
+        "With one layer the nearest learner is a single gradient step, at d = 8 and "
+        "16. The paper shows a coloured background and gives no number.",
+        "The paper's steps have two fixed rates, while the best rate depends on n, 1 "
+        "/ (2 (n + d + 1)): a model that takes the best step agrees exactly with none "
+        "of them. A model that has learnt next to nothing is also nearest to the "
+        "smallest step, so this claim alone does not tell the two apart.",
     ),
     Statement(
         15,
         CAPACITY,
         "fig3",
-        "Even that fit is poor in absolute terms. No number given.",
+        "Even that fit is poor in absolute terms. The paper gives no number.",
         "The threshold, 0.03, is ours. How poor the fit is depends on which gradient "
         "steps are among the learners, and a model that has learnt next to nothing is "
         "close to a small one; see claim 14.",
@@ -189,8 +196,8 @@ PUBLISHED = (
         16,
         CAPACITY,
         "fig3",
-        "With two and four layers the nearest is a ridge predictor (0.1 or 0.5), at "
-        "d = 8 and 16. No number given.",
+        "With two and four layers the nearest learner is a ridge predictor (0.1 or "
+        "0.5), at d = 8 and 16. The paper gives no number.",
         "OLS and Ridge(0.1) are 0.006 apart on average over n < d at d = 8, and 0.003 "
         "at d = 16; which of the two is nearer depends on how far training went, not "
         "on depth alone.",
@@ -199,36 +206,37 @@ PUBLISHED = (
         17,
         CAPACITY,
         "fig3",
-        "From eight layers on the nearest is OLS, at d = 8 and 16. No number given.",
-        "As for claim 16: the model's own error must be well below half of that gap "
-        "to tell.",
+        "From eight layers on the nearest learner is OLS, at d = 8 and 16. The paper "
+        "gives no number.",
+        "As for claim 16, only a model whose own error is well below half of that gap "
+        "can tell.",
     ),
     Statement(
         18,
         CAPACITY,
         "fig3",
         "Width 16 is enough for a ridge-like fit at d = 8; at d = 16 it takes 32.",
-        "What counts as ridge-like is not said; the figure and Appendix H name its "
-        "colours differently. We ask that ridge or OLS be nearest, from a width of 2d "
-        "on, and at d that neither is.",
+        "The paper does not say what counts as ridge-like; the figure and Appendix H "
+        "name its colours differently. We ask that ridge or OLS be nearest from a "
+        "width of 2d on, and that neither be at a width of d.",
     ),
     Statement(
         19,
         CAPACITY,
         "fig3",
         "At d = 16 width shifts the nearest learner from gradient step to ridge to "
-        "OLS, as depth does. No number given.",
-        "Asked of our largest d. For what decides between neighbours see claims 14 "
-        "and 16.",
+        "OLS, as depth does. The paper gives no number.",
+        "We ask this of our largest d. Claims 14 and 16 say what decides between "
+        "neighbours.",
     ),
     Statement(
         20,
         CAPACITY,
         "fig3",
-        "Not stated; seen in the figure: the distance to OLS falls with depth and with "
-        "width.",
-        "One run stands for each size; a rise of up to a quarter from one to the next "
-        "is put down to chance, a bar of ours.",
+        "Not stated, but seen in the figure: the distance to OLS falls with depth and "
+        "with width.",
+        "One run stands for each size; we put a rise of up to a quarter from one to "
+        "the next down to chance; this bar is ours.",
     ),
     Statement(
         21,
@@ -236,9 +244,10 @@ PUBLISHED = (
         "fig8",
         "One head is enough to be closer to OLS than to Ridge(0.1), for each d of 1, "
         "2, 4, 8, 12, 16 and 20.",
-        "From d = 8 on a difference of small numbers: the two predictors are less than "
-        "0.01 apart for n < d, where we average as in Figure 3. The verdict is for "
-        "n < d alone; Figure 8 has n <= 2d beside it, which asks more of a model.",
+        "From d = 8 on this is a difference of small numbers: the two predictors are "
+        "less than 0.01 apart for n < d, where we average as in Figure 3. The verdict "
+        "is for n < d alone; Figure 8 has n <= 2d beside it, which asks more of a "
+        "model.",
     ),
     Statement(
         22,
@@ -258,26 +267,26 @@ PUBLISHED = (
         "fig8",
         "The width needed is far below the O(d^2) of the construction: at most 32 for "
         "d = 16, against 3 + 5d + 3d^2 = 851 rows in Theorem 2.",
-        "That a quarter of these rows is far below is a bar of ours, and asked of our "
-        "largest d. They are for exact updates of ridge regression; a trained model "
-        "may do with fewer because it computes something else, or less exactly.",
+        "The bar, a quarter of these rows, is ours, and we ask it of our largest d. "
+        "The rows are for exact updates of ridge regression; a trained model may do "
+        "with fewer because it computes something else, or less exactly.",
     ),
     Statement(
         24,
         PROBING,
         "fig4",
         "An MLP probe reads both the moments X'y and the least-squares weights better "
-        "than a linear one. Curves; no number given.",
+        "than a linear one does. The paper shows curves and gives no number.",
         "Errors here are shares of the target's variance, averaged over n. Those of "
-        "the paper, on axes that end at 0.06 and 0.04, cannot be compared: the size of "
-        "X'y grows with n, and how it was normalised is not said.",
+        "the paper, on axes that end at 0.06 and 0.04, cannot be compared: the size "
+        "of X'y grows with n, and the paper does not say how it was normalised.",
     ),
     Statement(
         25,
         PROBING,
         "fig4",
-        "Errors are high at the input and low in deep layers, for both targets. "
-        "Curves; no number given.",
+        "Errors are high at the input and low in deep layers, for both targets. The "
+        "paper shows curves and gives no number.",
         "The threshold, half of the embedding's error, is ours. The embedding's error "
         "depends on the probe: one that averages tokens reads something out of inputs "
         "alone.",
@@ -288,27 +297,29 @@ PUBLISHED = (
         "fig4",
         "X'y can be decoded from about layer 7 (of 16; the map shows layer 8), the "
         "least-squares weights from about layer 12.",
-        "From which error on a target counts as decoded is not said: we take half of "
-        "the embedding's error (26a) and the layer of the least error (26b). Layers of "
-        "models of different depth cannot be compared, so that only the order is.",
+        "The paper does not say at which error a target counts as decoded: we take "
+        "half of the embedding's error (26a) and the layer of the least error (26b). "
+        "Layers of models of different depth cannot be compared, so we compare only "
+        "their order.",
     ),
     Statement(
         27,
         PROBING,
         "fig5",
         "From a control model that saw w = (1, ..., 1) in every training prompt both "
-        "targets are decoded less well, significantly so the moments. No number given.",
+        "targets are decoded less well, the moments significantly so. The paper gives "
+        "no number.",
         "'Significantly' is read as a greater disadvantage for the moments (27c). "
         "Beside the control we show a network that was not trained at all, which the "
-        "paper lacks: it tells what the probe does by itself.",
+        "paper does not: it tells what the probe does by itself.",
     ),
     Statement(
         28,
         PROBING,
         "fig4",
         "The probe's position weights stand on the token of y_n for n < d, and spread "
-        "over the y-tokens from the fourth (the d-th) on for n >= d. Heat map; no "
-        "number given.",
+        "over the y-tokens from the fourth (the d-th) on for n >= d. The paper shows "
+        "a heat map and gives no number.",
         "The threshold, half of the weight, is ours. The four rows of the paper's map "
         "may be n = 1..4 or the coordinates of the target.",
     ),
@@ -330,8 +341,8 @@ PUBLISHED = (
         "Sherman-Morrison update of ridge regression; the proof lists 14 steps on "
         "3 + 5d + 3d^2 rows.",
         "The proof is corrected: one step whose result is never read is left out with "
-        "its d rows, and the last product has the wrong shape. What is listed is the "
-        "first update only, for one pair.",
+        "its d rows, and the last product has the wrong shape. The proof lists only "
+        "the first update, for one pair.",
     ),
     Statement(
         31,
@@ -347,19 +358,19 @@ PUBLISHED = (
         32,
         THEORY,
         "construction",
-        "n steps take O(n) layers, by repeating the chain. Layers not counted.",
-        "Not by repeating it as listed: from the second step on w is an activation, so "
-        "that w.x is a product, and ridge regression has to carry the inverse matrix "
-        "and X'y from token to token.",
+        "n steps take O(n) layers, by repeating the chain. The layers are not counted.",
+        "Repeating the chain as listed does not suffice: from the second step on w is "
+        "an activation, so that w.x is a product, and ridge regression has to carry "
+        "the inverse matrix and X'y from token to token.",
     ),
     Statement(
         33,
         THEORY,
         "fig7",
-        "Figure 7 and Appendix G: GELU, tanh by a finite difference, and ReLU piece by "
-        "piece approximate x^2 on [-0.1, 0.1]. No error given.",
-        "The bounds are ours; that of the GELU follows from its expansion, a relative "
-        "error of -(7/6) x^2.",
+        "Figure 7 and Appendix G: GELU, tanh by a finite difference, and ReLU piece "
+        "by piece approximate x^2 on [-0.1, 0.1]. The paper gives no error.",
+        "The bounds are ours; that of the GELU follows from its expansion, which has "
+        "a relative error of -(7/6) x^2.",
     ),
 )
 
