@@ -1,13 +1,27 @@
 """`python -m experiments` lists every experiment, with its time per preset."""
 
+import sys
 import textwrap
+from collections.abc import Sequence
 
 from experiments.engine.figures import catalogue
+from experiments.engine.figures.command import guarded
+
+USAGE = "Run one with: python -m NAME PRESET      (NAME --help tells more)\n"
 
 
-def main() -> None:
-    """Prints the list."""
-    print("Run one with: python -m NAME PRESET      (NAME --help tells more)\n")
+def show(argv: Sequence[str]) -> None:
+    """Prints the list, which `--help` asks for too.
+
+    Raises:
+        ValueError: there are other arguments.
+    """
+    if argv and argv[0] not in ("-h", "--help"):
+        raise ValueError(
+            f"python -m experiments only lists, and takes no {argv[0]!r}; run an "
+            "experiment by its name, python -m experiments.PAPER.FIGURE PRESET."
+        )
+    print(USAGE)
     for entry in catalogue.entries():
         times = ", ".join(f"{preset} {time}" for preset, time in entry.times.items())
         print(entry.name)
@@ -16,5 +30,10 @@ def main() -> None:
         print()
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lists the experiments; returns the exit status."""
+    return guarded("experiments", show, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,13 +22,9 @@ often nearly singular.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from icl import LinearRegression, ModelConfig, TrainConfig
 from icl.sweeps.setting import Setting
-
-if TYPE_CHECKING:
-    pass
 
 SETTINGS = {
     "tiny": Setting(

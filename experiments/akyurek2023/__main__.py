@@ -16,7 +16,21 @@ probed or swept, are changed at the figure's own command.
 
 import sys
 
+from experiments.akyurek2023 import (
+    construction,
+    decoded_weights,
+    fig1,
+    fig2,
+    fig3,
+    fig4,
+    fig5,
+    fig6,
+    fig7,
+    fig8,
+    steering,
+)
 from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
+from experiments.engine.figures.figure import load_figure
 from experiments.engine.report.paper import Paper
 from experiments.reference_models import SETTINGS
 
@@ -26,28 +40,27 @@ TIMES = {
     "paper": "6,048 models, 290 days of one H100, an estimate",
 }
 FIGURES = {
-    "fig1": "experiments.akyurek2023.fig1",
-    "fig6": "experiments.akyurek2023.fig6",
-    "decoded_weights": "experiments.akyurek2023.decoded_weights",
-    "lens": "experiments.fu2024.lens",
-    "fig2": "experiments.akyurek2023.fig2",
-    "fig3": "experiments.akyurek2023.fig3",
-    "fig8": "experiments.akyurek2023.fig8",
-    "fig4": "experiments.akyurek2023.fig4",
-    "fig5": "experiments.akyurek2023.fig5",
-    "steering": "experiments.akyurek2023.steering",
-    "fig7": "experiments.akyurek2023.fig7",
-    "construction": "experiments.akyurek2023.construction",
+    "fig1": fig1.FIGURE,
+    "fig6": fig6.FIGURE,
+    "decoded_weights": decoded_weights.FIGURE,
+    "lens": load_figure("experiments.fu2024.lens"),
+    "fig2": fig2.FIGURE,
+    "fig3": fig3.FIGURE,
+    "fig8": fig8.FIGURE,
+    "fig4": fig4.FIGURE,
+    "fig5": fig5.FIGURE,
+    "steering": steering.FIGURE,
+    "fig7": fig7.FIGURE,
+    "construction": construction.FIGURE,
 }
 AKYUREK = Paper(
-    module="experiments.akyurek2023",
+    spec=__spec__,
     figures=FIGURES,
     settings=SETTINGS,
     name=PAPER,
     statements=PUBLISHED,
     beside=BESIDE,
 )
-main = AKYUREK.main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(AKYUREK.main())

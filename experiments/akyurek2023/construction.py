@@ -21,23 +21,36 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.construction_claims import claims as claims
-from icl import checks
+import jax
+import jax.numpy as jnp
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+
+from experiments.akyurek2023 import construction_plot
+from experiments.akyurek2023.construction_claims import claims
+from experiments.akyurek2023.construction_flaws import FLAWS
+from experiments.engine.figures.command import main
+from experiments.engine.figures.figure import Figure
+from icl import ModelConfig, Prompts, checks
+from icl.baselines import GradientDescent, OnePassSGD, Ridge
+from icl.baselines.base import Learner
+from icl.constructed import (
+    Constructed,
+    Precision,
+    gradient_step,
+    ridge,
+    ridge_step,
+    sgd_step,
+    sgd_steps,
+)
 from icl.sweeps.store import Models
+from probes import probe_grid
 
-if TYPE_CHECKING:
-    import numpy as np
-    import xarray as xr
-    from matplotlib.figure import Figure
+Case = tuple[Constructed, Learner]
+Build = Callable[[int, int, Precision], Case]
 
-    from icl import ModelConfig, Prompts
-    from icl.baselines.base import Learner
-    from icl.constructed import Constructed, Precision
-
-    Case = tuple[Constructed, Learner]
-    Build = Callable[[int, int, Precision], Case]
 
 TIMES = {
     "tiny": "25 s",
@@ -88,23 +101,21 @@ PRESETS = {
 }
 
 
-def _algorithms() -> "dict[str, Build]":
+def _algorithms() -> dict[str, Build]:
     """What is built for (steps, dim, precision), and what it must be equal to."""
-    from icl.baselines import GradientDescent, OnePassSGD, Ridge
-    from icl.constructed import gradient_step, ridge, ridge_step, sgd_steps
 
-    def sgd(n: int, d: int, p: "Precision") -> "Case":
+    def sgd(n: int, d: int, p: Precision) -> Case:
         model = sgd_steps(n, d, RATE, alpha=DECAY, precision=p)
         return model, OnePassSGD(RATE, DECAY)
 
-    def descent(n: int, d: int, p: "Precision") -> "Case":
+    def descent(n: int, d: int, p: Precision) -> Case:
         model = gradient_step(d, RATE, length=3, precision=p)
         return model, GradientDescent(1, RATE)
 
-    def one_pair(n: int, d: int, p: "Precision") -> "Case":
+    def one_pair(n: int, d: int, p: Precision) -> Case:
         return ridge_step(d, ALPHA, precision=p), Ridge(ALPHA)
 
-    def pairs(n: int, d: int, p: "Precision") -> "Case":
+    def pairs(n: int, d: int, p: Precision) -> Case:
         return ridge(n, d, ALPHA, precision=p), Ridge(ALPHA)
 
     return {
@@ -115,14 +126,8 @@ def _algorithms() -> "dict[str, Build]":
     }
 
 
-def _tasks(seed: int, batch: int, constructed: "Constructed") -> "Prompts":
+def _tasks(seed: int, batch: int, constructed: Constructed) -> Prompts:
     """Random ones of the model's size, in float64."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from icl import Prompts
-
     rng = np.random.default_rng(seed)
     dim, length = constructed.model.dim, constructed.model.length
     xs, w = rng.normal(size=(batch, length, dim)), rng.normal(size=(batch, dim))
@@ -131,11 +136,8 @@ def _tasks(seed: int, batch: int, constructed: "Constructed") -> "Prompts":
         return Prompts(jnp.asarray(xs), jnp.asarray(ys))
 
 
-def _error(case: "Case", config: Config, *, root_mean_square: bool = False) -> float:
+def _error(case: Case, config: Config, *, root_mean_square: bool = False) -> float:
     """Of the predictions at every context length, on random tasks."""
-    import jax
-    import numpy as np
-
     constructed, learner = case
     prompts = _tasks(config.seed, config.prompts, constructed)
     with jax.enable_x64(True):
@@ -145,16 +147,11 @@ def _error(case: "Case", config: Config, *, root_mean_square: bool = False) -> f
     return float(np.sqrt((error**2).mean()) if root_mean_square else error.max())
 
 
-def _probed(seed: int) -> "tuple[np.ndarray, np.ndarray]":
+def _probed(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Where a linear probe finds ridge regression's w, and where the program holds it.
 
     For two pairs with d = 2, each of shape (states, tokens): R2, and whether.
     """
-    import numpy as np
-
-    from icl.constructed import ridge
-    from probes import probe_grid
-
     pairs, dim = 2, 2
     constructed = ridge(pairs, dim, ALPHA)
     prompts = _tasks(seed, PROBED, constructed)
@@ -167,7 +164,7 @@ def _probed(seed: int) -> "tuple[np.ndarray, np.ndarray]":
     return grid.r2.sel(target="w").values, np.asarray(held)
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, _: Models) -> xr.Dataset:
     """Errors, sizes, and the printed programs beside the corrected ones.
 
     Returns:
@@ -179,79 +176,35 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
         of one SGD step. `probe_r2` over (state, token) is how well a linear probe finds
         the w of ridge regression on two pairs, `probe_held` whether it is there.
     """
-    import numpy as np
-    import xarray as xr
+    parts = [_by_size(config), _by_scale(config), _as_printed(config)]
+    return xr.merge(parts).assign_attrs(sweep_dim=config.sweep_dim)
 
-    from experiments.akyurek2023.construction_flaws import FLAWS
-    from icl.constructed import Precision, sgd_step
 
-    del models
+def _by_size(config: Config) -> xr.Dataset:
+    """Errors, depths and widths by dimension, by number of steps and by length."""
     algorithms = _algorithms()
 
     @cache
-    def measured(name: str, steps: int, dim: int) -> "tuple[list[float], ModelConfig]":
+    def measured(name: str, steps: int, dim: int) -> tuple[list[float], ModelConfig]:
         """Errors by dtype, and the shape."""
         cases = [algorithms[name](steps, dim, Precision(dtype)) for dtype in DTYPES]
         return [_error(case, config) for case in cases], cases[0][0].model.config
 
-    def errors(name: str, steps: int, dim: int) -> list[float]:
-        return measured(name, steps, dim)[0]
-
-    def shape(name: str, steps: int, dim: int) -> "ModelConfig":
-        return measured(name, steps, dim)[1]
-
-    def swept(precision: Precision) -> float:
-        case = algorithms["SGD"](1, config.sweep_dim, precision)
-        return _error(case, config, root_mean_square=True)
-
-    iterated = ("SGD", "ridge, n pairs")
-    at = config.sweep_dim
-    multipliers = np.logspace(1, 8, 7 * config.decades + 1)
-    pads = np.logspace(2, 9, 7 * config.decades + 1)
-    kinds = ("symmetric", "paper")
-    probe_r2, probe_held = _probed(config.seed)
+    once = [[measured(name, 1, d) for d in config.dims] for name in algorithms]
+    at, iterated, lengths = config.sweep_dim, ("SGD", "ridge, n pairs"), (2, 40)
+    again = [[measured(name, n, at) for n in config.steps] for name in iterated]
+    by_dim, by_steps = ("algorithm", "dim"), ("iterated", "steps")
+    widths = [sgd_step(2, RATE, length=n).model.config.width for n in lengths]
     return xr.Dataset(
         {
-            "error": (
-                ("algorithm", "dim", "dtype"),
-                [[errors(name, 1, d) for d in config.dims] for name in algorithms],
-            ),
+            "error": ((*by_dim, "dtype"), [[e for e, _ in row] for row in once]),
+            "width": (by_dim, [[shape.width for _, shape in row] for row in once]),
             "error_by_steps": (
-                ("iterated", "steps", "dtype"),
-                [[errors(name, n, at) for n in config.steps] for name in iterated],
+                (*by_steps, "dtype"),
+                [[e for e, _ in row] for row in again],
             ),
-            "layers": (
-                ("iterated", "steps"),
-                [
-                    [shape(name, n, at).layers for n in config.steps]
-                    for name in iterated
-                ],
-            ),
-            "width": (
-                ("algorithm", "dim"),
-                [[shape(name, 1, d).width for d in config.dims] for name in algorithms],
-            ),
-            "error_by_multiplier": (
-                ("multiplier",),
-                [swept(Precision(multiplier=scale, pad=1e6)) for scale in multipliers],
-            ),
-            "error_by_pad": (
-                ("pads", "pad_scale"),
-                [
-                    [swept(Precision(pad=scale, pads=kind)) for scale in pads]
-                    for kind in kinds
-                ],
-            ),
-            "flaws": (
-                ("flaw", "version"),
-                [[flaw.printed(), flaw.corrected()] for flaw in FLAWS],
-            ),
-            "probe_r2": (("state", "token"), probe_r2),
-            "probe_held": (("state", "token"), probe_held),
-            "width_by_length": (
-                ("length",),
-                [sgd_step(2, RATE, length=n).model.config.width for n in (2, 40)],
-            ),
+            "layers": (by_steps, [[shape.layers for _, shape in row] for row in again]),
+            "width_by_length": (("length",), widths),
         },
         coords={
             "algorithm": list(algorithms),
@@ -259,25 +212,59 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
             "dim": list(config.dims),
             "steps": list(config.steps),
             "dtype": list(DTYPES),
-            "multiplier": multipliers,
-            "pad_scale": pads,
-            "pads": list(kinds),
-            "flaw": [flaw.name for flaw in FLAWS],
-            "version": ["printed", "corrected"],
-            "length": [2, 40],
+            "length": list(lengths),
         },
-        attrs={"sweep_dim": config.sweep_dim},
     )
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
-    """Errors above, sizes and flaws below."""
-    from experiments.akyurek2023 import construction_plot
+def _by_scale(config: Config) -> xr.Dataset:
+    """Errors of one SGD step by the scale of its multiplier, and by its pads."""
+    step, kinds = _algorithms()["SGD"], ("symmetric", "paper")
 
+    def error(precision: Precision) -> float:
+        case = step(1, config.sweep_dim, precision)
+        return _error(case, config, root_mean_square=True)
+
+    multipliers = np.logspace(1, 8, 7 * config.decades + 1)
+    pads = np.logspace(2, 9, 7 * config.decades + 1)
+    by_multiplier = [
+        error(Precision(multiplier=scale, pad=1e6)) for scale in multipliers
+    ]
+    by_pad = [
+        [error(Precision(pad=scale, pads=kind)) for scale in pads] for kind in kinds
+    ]
+    return xr.Dataset(
+        {
+            "error_by_multiplier": (("multiplier",), by_multiplier),
+            "error_by_pad": (("pads", "pad_scale"), by_pad),
+        },
+        coords={"multiplier": multipliers, "pad_scale": pads, "pads": list(kinds)},
+    )
+
+
+def _as_printed(config: Config) -> xr.Dataset:
+    """Errors of the printed programs, and what a probe finds in a right one."""
+    found, held = _probed(config.seed)
+    flaws = [[flaw.printed(), flaw.corrected()] for flaw in FLAWS]
+    return xr.Dataset(
+        {
+            "flaws": (("flaw", "version"), flaws),
+            "probe_r2": (("state", "token"), found),
+            "probe_held": (("state", "token"), held),
+        },
+        coords={
+            "flaw": [flaw.name for flaw in FLAWS],
+            "version": ["printed", "corrected"],
+        },
+    )
+
+
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
+    """Errors above, sizes and flaws below."""
     return construction_plot.draw(dataset)
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.akyurek2023.construction"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -19,21 +19,37 @@ prompts, which must stay at or below zero. Bands are 95 % intervals over test pr
 """
 
 import sys
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.decoded_weights_claims import best_layer
-from experiments.akyurek2023.decoded_weights_claims import claims as claims
+import matplotlib
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+
+from experiments.akyurek2023.decoded_weights_claims import best_layer, claims
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import (
+    Evaluation,
+    check_test_fraction,
+    linear_task,
+)
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    canvas,
+    count_examples,
+)
 from experiments.reference_models import SETTINGS
-from icl import checks
+from icl import checks, inference, token_contexts, token_names
+from icl.baselines import LeastSquares, PosteriorMean
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
+from probes import probe_grid
 
 TIMES = {
     "tiny": "30 s",
@@ -44,59 +60,47 @@ NAMES = {"w": "true weights w", "w_ols": "least-squares weights"}
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of the map of decoded weights.
 
     Attributes:
-        prompts: prompts from which probes are fitted and on which they are tested.
-            Takes (layers + 1) x prompts x tokens x width x 4 bytes.
+        setting: which model.
+        evaluation: prompts from which probes are fitted and on which they are tested;
+            its resamples are of the tested ones. Hidden states take
+            (layers + 1) x prompts x tokens x width x 4 bytes.
         test_fraction: share of the prompts that is for testing.
-        evaluation_seed: of the prompts; none of them occur in training.
         probe_seed: of the split, the control and the resampling.
     """
 
-    prompts: int = 4_000
+    setting: Setting
+    evaluation: Evaluation = Evaluation()
     test_fraction: float = 0.25
-    evaluation_seed: int = 0
     probe_seed: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refuse_fixed_weights()
-        checks.positive_int("prompts", self.prompts, minimum=8)
-        if not 0.1 <= self.test_fraction <= 0.75:
-            raise ValueError(
-                f"test_fraction must be 0.1 to 0.75, got {self.test_fraction!r}."
-            )
-        checks.positive_int("task.length", self.task.length, minimum=2)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        task = linear_task(self.setting, own_weights=True)
+        self.evaluation.require_prompts(8)
+        check_test_fraction(self.test_fraction)
+        checks.positive_int("task.length", task.length, minimum=2)
         checks.positive_int("probe_seed", self.probe_seed, minimum=0)
 
 
 PRESETS = {
-    "tiny": Config(**vars(SETTINGS["tiny"]), prompts=64),
-    "quick": Config(**vars(SETTINGS["quick"])),
-    "paper": Config(**vars(SETTINGS["paper"])),
+    "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64)),
+    "quick": Config(SETTINGS["quick"]),
+    "paper": Config(SETTINGS["paper"]),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, models: Models) -> xr.Dataset:
     """A probe for every layer, token and target: see `probes.probe_grid`.
 
     Targets are `w`, the same at every token, and `w_ols`, what least squares knows
     after the pairs that the token has seen.
     """
-    import warnings
-
-    import numpy as np
-
-    from icl import inference, token_contexts, token_names
-    from icl.baselines import LeastSquares, PosteriorMean
-    from probes import probe_grid
-
-    model = models(config).model
-    prompts, _ = inference.sample(config.task, config.prompts, config.evaluation_seed)
-    length, task = prompts.ys.shape[1], config.task
+    task, model = linear_task(config.setting), models(config.setting).model
+    prompts, _ = config.evaluation.sample(task)
+    length = prompts.ys.shape[1]
     with warnings.catch_warnings():
         # From no example, least squares always finds 0: nothing to explain at x1.
         warnings.filterwarnings("ignore", message="Targets that do not vary")
@@ -115,15 +119,14 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
                 "w_ols": 1.0,
             },
             test_fraction=config.test_fraction,
+            resamples=config.evaluation.resamples,
             seed=config.probe_seed,
         )
     return grid.assign_attrs(dim=task.dim, noise_std=task.noise_std)
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Two heat maps, and below each the best layer by number of examples."""
-    from experiments.engine.figures.style import canvas
-
     with canvas(10, 7) as figure:
         maps, curves = figure.subplots(2, 2, sharey="row", height_ratios=[1.1, 1])
         images = [
@@ -140,8 +143,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-def _map(axes: "Axes", scores: "xr.Dataset") -> "AxesImage":
-    import matplotlib
+def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
 
     tokens, layers = scores.token.values, scores.layer.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dddddd")
@@ -161,8 +163,7 @@ def _map(axes: "Axes", scores: "xr.Dataset") -> "AxesImage":
     return image
 
 
-def _curves(axes: "Axes", scores: "xr.Dataset") -> None:
-    from experiments.engine.figures.style import BLUE, GREY, VERMILLION, count_examples
+def _curves(axes: Axes, scores: xr.Dataset) -> None:
 
     layer = best_layer(scores)
     best = scores.sel(layer=layer)
@@ -180,7 +181,7 @@ def _curves(axes: "Axes", scores: "xr.Dataset") -> None:
     count_examples(axes, scores.attrs["dim"], low=True)
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.akyurek2023.decoded_weights"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

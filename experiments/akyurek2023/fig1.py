@@ -19,22 +19,29 @@ can know it, and OLS misses it by 1 - n/d. Bands are 95 % intervals over prompts
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.fig1_claims import claims as claims
-from experiments.akyurek2023.fig1_claims import resample
-from experiments.akyurek2023.learners import KNN, LINEAR, textbook
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from experiments.akyurek2023.fig1_claims import claims, resample
+from experiments.akyurek2023.learners import KNN, LINEAR, LOOKS, textbook
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import (
+    Evaluation,
+    check_queries,
+    linear_task,
+)
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
-from icl import checks
+from icl import checks, inference
+from icl.baselines import solve
+from icl.compare import implied_weight_difference, squared_prediction_difference
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from experiments.engine.claims.intervals import Resampled
 
 TIMES = {
     "tiny": "30 s",
@@ -44,46 +51,36 @@ TIMES = {
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of Figure 1.
 
     Attributes:
-        prompts: prompts on which predictions are compared.
+        setting: which model.
+        evaluation: prompts on which predictions are compared.
         queried: how many of them are asked at new inputs too, for implied weights.
         queries: new inputs per prefix of each; None is max(20 d, 64).
-        evaluation_seed: of the prompts and queries; none of them occur in training.
-        resamples: bootstrap resamples of the prompts.
     """
 
-    prompts: int = 4_000
+    setting: Setting
+    evaluation: Evaluation = Evaluation()
     queried: int = 500
     queries: int | None = None
-    evaluation_seed: int = 0
-    resamples: int = 1_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("prompts", self.prompts, minimum=2)
-        checks.positive_int("queried", self.queried, minimum=2)
-        if self.queried > self.prompts:
-            raise ValueError(
-                f"queried must be at most prompts={self.prompts}, got {self.queried}."
-            )
-        if self.queries is not None:
-            checks.positive_int("queries", self.queries, minimum=self.task.dim + 1)
-        checks.positive_int("task.length", self.task.length, minimum=2)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
-        checks.positive_int("resamples", self.resamples)
+        task = linear_task(self.setting)
+        self.evaluation.require_part("queried", self.queried)
+        check_queries(self.queries, task)
+        checks.positive_int("task.length", task.length, minimum=2)
 
 
 PRESETS = {
-    "tiny": Config(**vars(SETTINGS["tiny"]), prompts=64, queried=32, resamples=200),
-    "quick": Config(**vars(SETTINGS["quick"]), queried=250),
-    "paper": Config(**vars(SETTINGS["paper"])),
+    "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200), queried=32),
+    "quick": Config(SETTINGS["quick"], queried=250),
+    "paper": Config(SETTINGS["paper"]),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, models: Models) -> xr.Dataset:
     """Squared differences of every prompt, for every pair of learners.
 
     Returns:
@@ -97,16 +94,9 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
 
         A pair is named by its learners, "OLS, ICL"; "Y" is the truth.
     """
-    import numpy as np
-    import xarray as xr
-
-    from icl import inference
-    from icl.baselines import solve
-    from icl.compare import implied_weight_difference, squared_prediction_difference
-
-    model = models(config).model
-    prompts, key = inference.sample(config.task, config.prompts, config.evaluation_seed)
-    learners = textbook(config.task)
+    task, model = linear_task(config.setting), models(config.setting).model
+    prompts, key = config.evaluation.sample(task)
+    learners = textbook(task)
     solved = list(zip(learners, solve(learners, prompts), strict=True))
     predicted = {learner.name: s.predictions for learner, s in solved} | {
         "ICL": inference.predictions(model, prompts),
@@ -118,7 +108,7 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     few = inference.first(prompts, config.queried)
     fits = inference.implied(
         [model, *(learner for learner in learners if learner.name in KNN)],
-        config.task,
+        task,
         few,
         config.queries,
         key,
@@ -151,18 +141,16 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
             "context": np.arange(prompts.ys.shape[1]),
         },
         attrs={
-            "dim": config.task.dim,
-            "noise_std": config.task.noise_std,
-            "resamples": config.resamples,
+            "dim": task.dim,
+            "noise_std": task.noise_std,
+            "resamples": config.evaluation.resamples,
             "unit": "squared difference, not divided by d",
         },
     )
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """The paper's two panels, and below them the same on a logarithmic axis."""
-    from experiments.engine.figures.style import canvas
-
     resampled = resample(dataset).at(dataset.context[1:])
     with canvas(10, 9) as figure:
         grid = figure.subplots(2, 2, sharex=True)
@@ -183,17 +171,14 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-def _floor(means: "xr.DataArray") -> float:
+def _floor(means: xr.DataArray) -> float:
     """Where a logarithmic axis begins: below the nearest learner, not at round-off."""
     to_model = means.sel(pair=means.pair.str.endswith("ICL"))
     return max(float(to_model.min()), 2e-5) / 2
 
 
-def _draw(axes: "Axes", resampled: "Resampled", distance: str, dim: int) -> None:
+def _draw(axes: Axes, resampled: Resampled, distance: str, dim: int) -> None:
     """All curves of one panel, the nearest on top."""
-    from experiments.akyurek2023.learners import LOOKS
-    from experiments.engine.figures.style import count_examples
-
     value, low, high = resampled.band(lambda means: means[distance])
     for rank, pair in enumerate(value.pair.values):
         first, second = pair.split(", ")
@@ -214,7 +199,7 @@ def _draw(axes: "Axes", resampled: "Resampled", distance: str, dim: int) -> None
     count_examples(axes, dim)
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.akyurek2023.fig1"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -23,22 +23,37 @@ OLS and ridge regression are this far apart at d = 8, and may be that far if bot
 near to one transformer as the paper's first column says.
 """
 
+import math
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiments.akyurek2023.fig2_claims import claims as claims
+import matplotlib
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from experiments.akyurek2023 import fig2_claims
+from experiments.akyurek2023.fig2_claims import (
+    allowed,
+    best_penalty,
+    claims,
+    fraction,
+    predictor,
+)
 from experiments.akyurek2023.fig2_measure import Config, measure, settings
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import BLACK, BLUE, GREY, VERMILLION, canvas
 from experiments.reference_models import PROBING, SETTINGS
+from icl import sweeps
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
-
-    from experiments.engine.claims.intervals import Resampled
 
 TIMES = {
     "tiny": "1 min",
@@ -46,9 +61,9 @@ TIMES = {
     "paper": "2 days on one H100, an estimate",
 }
 PRESETS = {
-    "tiny": Config(**vars(SETTINGS["tiny"]), seeds=1, prompts=64, resamples=200),
-    "quick": Config(**vars(PROBING["quick"])),
-    "paper": Config(**vars(SETTINGS["paper"])),
+    "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200), seeds=1),
+    "quick": Config(PROBING["quick"]),
+    "paper": Config(SETTINGS["paper"]),
 }
 SMALLEST_SHARE = 0.01
 """Of a column's largest distance: cells below it have the darkest colour."""
@@ -63,22 +78,17 @@ STAR: Mapping[str, Any] = {
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
-    """Trains what is missing, and measures what there is: see `noise.measure`.
+def compute(config: Config, models: Models) -> xr.Dataset:
+    """Trains what is missing, and measures what there is: see `fig2_measure.measure`.
 
     The cells of a model whose training failed are NaN.
     """
-    from icl import sweeps
-
     finished = sweeps.train_missing(settings(config), models)
     return measure(config, {setting: models(setting).model for setting in finished})
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Three tables; below them the best lambda, and what the paper's table allows."""
-    from experiments.akyurek2023 import fig2_claims
-    from experiments.engine.figures.style import canvas
-
     resampled, dim = fig2_claims.resample(dataset), dataset.attrs["dim"]
     tables = {
         f"trained transformers, d = {dim}": resampled.means.distance,
@@ -102,15 +112,8 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-def _table(axes: "Axes", table: "xr.DataArray") -> "AxesImage":
+def _table(axes: Axes, table: xr.DataArray) -> AxesImage:
     """A heat map of distances with their numbers, (alpha, noise)."""
-    import matplotlib
-    import numpy as np
-    from matplotlib.patches import Rectangle
-
-    from experiments.akyurek2023.fig2_claims import fraction, predictor
-    from experiments.engine.figures.style import BLACK, VERMILLION
-
     share = (table / table.max("alpha")).clip(SMALLEST_SHARE)
     shade = np.log10(share.values)
     colours = matplotlib.colormaps["Blues_r"].with_extremes(bad="#dddddd")
@@ -147,20 +150,13 @@ def _short(distance: float) -> str:
         >>> _short(0.00124), _short(0.0)
         ('1.2e-3', '0')
     """
-    import math
-
     if math.isnan(distance):
         return "run\nfailed"
     return f"{distance:.1e}".replace("e-0", "e-") if distance else "0"
 
 
-def _penalties(axes: "Axes", dataset: "xr.Dataset", resampled: "Resampled") -> None:
+def _penalties(axes: Axes, dataset: xr.Dataset, resampled: Resampled) -> None:
     """The best lambda by noise; no noise stands where a quarter of the least would."""
-    import numpy as np
-
-    from experiments.akyurek2023.fig2_claims import best_penalty, fraction
-    from experiments.engine.figures.style import BLUE, GREY
-
     noise = dataset.noise.values
     x = np.where(noise > 0, noise, noise[1] / 4)
     value, low, high = resampled.band(lambda means: best_penalty(means.path))
@@ -184,11 +180,8 @@ def _penalties(axes: "Axes", dataset: "xr.Dataset", resampled: "Resampled") -> N
     axes.legend(loc="lower right")
 
 
-def _bounds(axes: "Axes", dataset: "xr.Dataset", resampled: "Resampled") -> None:
+def _bounds(axes: Axes, dataset: xr.Dataset, resampled: Resampled) -> None:
     """Without noise at d = 8: OLS to each ridge predictor, and the paper's bound."""
-    from experiments.akyurek2023.fig2_claims import allowed, predictor
-    from experiments.engine.figures.style import BLUE, VERMILLION
-
     ridge = {"alpha": slice(1, None)}
     value, low, high = resampled.band(lambda means: means.ols_to_ridge.isel(ridge))
     bound = allowed(dataset.published.isel(noise=0)).isel(ridge)
@@ -215,11 +208,6 @@ def _bounds(axes: "Axes", dataset: "xr.Dataset", resampled: "Resampled") -> None
 
 def _legend() -> list:
     """What a box and a star are."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    from experiments.engine.figures.style import VERMILLION
-
     claimed = "claimed by the paper: λ = σ²/τ²"
     return [
         Patch(fill=False, edgecolor=VERMILLION, linewidth=2, label=claimed),
@@ -227,7 +215,7 @@ def _legend() -> list:
     ]
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
 
-    sys.exit(main("experiments.akyurek2023.fig2"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

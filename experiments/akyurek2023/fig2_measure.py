@@ -8,18 +8,17 @@ their scale: what differs between columns is not their luck.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
-from icl import LinearRegression, checks
+import numpy as np
+import xarray as xr
+
+from experiments.engine.figures.evaluation import Evaluation, linear_task
+from icl import LinearRegression, Prompts, Transformer, checks, inference, sweeps
+from icl.baselines import Learner, LeastSquares, PosteriorMean, Ridge
+from icl.compare import family_distances
 from icl.sweeps.setting import Setting
-
-if TYPE_CHECKING:
-    import numpy as np
-    import xarray as xr
-
-    from icl import Prompts, Transformer
-    from icl.baselines import Learner
 
 NOISE = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.5), (0.5, 1.0), (0.5, 0.75))
 """Sigma and tau of the paper's columns: deviations of the noise and of the weights."""
@@ -47,47 +46,39 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of Figure 2.
 
-    The noise and the scale of the weights are those of the columns, whatever `task`
-    says; `seed` is that of the first model of each column.
-
     Attributes:
+        setting: the model of each column, but for the noise and the scale of the
+            weights, which are those of the columns; its seed is that of the first
+            model of each column.
+        evaluation: prompts on which predictions are compared, in each column; three
+            seeds or more are resampled with them.
         seeds: models in each column, with the seeds `seed`, `seed` + 1, ...
-        prompts: prompts on which predictions are compared, in each column.
-        evaluation_seed: of the prompts; none of them occur in training.
-        resamples: bootstrap resamples of the prompts, and of three seeds or more.
     """
 
+    setting: Setting
+    evaluation: Evaluation = Evaluation(prompts=2_000)
     seeds: int = 3
-    prompts: int = 2_000
-    evaluation_seed: int = 0
-    resamples: int = 1_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        task = linear_task(self.setting)
         checks.positive_int("seeds", self.seeds)
-        checks.positive_int("prompts", self.prompts, minimum=2)
         # The longest context that is looked at has d - 1 pairs, or one.
-        fewest = max(2, self.task.dim)
-        checks.positive_int("task.length", self.task.length, minimum=fewest)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
-        checks.positive_int("resamples", self.resamples)
+        checks.positive_int("task.length", task.length, minimum=max(2, task.dim))
 
 
 def settings(config: Config) -> list[Setting]:
     """The models of all columns, column by column."""
-    from icl import sweeps
-
-    base = Setting(config.task, config.model, config.train)
-    seeds = range(config.seed, config.seed + config.seeds)
+    base = replace(config.setting, seed=0)
+    seeds = range(config.setting.seed, config.setting.seed + config.seeds)
     return sweeps.grid(base, {"task.noise_std,task.weight_std": NOISE, "seed": seeds})
 
 
 def measure(
-    config: Config, found: "Mapping[Setting, Transformer | Learner]"
-) -> "xr.Dataset":
+    config: Config, found: Mapping[Setting, Transformer | Learner]
+) -> xr.Dataset:
     """Distances of every prompt between the models of `settings` and the learners.
 
     Args:
@@ -111,13 +102,9 @@ def measure(
         where there is no model or no such n. `published`, (alpha, noise), is the
         paper's table.
     """
-    import xarray as xr
 
-    from icl import inference
-    from icl.baselines import LeastSquares, PosteriorMean
-
-    def ask(task: LinearRegression) -> "Prompts":
-        return inference.sample(task, config.prompts, config.evaluation_seed)[0]
+    def ask(task: LinearRegression) -> Prompts:
+        return config.evaluation.sample(task)[0]
 
     runs, columns = settings(config), []
     for start in range(0, len(runs), config.seeds):
@@ -140,18 +127,13 @@ def measure(
         alpha=list(ALPHAS),
         penalty=list(PENALTIES),
         sigma=list(SIGMAS),
-    ).assign_attrs(dim=config.task.dim, resamples=config.resamples)
+    ).assign_attrs(
+        dim=linear_task(config.setting).dim, resamples=config.evaluation.resamples
+    )
 
 
-def _of_model(
-    model: "Transformer | Learner | None", prompts: "Prompts"
-) -> "xr.Dataset":
+def _of_model(model: Transformer | Learner | None, prompts: Prompts) -> xr.Dataset:
     """What is measured of one model, all of it NaN if there is none."""
-    import numpy as np
-    import xarray as xr
-
-    from icl import inference
-
     dim = prompts.xs.shape[-1]
     predicted = np.zeros(prompts.ys.shape)
     if model is not None:
@@ -166,17 +148,12 @@ def _of_model(
 
 
 def _to(
-    learner: "Learner | np.ndarray",
-    prompts: "Prompts",
+    learner: Learner | np.ndarray,
+    prompts: Prompts,
     alphas: tuple[float, ...] = ALPHAS,
     **how: Any,
-) -> "xr.DataArray":
+) -> xr.DataArray:
     """Distances to ridge predictors for every prompt, (alpha, prompt)."""
-    import xarray as xr
-
-    from icl.baselines import Ridge
-    from icl.compare import family_distances
-
     ridges = {"ridge": [Ridge(alpha) for alpha in alphas]}
     distances = family_distances(learner, prompts, ridges, **how)
     return xr.DataArray(distances.T.astype("float32"), dims=("alpha", "prompt"))

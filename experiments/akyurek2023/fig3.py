@@ -30,22 +30,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib.figure
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from experiments.akyurek2023 import size_sweep
-from experiments.akyurek2023.fig3_claims import claims as claims
+from experiments.akyurek2023 import fig3_claims, size_claims, size_sweep
+from experiments.akyurek2023.fig3_claims import claims
+from experiments.akyurek2023.learners import BACKGROUNDS, FAMILIES, LOOKS, NOTHING
 from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
-from experiments.akyurek2023.size_sweep import settings as settings
-from icl import checks
+from experiments.engine.figures.command import main
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import GREY, canvas
+from icl import inference
+from icl.baselines import GradientFlow, Ridge
+from icl.compare import effective, rank
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TIMES = {
     "tiny": "1 min",
@@ -62,32 +67,34 @@ NOUNS = {"layers": "depth", "width": "width"}
 
 
 @dataclass(frozen=True)
-class Config(Sweep):
+class Config:
     """Settings of Figure 3.
 
     Attributes:
+        sweep: which models, and on what they are compared.
         fitted: on how many of the prompts alpha and number of steps are fitted.
     """
 
+    sweep: Sweep
     fitted: int = 1_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("fitted", self.fitted, minimum=2)
-        if self.fitted > self.prompts:
-            raise ValueError(
-                f"fitted must be at most prompts={self.prompts}, got {self.fitted}."
-            )
+        self.sweep.evaluation.require_part("fitted", self.fitted)
 
 
 PRESETS = {
-    "tiny": Config(**vars(SWEEPS["tiny"]), fitted=64),
-    "quick": Config(**vars(SWEEPS["quick"])),
-    "paper": Config(**vars(SWEEPS["paper"])),
+    "tiny": Config(SWEEPS["tiny"], fitted=64),
+    "quick": Config(SWEEPS["quick"]),
+    "paper": Config(SWEEPS["paper"]),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def settings(config: Config) -> list[Setting]:
+    """All runs of the sweep."""
+    return size_sweep.settings(config.sweep)
+
+
+def compute(config: Config, models: Models) -> xr.Dataset:
     """Distances of every point to every learner, and the members that fit best.
 
     Returns:
@@ -96,45 +103,38 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
         that fits best, the ends "low" and "high" of its interval, the "distance" there,
         and at "edge" -1 or 1 where it is the first or last that was tried, else 0.
     """
-    from experiments.akyurek2023 import fig3_claims
-
     learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
-    dataset = size_sweep.measure(config, models, learners, ["n < d"], pooled=False)
+    sweep, regions = config.sweep, ["n < d"]
+    dataset = size_sweep.measure(sweep, models, learners, regions, pooled=False)
     return dataset.assign(effective=_effective(config, models, dataset))
 
 
-def _effective(config: Config, models: Models, dataset: "xr.Dataset") -> "xr.DataArray":
+def _effective(config: Config, models: Models, dataset: xr.Dataset) -> xr.DataArray:
     """`effective` for the chosen runs; NaN where all failed."""
-    import xarray as xr
-
-    from icl import inference
-    from icl.baselines import GradientFlow, Ridge
-    from icl.compare import effective
-
     grid = np.geomspace(1e-3, 1e2, 51)
     paths = [
         ([Ridge(float(alpha)) for alpha in grid], grid),
         ([GradientFlow(float(time)) for time in grid], grid / SMALL_STEP),
     ]
 
+    resamples = config.sweep.evaluation.resamples
+
     @cache
     def fit(run: Setting) -> np.ndarray:
         """(path, bound)."""
-        prompts = size_sweep.evaluated(config, run.task.dim)
+        prompts = size_sweep.evaluated(config.sweep, run.task.dim)
         prompts = inference.first(prompts, config.fitted)
         predicted = inference.predictions(models(run).model, prompts)
         fits = []
         for path, values in paths:
-            best = effective(
-                predicted, prompts, path, values, resamples=config.resamples
-            )
+            best = effective(predicted, prompts, path, values, resamples=resamples)
             side = 1 if best.value > values[len(values) // 2] else -1
             fits.append([*best[:4], best.at_edge * side])
         return np.array(fits)
 
     shape = (*dataset.best_shape.shape, len(paths), len(BOUNDS))
     fitted = np.full(shape, np.nan)
-    for index, run in size_sweep.chosen(config, dataset):
+    for index, run in size_sweep.chosen(config.sweep, dataset):
         fitted[index] = fit(run)
     return xr.DataArray(
         fitted,
@@ -143,15 +143,8 @@ def _effective(config: Config, models: Models, dataset: "xr.Dataset") -> "xr.Dat
     )
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """For each dimension, by depth and by width: distances, the nearest, the fits."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    from experiments.akyurek2023 import size_claims
-    from experiments.akyurek2023.learners import BACKGROUNDS
-    from experiments.engine.figures.style import canvas
-
     dataset = dataset.sel(region="n < d")
     bands = size_claims.resample(dataset).band(lambda means: means.distance)
     columns = [(int(d), size) for d in dataset.dim for size in ("layers", "width")]
@@ -192,13 +185,8 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-def _draw_distances(
-    axes: "Axes", band: Sequence["xr.DataArray"], part: "xr.Dataset"
-) -> None:
+def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) -> None:
     """One curve for each learner."""
-    from experiments.akyurek2023.learners import LOOKS, NOTHING
-    from experiments.engine.figures.style import GREY
-
     looks: dict[str, Mapping[str, Any]] = dict(LOOKS)
     looks[NOTHING.name] = {"color": GREY, "linewidth": 1}
     value, low, high = band
@@ -223,11 +211,8 @@ def _draw_distances(
     axes.set_yscale("log")
 
 
-def _draw_nearest(axes: Sequence["Axes"], part: "xr.Dataset") -> None:
+def _draw_nearest(axes: Sequence[Axes], part: xr.Dataset) -> None:
     """The background of the curves, and the names in the strip below them."""
-    from experiments.akyurek2023.learners import BACKGROUNDS, FAMILIES, NOTHING
-    from icl.compare import rank
-
     resamples = int(part.attrs["resamples"])
     by_point = part.distance.mean("seed", skipna=False)
     by_point = by_point.transpose("point", "prompt", "learner")
@@ -249,7 +234,7 @@ def _draw_nearest(axes: Sequence["Axes"], part: "xr.Dataset") -> None:
     axes[1].grid(visible=False)
 
 
-def _draw_fits(axes: Sequence["Axes"], effective: "xr.DataArray") -> None:
+def _draw_fits(axes: Sequence[Axes], effective: xr.DataArray) -> None:
     """The effective alpha and number of steps, each seed beside the other."""
     shifts = np.linspace(-0.2, 0.2, effective.sizes["seed"] + 2)[1:-1]
     for each, path in zip(axes, effective.path.values, strict=True):
@@ -268,7 +253,7 @@ def _draw_fits(axes: Sequence["Axes"], effective: "xr.DataArray") -> None:
         each.set_yscale("log")
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
 
-    sys.exit(main("experiments.akyurek2023.fig3"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -20,18 +20,17 @@ summing to 1; grey is what lies right of y_n, which the probe may not read.
 """
 
 import sys
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023 import fig4_measure, fig4_plot
-from experiments.akyurek2023.fig4_claims import claims as claims
-from experiments.akyurek2023.fig4_measure import Config
-from experiments.akyurek2023.fig4_measure import settings as settings
+import matplotlib.figure
+import xarray as xr
+
+from experiments.akyurek2023 import fig4_plot
+from experiments.akyurek2023.fig4_claims import claims
+from experiments.akyurek2023.fig4_measure import Config, compare, settings
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import Figure
 from experiments.reference_models import PROBING
-from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.figure import Figure
 
 TIMES = {
     "tiny": "1 min",
@@ -39,23 +38,20 @@ TIMES = {
     "paper": "6 hours of training on one H100, an estimate; probes not measured",
 }
 PRESETS = {
-    "tiny": Config(**vars(PROBING["tiny"]), prompts=64, units=8, epochs=3, refits=2),
-    "quick": Config(**vars(PROBING["quick"])),
-    "paper": Config(**vars(PROBING["paper"]), prompts=8_000, units=512),
+    "tiny": Config(
+        PROBING["tiny"], Evaluation(prompts=64), units=8, epochs=3, refits=2
+    ),
+    "quick": Config(PROBING["quick"]),
+    "paper": Config(PROBING["paper"], Evaluation(prompts=8_000), units=512),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
-    """`fig4_measure.measure` of all models, along a dimension `model`."""
-    return fig4_measure.compare(config, models)
-
-
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """For each target the error by layer, and a map of where the probe looks."""
     return fig4_plot.draw(dataset, "trained", beside="control")
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compare, plot, claims, settings)
 
-    sys.exit(main("experiments.akyurek2023.fig4"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

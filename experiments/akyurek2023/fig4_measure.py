@@ -20,19 +20,28 @@ numbers of examples (the paper has n = 40 of them).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
+import jax
+import numpy as np
+import xarray as xr
+
+from experiments.engine.figures.evaluation import (
+    Evaluation,
+    check_test_fraction,
+    linear_task,
+)
+from experiments.engine.figures.runs import kept
+from experiments.engine.provenance import digest
 from experiments.reference_models import control_of
-from icl import checks
+from icl import Prompts, Transformer, checks, inference, token_contexts, token_names
+from icl.compare import interval
+from icl.model.building import build
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import numpy as np
-    import xarray as xr
-
-    from icl import Prompts, Transformer
-    from probes import PooledProbe
+from icl.targets import learner_weights, moment, target_values
+from probes import PooledProbe, probe_grid
+from probes.pooled import fit, position_weights
 
 Kind = Literal["trained", "control", "untrained"]
 TARGETS = {"X'y / n": "moment vector X'y", "w OLS": "least-squares weights"}
@@ -41,12 +50,14 @@ REFITS = 12
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of the probed model, and of its probes.
 
     Attributes:
-        prompts: prompts from which probes are fitted and on which they are tested.
-            Takes (layers + 1) x prompts x tokens x width x 4 bytes.
+        setting: which model.
+        evaluation: prompts from which probes are fitted and on which they are tested;
+            its resamples are of the tested ones. Hidden states take
+            (layers + 1) x prompts x tokens x width x 4 bytes.
         units: hidden units of the MLP probe.
         learning_rate: of Adam, for probes.
         batch_size: prompts in a minibatch of the probes' training.
@@ -55,11 +66,11 @@ class Config(Setting):
         test_fraction: share of the prompts that is for testing.
         refits: how often the probes of the best layer are fitted again, to resampled
             training prompts, for the uncertainty of their position weights.
-        evaluation_seed: of the prompts; none of them occur in training.
         probe_seed: of the split and of the probes' training.
     """
 
-    prompts: int = 4_000
+    setting: Setting
+    evaluation: Evaluation = Evaluation()
     units: int = 64
     learning_rate: float = 3e-3
     batch_size: int = 128
@@ -67,34 +78,25 @@ class Config(Setting):
     patience: int = 10
     test_fraction: float = 0.25
     refits: int = REFITS
-    evaluation_seed: int = 0
     probe_seed: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refuse_fixed_weights()
+        task = linear_task(self.setting, own_weights=True)
         for name in ("units", "batch_size", "epochs", "patience", "refits"):
             checks.positive_int(name, getattr(self, name))
-        checks.positive_int("prompts", self.prompts, minimum=16)
-        checks.positive_int("task.length", self.task.length, minimum=2)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
+        self.evaluation.require_prompts(16)
+        checks.positive_int("task.length", task.length, minimum=2)
         checks.positive_int("probe_seed", self.probe_seed, minimum=0)
         checks.finite_number("learning_rate", self.learning_rate, positive=True)
-        if not 0.1 <= self.test_fraction <= 0.75:
-            raise ValueError(
-                f"test_fraction must be 0.1 to 0.75, got {self.test_fraction!r}."
-            )
+        check_test_fraction(self.test_fraction)
 
 
 def settings(config: Config) -> list[Setting]:
     """The models that are trained: the one in question, and the control."""
-    return [
-        Setting(config.task, config.model, config.train, config.seed),
-        control_of(config),
-    ]
+    return [config.setting, control_of(config.setting)]
 
 
-def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
+def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
     """Scores and position weights of all probes of one of the models.
 
     Returns:
@@ -108,10 +110,8 @@ def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
         - `refitted`, (target, refit, token, position): position weights there, of the
           trained model alone.
     """
-    from experiments.engine.figures.runs import kept
-    from experiments.engine.provenance import digest
 
-    def make() -> "xr.Dataset":
+    def make() -> xr.Dataset:
         refits = config.refits if which == "trained" else 0
         return _measure(config, _model(config, models, which), refits)
 
@@ -121,31 +121,21 @@ def measure(config: Config, models: Models, which: Kind) -> "xr.Dataset":
     return kept(folder, make)
 
 
-def _model(config: Config, models: Models, which: Kind) -> "Transformer":
-    import jax
+def _model(config: Config, models: Models, which: Kind) -> Transformer:
 
-    from icl.model.building import build
-
-    setting = Setting(config.task, config.model, config.train, config.seed)
+    setting = config.setting
     if which == "untrained":
-        return build(config.task, config.model, jax.random.key(config.seed))
+        return build(setting.task, setting.model, jax.random.key(setting.seed))
     return models(setting if which == "trained" else control_of(setting)).model
 
 
-def _measure(config: Config, model: "Transformer", refits: int) -> "xr.Dataset":
-    import numpy as np
-    import xarray as xr
+def _measure(config: Config, model: Transformer, refits: int) -> xr.Dataset:
 
-    from icl import inference, token_contexts, token_names
-    from icl.compare import interval
-    from probes import probe_grid
-
-    prompts, _ = inference.sample(
-        config.task, config.prompts, config.evaluation_seed, whole=True
-    )
+    task = linear_task(config.setting)
+    prompts, _ = config.evaluation.sample(task, whole=True)
     hidden = inference.hidden_states(model, prompts)
-    names = token_names(config.task.length)
-    contexts = token_contexts(config.task.length)
+    names = token_names(task.length)
+    contexts = token_contexts(task.length)
     targets = values(prompts)
     grids = [
         probe_grid(
@@ -157,6 +147,7 @@ def _measure(config: Config, model: "Transformer", refits: int) -> "xr.Dataset":
             at=names[1::2],
             ceilings=dict.fromkeys(targets, 1.0),
             test_fraction=config.test_fraction,
+            resamples=config.evaluation.resamples,
             seed=config.probe_seed,
             control=False,  # other models are the control here, at less than its price
             keep_resamples=True,
@@ -182,21 +173,17 @@ def _measure(config: Config, model: "Transformer", refits: int) -> "xr.Dataset":
             for name in targets
         ]
         grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
-    return grid.assign_coords(position=names).assign_attrs(dim=config.task.dim)
+    return grid.assign_coords(position=names).assign_attrs(dim=task.dim)
 
 
 def _refit(
     config: Config,
-    states: "np.ndarray",
-    target: "np.ndarray",
-    contexts: "np.ndarray",
+    states: np.ndarray,
+    target: np.ndarray,
+    contexts: np.ndarray,
     refits: int,
-) -> "np.ndarray":
+) -> np.ndarray:
     """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
-    import numpy as np
-
-    from probes.pooled import fit, position_weights
-
     places = np.arange(1, states.shape[1], 2)
     reads = np.arange(states.shape[1]) <= places[:, None]
     wanted = np.moveaxis(target[:, contexts[places]], 1, 0)
@@ -218,18 +205,14 @@ def _refit(
     return np.stack(weights)
 
 
-def values(prompts: "Prompts") -> "dict[str, np.ndarray]":
+def values(prompts: Prompts) -> dict[str, np.ndarray]:
     """The two targets after every number of examples, (prompts, contexts, d)."""
-    from icl.targets import learner_weights, moment, target_values
-
     found = target_values([moment("mean"), learner_weights()], prompts)
     return dict(zip(TARGETS, found.values(), strict=True))
 
 
-def probe(config: Config, head: str) -> "PooledProbe":
+def probe(config: Config, head: str) -> PooledProbe:
     """The paper's probe with this head."""
-    from probes import PooledProbe
-
     return PooledProbe(
         head=head,
         units=config.units,
@@ -241,15 +224,11 @@ def probe(config: Config, head: str) -> "PooledProbe":
     )
 
 
-def compare(config: Config, models: Models) -> "xr.Dataset":
+def compare(config: Config, models: Models) -> xr.Dataset:
     """`measure` of all models, along a first dimension `model`."""
-    import xarray as xr
-
     kinds = get_args(Kind)
     trained, *others = (measure(config, models, kind) for kind in kinds)
     every = [trained.drop_vars("refitted"), *others]
     joined = xr.concat(every, xr.Variable("model", list(kinds)), combine_attrs="drop")
-    return joined.assign(refitted=trained.refitted).assign_attrs(dim=config.task.dim)
-
-
-# --- pictures ---
+    dim = linear_task(config.setting).dim
+    return joined.assign(refitted=trained.refitted).assign_attrs(dim=dim)

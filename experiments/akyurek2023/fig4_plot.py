@@ -1,23 +1,20 @@
 """How are the errors of pooled probes drawn? For Figures 4 and 5."""
 
-from typing import TYPE_CHECKING
+import matplotlib
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from experiments.akyurek2023.fig4_measure import HEADS, TARGETS
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
+from experiments.engine.figures.style import BLUE, VERMILLION, canvas
 
 
-def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
+def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
     """For each target the errors of a model by layer, and where its probe looks.
 
     Dashed and dotted, beside them, the best layers of `beside` and of no training.
     """
-    from experiments.engine.figures.style import canvas
-
     with canvas(10, 6.4) as figure:
         panels = figure.subplots(2, 2, width_ratios=[1, 1.25])
         images, brightest = [], float(dataset.position_weights.sel(head="mlp").max())
@@ -36,8 +33,7 @@ def draw(dataset: "xr.Dataset", model: str, *, beside: str) -> "Figure":
     return figure
 
 
-def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None:
-    from experiments.engine.figures.style import BLUE, VERMILLION
+def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
 
     looks = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
     for head, (color, marker) in looks.items():
@@ -60,8 +56,7 @@ def _errors(axes: "Axes", scores: "xr.Dataset", model: str, beside: str) -> None
     axes.set_ylabel("error: MSE / variance")
 
 
-def _map(axes: "Axes", scores: "xr.Dataset", brightest: float) -> "AxesImage":
-    import matplotlib
+def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
 
     layer = int(scores.best_layer)
     weights = scores.position_weights.sel(head="mlp", layer=layer)

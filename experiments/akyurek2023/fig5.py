@@ -14,17 +14,15 @@ context. All are probed on the same prompts, whose w differ.
 """
 
 import sys
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023 import fig4, fig4_measure
-from experiments.akyurek2023.fig4_measure import Config
-from experiments.akyurek2023.fig4_measure import settings as settings
-from experiments.akyurek2023.fig5_claims import claims as claims
-from icl.sweeps.store import Models
+import matplotlib.figure
+import xarray as xr
 
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.figure import Figure
+from experiments.akyurek2023 import fig4, fig4_plot
+from experiments.akyurek2023.fig4_measure import compare, settings
+from experiments.akyurek2023.fig5_claims import claims
+from experiments.engine.figures.command import main
+from experiments.engine.figures.figure import Figure
 
 TIMES = {
     "tiny": "1 min",
@@ -34,19 +32,12 @@ TIMES = {
 PRESETS = fig4.PRESETS
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
-    """`fig4_measure.measure` of all models, along a dimension `model`."""
-    return fig4_measure.compare(config, models)
-
-
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """For each target the error by layer, and a map of where the probe looks."""
-    from experiments.akyurek2023 import fig4_plot
-
     return fig4_plot.draw(dataset, "control", beside="trained")
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compare, plot, claims, settings)
 
-    sys.exit(main("experiments.akyurek2023.fig5"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -15,18 +15,26 @@ that is not. Bands are 95 % intervals over prompts. At n = 0 there is nothing to
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.fig6_claims import claims as claims
-from experiments.akyurek2023.fig6_claims import r2, resample
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+
+from experiments.akyurek2023.fig6_claims import claims, r2, resample
+from experiments.akyurek2023.learners import LOOKS
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import (
+    Evaluation,
+    check_queries,
+    linear_task,
+)
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
-from icl import checks
+from icl import checks, inference
+from icl.baselines import LeastSquares, NearestNeighbors
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.figure import Figure
 
 TIMES = {
     "tiny": "30 s",
@@ -36,61 +44,47 @@ TIMES = {
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of Figure 6.
 
     Attributes:
-        prompts: prompts after each prefix of which learners are asked.
+        setting: which model.
+        evaluation: prompts after each prefix of which learners are asked.
         queries: new inputs per prefix; None is max(20 d, 64).
-        evaluation_seed: of the prompts and queries; none of them occur in training.
-        resamples: bootstrap resamples of the prompts.
     """
 
-    prompts: int = 500
+    setting: Setting
+    evaluation: Evaluation = Evaluation(prompts=500)
     queries: int | None = None
-    evaluation_seed: int = 0
-    resamples: int = 1_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("prompts", self.prompts, minimum=2)
-        if self.queries is not None:
-            checks.positive_int("queries", self.queries, minimum=self.task.dim + 1)
-        checks.positive_int("task.length", self.task.length, minimum=2)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
-        checks.positive_int("resamples", self.resamples)
+        task = linear_task(self.setting)
+        check_queries(self.queries, task)
+        checks.positive_int("task.length", task.length, minimum=2)
 
 
 PRESETS = {
-    "tiny": Config(**vars(SETTINGS["tiny"]), prompts=32, resamples=200),
-    "quick": Config(**vars(SETTINGS["quick"]), prompts=250),
-    "paper": Config(**vars(SETTINGS["paper"])),
+    "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=32, resamples=200)),
+    "quick": Config(SETTINGS["quick"], Evaluation(prompts=250)),
+    "paper": Config(SETTINGS["paper"]),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, models: Models) -> xr.Dataset:
     """What a linear fit leaves unexplained, for every prompt.
 
     Returns:
         A Dataset with `residual` and `total` over (learner, prompt, context): mean
         squares around the fit and of the predictions themselves. For n >= 1.
     """
-    import numpy as np
-    import xarray as xr
-
-    from icl import inference
-    from icl.baselines import LeastSquares, NearestNeighbors
-
-    model = models(config).model
-    prompts, key = inference.sample(config.task, config.prompts, config.evaluation_seed)
+    task, model = linear_task(config.setting), models(config.setting).model
+    prompts, key = config.evaluation.sample(task)
     learners = [
         LeastSquares(),
         NearestNeighbors(3, "distance"),
         NearestNeighbors(3, "uniform"),
     ]
-    fits = inference.implied(
-        [model, *learners], config.task, prompts, config.queries, key
-    )
+    fits = inference.implied([model, *learners], task, prompts, config.queries, key)
     names = ["ICL", *(learner.name for learner in learners)]
     residual = np.stack([fit.residual[:, 1:] for fit in fits])
     total = np.stack([fit.total[:, 1:] for fit in fits])
@@ -101,15 +95,12 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
             "total": (dims, total.astype("float32")),
         },
         coords={"learner": names, "context": np.arange(1, prompts.ys.shape[1])},
-        attrs={"dim": config.task.dim, "resamples": config.resamples},
+        attrs={"dim": task.dim, "resamples": config.evaluation.resamples},
     )
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """R2 of the linear fit by number of examples."""
-    from experiments.akyurek2023.learners import LOOKS
-    from experiments.engine.figures.style import canvas, count_examples
-
     value, low, high = resample(dataset).band(r2)
     n = dataset.context.values
     with canvas(7, 4) as figure:
@@ -129,7 +120,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.akyurek2023.fig6"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

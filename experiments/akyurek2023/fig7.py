@@ -14,17 +14,18 @@ it: a product x y is what is left of g(x + y) - g(x) - g(y), here with y = x.
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from experiments.akyurek2023.fig7_claims import claims as claims
-from experiments.akyurek2023.fig7_claims import relative_error
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from scipy.special import erf
+
+from experiments.akyurek2023.fig7_claims import claims, relative_error
+from experiments.engine.figures.command import main
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import BLACK, BLUE, GREEN, ORANGE, canvas
 from icl import checks
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import numpy as np
-    import xarray as xr
-    from matplotlib.figure import Figure
 
 TIMES = {"tiny": "3 s", "quick": "3 s", "paper": "3 s"}
 
@@ -59,16 +60,12 @@ class Config:
 PRESETS = {"tiny": Config(points=41), "quick": Config(), "paper": Config()}
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, _: Models) -> xr.Dataset:
     """The approximations.
 
     Returns:
         A Dataset with `square` over (unit, x).
     """
-    import numpy as np
-    import xarray as xr
-
-    del models
     x = np.linspace(-config.bound, config.bound, config.points)
     x[config.points // 2] = 0  # exactly
     square = [by_gelu(x), by_tanh(x, config.delta), by_relu(x, config.pieces)]
@@ -78,10 +75,8 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
     )
 
 
-def by_gelu(x: "np.ndarray") -> "np.ndarray":
+def by_gelu(x: np.ndarray) -> np.ndarray:
     """sqrt(pi/2) (g(2x) - 2 g(x)): the multiplier of Lemma 4 with both factors x."""
-    import numpy as np
-    from scipy.special import erf
 
     def gelu(z: np.ndarray) -> np.ndarray:
         return z / 2 * (1 + erf(z / np.sqrt(2)))
@@ -89,12 +84,11 @@ def by_gelu(x: "np.ndarray") -> "np.ndarray":
     return np.sqrt(np.pi / 2) * (gelu(2 * x) - 2 * gelu(x))
 
 
-def by_tanh(x: "np.ndarray", delta: float) -> "np.ndarray":
+def by_tanh(x: np.ndarray, delta: float) -> np.ndarray:
     """The same difference of tanh, and of that the difference from 0 to delta.
 
     tanh z = z - z^3/3 + ...: what is left is -2 delta x y.
     """
-    import numpy as np
 
     def mixed(shift: float) -> np.ndarray:
         return np.tanh(2 * x + shift) - 2 * np.tanh(x + shift) + np.tanh(shift)
@@ -102,14 +96,12 @@ def by_tanh(x: "np.ndarray", delta: float) -> "np.ndarray":
     return (mixed(delta) - mixed(0.0)) / (-2 * delta)
 
 
-def by_relu(x: "np.ndarray", pieces: int) -> "np.ndarray":
+def by_relu(x: np.ndarray, pieces: int) -> np.ndarray:
     """A sum of ReLUs that meets x^2 at the ends of its pieces.
 
     The slope of a piece from a to b is a + b, and grows by twice its length from one
     piece to the next.
     """
-    import numpy as np
-
     knots = np.linspace(x[0], x[-1], pieces + 1)
     step = knots[1] - knots[0]
     line = knots[0] ** 2 + (knots[0] + knots[1]) * (x - knots[0])
@@ -117,10 +109,8 @@ def by_relu(x: "np.ndarray", pieces: int) -> "np.ndarray":
     return line + 2 * step * bends.sum(axis=1)
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """The approximations, and their relative errors."""
-    from experiments.engine.figures.style import BLACK, BLUE, GREEN, ORANGE, canvas
-
     x = dataset.x.values
     with canvas(8, 3.4) as figure:
         left, right = figure.subplots(1, 2)
@@ -149,7 +139,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.akyurek2023.fig7"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

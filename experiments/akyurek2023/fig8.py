@@ -18,21 +18,25 @@ regression (Theorem 2).
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+import matplotlib.figure
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
 
-from experiments.akyurek2023 import size_sweep
-from experiments.akyurek2023.fig8_claims import claims as claims
-from experiments.akyurek2023.fig8_claims import construction, excess, first_below
-from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
-from experiments.akyurek2023.size_sweep import settings as settings
+from experiments.akyurek2023 import size_claims, size_sweep
+from experiments.akyurek2023.fig8_claims import (
+    claims,
+    construction,
+    excess,
+    first_below,
+)
+from experiments.akyurek2023.size_sweep import SWEEPS, Sweep, settings
+from experiments.engine.figures.command import main
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import GREY, canvas
+from icl.baselines import LeastSquares, Ridge
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TIMES = {
     "tiny": "1 min, 10 s after fig3",
@@ -58,19 +62,14 @@ REGION_LOOKS = {
 }
 
 
-def compute(config: Sweep, models: Models) -> "xr.Dataset":
+def compute(config: Sweep, models: Models) -> xr.Dataset:
     """Distances of every point to OLS and Ridge(0.1); see `size_sweep.measure`."""
-    from icl.baselines import LeastSquares, Ridge
-
     learners, regions = [LeastSquares(), Ridge(0.1)], list(size_sweep.REGIONS)
     return size_sweep.measure(config, models, learners, regions, pooled=True)
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """The smallest width, depth and number of heads by dimension."""
-    from experiments.akyurek2023 import size_claims
-    from experiments.engine.figures.style import GREY, canvas
-
     bands = size_claims.resample(dataset).band(excess)
     dims = dataset.dim.values
     with canvas(10, 4) as figure:
@@ -101,7 +100,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 
 def _draw_steps(
-    axes: "Axes",
+    axes: Axes,
     allowed: np.ndarray,
     found: np.ndarray,
     sure: np.ndarray,
@@ -127,7 +126,7 @@ def _draw_steps(
     )
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
 
-    sys.exit(main("experiments.akyurek2023.fig8"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -15,20 +15,26 @@ it. Each seed repeats the whole sweep, the choice included.
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
+from experiments.engine.figures.evaluation import Evaluation
 from experiments.reference_models import SETTINGS
-from icl import LinearRegression, ModelConfig, TrainConfig, checks, sweeps
+from icl import (
+    LinearRegression,
+    ModelConfig,
+    Prompts,
+    TrainConfig,
+    checks,
+    inference,
+    sweeps,
+)
+from icl.baselines import solve
+from icl.baselines.base import Learner
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from icl import Prompts
-    from icl.baselines.base import Learner
 
 SIZES = {"layers": "layers", "width": "widths", "heads": "heads"}
 """Sizes of a model, and the field of a sweep that lists their values."""
@@ -65,10 +71,8 @@ class Sweep:
         train: of all runs, but for learning rate and `steps`.
         steps: updates for each of `dims`; None is `train.steps` for all.
         pairs: in a prompt; None is 2d + 1.
-        prompts: on which predictions are compared, the same for all models of a
-            dimension.
-        evaluation_seed: of these prompts; none of them occur in training.
-        resamples: bootstrap resamples of the prompts.
+        evaluation: prompts on which predictions are compared, the same for all models
+            of a dimension.
 
     Raises:
         ValueError: an empty list, values twice or below 1, another number of `steps`
@@ -87,9 +91,7 @@ class Sweep:
     full_grid: bool = False
     steps: tuple[int, ...] | None = None
     pairs: int | None = None
-    prompts: int = 4_000
-    evaluation_seed: int = 0
-    resamples: int = 1_000
+    evaluation: Evaluation = Evaluation()
 
     def __post_init__(self) -> None:
         for name in ("dims", *SIZES.values(), "rates", "seeds"):
@@ -108,9 +110,6 @@ class Sweep:
             )
         if self.pairs is not None:
             checks.positive_int("pairs", self.pairs, minimum=max(self.dims[-1], 2))
-        checks.positive_int("prompts", self.prompts, minimum=2)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
-        checks.positive_int("resamples", self.resamples)
         for point, shapes in self.points(pooled=False).items():
             if not shapes:
                 raise ValueError(
@@ -184,8 +183,7 @@ SWEEPS = {
         rates=(3e-3,),
         model=SETTINGS["tiny"].model,
         train=SETTINGS["tiny"].train,
-        prompts=64,
-        resamples=200,
+        evaluation=Evaluation(prompts=64, resamples=200),
     ),
     "quick": Sweep(
         dims=(4, 8),
@@ -212,9 +210,9 @@ SWEEPS = {
 }
 """Of Figure 3; Figure 8 has more dimensions.
 
-At `quick` one learning rate must do for all: 2e-3, that of `setting.SETTINGS`. It is
-not what keeps one layer at d = 8 from learning anything: 4e-3 gave the same loss, that
-of predicting 0.
+At `quick` one learning rate must do for all: 2e-3, that of `reference_models.SETTINGS`.
+It is not what keeps one layer at d = 8 from learning anything: 4e-3 gave the same loss,
+that of predicting 0.
 """
 
 
@@ -226,11 +224,11 @@ def settings(config: Sweep) -> list[Setting]:
 def measure(
     config: Sweep,
     models: Models,
-    learners: Sequence["Learner"],
+    learners: Sequence[Learner],
     regions: Sequence[str],
     *,
     pooled: bool,
-) -> "xr.Dataset":
+) -> xr.Dataset:
     """Trains what is missing, chooses the run of each point, compares it with learners.
 
     Args:
@@ -252,14 +250,12 @@ def measure(
           chosen;
         - `validation_loss`, `failed` over (dim, shape, rate, seed): of all runs.
     """
-    import xarray as xr
-
     sweeps.train_missing(settings(config), models)
     every = [_distances(config, dim, models, learners, regions) for dim in config.dims]
     parts = [_choose(runs, config.points(pooled=pooled)) for runs in every]
     dims = xr.DataArray(list(config.dims), dims="dim", name="dim")
     return xr.concat(parts, dims).assign_attrs(
-        resamples=config.resamples, unit="squared difference / d"
+        resamples=config.evaluation.resamples, unit="squared difference / d"
     )
 
 
@@ -267,15 +263,10 @@ def _distances(
     config: Sweep,
     dim: int,
     models: Models,
-    learners: Sequence["Learner"],
+    learners: Sequence[Learner],
     regions: Sequence[str],
-) -> "xr.Dataset":
+) -> xr.Dataset:
     """Validation losses and distances of all runs of one dimension."""
-    import xarray as xr
-
-    from icl import inference
-    from icl.baselines import solve
-
     runs = config.runs(dim)
     prompts = evaluated(config, dim)
     textbook = np.stack([s.predictions for s in solve(learners, prompts)])
@@ -312,16 +303,13 @@ def _distances(
     )
 
 
-def evaluated(config: Sweep, dim: int) -> "Prompts":
+def evaluated(config: Sweep, dim: int) -> Prompts:
     """The prompts that all models of a dimension are compared on."""
-    from icl import inference
-
-    task = config.runs(dim)[0].task
-    return inference.sample(task, config.prompts, config.evaluation_seed)[0]
+    return config.evaluation.sample(config.runs(dim)[0].task)[0]
 
 
 def chosen(
-    config: Sweep, dataset: "xr.Dataset"
+    config: Sweep, dataset: xr.Dataset
 ) -> Iterator[tuple[tuple[int, ...], Setting]]:
     """Indices (dim, point, seed) and the run that was chosen there, if any was."""
     for i, dim in enumerate(config.dims):
@@ -334,10 +322,8 @@ def chosen(
                 yield (i, point, seed), by_name[name]
 
 
-def _choose(every: "xr.Dataset", points: Mapping[str, Sequence[Shape]]) -> "xr.Dataset":
+def _choose(every: xr.Dataset, points: Mapping[str, Sequence[Shape]]) -> xr.Dataset:
     """Of each point the run chosen by validation loss, and the least distances."""
-    import xarray as xr
-
     over, parts = ["shape", "rate"], []
     for shapes in points.values():
         runs = every.sel(shape=list(map(str, shapes)))

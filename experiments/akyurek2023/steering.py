@@ -26,23 +26,25 @@ Nothing is written or erased where R2 is below 0.1. Rows are n = d and n = 2d. B
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiments.akyurek2023.steering_claims import claims as claims
-from experiments.akyurek2023.steering_claims import errors, moved, readable
+import matplotlib.figure
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from experiments.akyurek2023 import steering_measure
+from experiments.akyurek2023.steering_claims import claims, errors, moved, readable
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation, linear_task
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import BLACK, BLUE, GREY, ORANGE, canvas
 from experiments.reference_models import PROBING
 from icl import checks
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 TIMES = {
     "tiny": "30 s",
@@ -55,73 +57,64 @@ CONTEXTS = (1, 2)
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of the edits.
 
     Attributes:
-        prompts: prompts whose states are edited.
+        setting: which model.
+        evaluation: prompts whose states are edited.
         fitted: further prompts, to which probes and erasers are fitted; more than the
             2n x width features that they have. Hidden states take
             (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes, twice.
-        evaluation_seed: of the prompts; none of them occur in training.
         edit_seed: of the donors, the random directions and the resampling.
     """
 
-    prompts: int = 1_000
+    setting: Setting
+    evaluation: Evaluation = Evaluation(prompts=1_000)
     fitted: int = 4_000
-    evaluation_seed: int = 0
     edit_seed: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("prompts", self.prompts, minimum=8)
+        task = linear_task(self.setting, own_weights=True)
+        self.evaluation.require_prompts(8)
         checks.positive_int("fitted", self.fitted, minimum=8)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
         checks.positive_int("edit_seed", self.edit_seed, minimum=0)
-        if self.task.length <= self.task.dim:
+        if task.length <= task.dim:
             raise ValueError(
-                f"task.length must be above task.dim={self.task.dim}, for a query "
-                f"after as many pairs, got {self.task.length}."
+                f"task.length must be above task.dim={task.dim}, for a query "
+                f"after as many pairs, got {task.length}."
             )
-        self.refuse_fixed_weights()
 
 
 PRESETS = {
-    "tiny": Config(**vars(PROBING["tiny"]), prompts=250, fitted=250),
-    "quick": Config(**vars(PROBING["quick"]), prompts=500, fitted=2_500),
-    "paper": Config(**vars(PROBING["paper"]), fitted=16_000),
+    "tiny": Config(PROBING["tiny"], Evaluation(prompts=250), fitted=250),
+    "quick": Config(PROBING["quick"], Evaluation(prompts=500), fitted=2_500),
+    "paper": Config(PROBING["paper"], fitted=16_000),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, models: Models) -> xr.Dataset:
     """Predictions after every edit of every layer: see `steering_measure.measure`."""
-    import xarray as xr
-
-    from experiments.akyurek2023 import steering_measure
-    from icl import inference
-
-    model, task = models(config).model, config.task
-    count = config.prompts + config.fitted
-    prompts, _ = inference.sample(task, count, config.evaluation_seed)
+    task, model = linear_task(config.setting), models(config.setting).model
+    evaluation = config.evaluation
+    prompts, _ = evaluation.sample(task, more=config.fitted)
     parts = []
     for n in (times * task.dim for times in CONTEXTS):
         if n < task.length:
             xs, ys = prompts.xs[:, : n + 1], prompts.ys[:, : n + 1]
             asked = prompts._replace(xs=xs, ys=ys)
             part = steering_measure.measure(
-                model, asked, config.prompts, config.edit_seed
+                model, asked, evaluation.prompts, config.edit_seed
             )
             parts.append(part.expand_dims(context=[n]))
     joined = xr.concat(parts, "context")
-    return joined.assign_attrs(dim=task.dim, seed=config.edit_seed)
+    return joined.assign_attrs(
+        dim=task.dim, seed=config.edit_seed, resamples=evaluation.resamples
+    )
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """What is read, written and erased by layer; a row for each context length."""
-    from matplotlib.ticker import MaxNLocator
-
-    from experiments.engine.figures.style import canvas
-
     lengths = dataset.context.values
     with canvas(11, 1.2 + 3.2 * len(lengths)) as figure:
         grid = figure.subplots(
@@ -154,7 +147,6 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 
 def _looks() -> dict[str, dict[str, Any]]:
-    from experiments.engine.figures.style import BLUE, ORANGE
 
     return {
         "weights": {"color": BLUE, "marker": "o"},
@@ -162,8 +154,7 @@ def _looks() -> dict[str, dict[str, Any]]:
     }
 
 
-def _read(axes: "Axes", part: "xr.Dataset") -> None:
-    from experiments.engine.figures.style import GREY
+def _read(axes: Axes, part: xr.Dataset) -> None:
 
     for name, look in _looks().items():
         axes.plot(part.layer, part.r2.sel(quantity=name), label=name, **look)
@@ -173,8 +164,7 @@ def _read(axes: "Axes", part: "xr.Dataset") -> None:
     axes.axhline(float(part.r2_of_moments), **look)
 
 
-def _write(axes: "Axes", part: "xr.Dataset") -> None:
-    from experiments.engine.figures.style import BLACK
+def _write(axes: Axes, part: xr.Dataset) -> None:
 
     swap = {"color": BLACK, "marker": "D", "label": "all of the donor's states"}
     _band(axes, part.layer.values, moved(part, part.swapped)[:3], swap)
@@ -194,8 +184,7 @@ def _write(axes: "Axes", part: "xr.Dataset") -> None:
             _band(axes, layers, values, look | line)
 
 
-def _erase(axes: "Axes", part: "xr.Dataset") -> None:
-    from experiments.engine.figures.style import GREY
+def _erase(axes: Axes, part: xr.Dataset) -> None:
 
     sampled = errors(part)
     axes.axhline(
@@ -216,13 +205,13 @@ def _random(name: str) -> dict[str, Any]:
     return {"linestyle": ":", "marker": "", "label": f"{name}, random as large"}
 
 
-def _band(axes: "Axes", layers: Any, values: Any, look: "Mapping[str, Any]") -> None:
+def _band(axes: Axes, layers: Any, values: Any, look: Mapping[str, Any]) -> None:
     value, low, high = values
     axes.plot(layers, value, **look)
     axes.fill_between(layers, low, high, color=look["color"], alpha=0.15, lw=0)
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.akyurek2023.steering"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -1,46 +1,79 @@
-"""What made a result? Its configuration as a hash and as a command, and the machine.
+"""What made a result? Its configuration as a hash, and the machine.
 
 `FORMAT` is part of every hash: results that an older version computed otherwise are
 left where they are, and not taken for today's.
 """
 
+import platform
+import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jax
+import joblib
 
 from icl.training.description import fingerprint
 
-if TYPE_CHECKING:
-    pass
-
-FORMAT = 1
+FORMAT = 2
 """Raised when the same configuration is to give other results."""
 
 
 def digest(config: Any) -> str:
-    """A short hash of a configuration."""
-    return fingerprint({"format": FORMAT, **_as_before(asdict(config))})
+    """Returns a short hash of a configuration.
+
+    Fields that have their default are left out, so that one that is added later does
+    not change the hash of what was computed before.
+    """
+    return fingerprint({"format": FORMAT, **described(config, defaults=False)})
 
 
-def _as_before(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a field that is newer than some results, where it has its default."""
-    return {
-        name: _as_before(value) if isinstance(value, dict) else value
-        for name, value in described.items()
-        if (name, value) != ("precision", "default")
-    }
+def described(config: Any, *, defaults: bool = True) -> dict[str, Any]:
+    """Returns a configuration as a nested mapping, each task with the kind it is of.
+
+    Args:
+        config: a dataclass, which may hold others.
+        defaults: whether fields that have their default are among them.
+    """
+    values = {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if not defaults and value == _default(each):
+            continue
+        if is_dataclass(value):
+            inside = described(value, defaults=defaults)
+            named = {"kind": type(value).__name__} if each.name == "task" else {}
+            value = named | inside
+        values[each.name] = value
+    return values
+
+
+def _default(each: Field[Any]) -> Any:
+    factory = each.default_factory
+    return each.default if factory is MISSING else factory()
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of a nested mapping by their dotted names.
+
+    Example:
+        >>> leaves({"task": {"dim": 2}, "prompts": 8})
+        {'task.dim': 2, 'prompts': 8}
+    """
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= leaves(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit, machine and date, as JSON."""
-    import platform
-    from datetime import UTC, datetime
-    from importlib.metadata import PackageNotFoundError, version
-
-    import jax
-    import joblib
-
+    """Returns versions, commit, machine and date, as JSON."""
     versions = {"python": platform.python_version()}
     for package in ("icl-probes", "jax", "flax", "optax", "numpy", "scikit-learn"):
         try:
@@ -58,9 +91,7 @@ def provenance() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """What this machine's processor calls itself."""
-    import platform
-
+    """Returns what this machine's processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
@@ -70,9 +101,7 @@ def processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of this clone, marked if files were changed."""
-    import subprocess
-
+    """Returns the commit of this clone, marked if files were changed."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],

@@ -26,24 +26,35 @@ predicts 0, whereas Newton's start, X'X / lambda_max^2 for the inverse, is an an
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiments.fu2024.lens_claims import best_k, nearest, resample, unexplained
-from experiments.fu2024.lens_claims import claims as claims
+import jax
+import jax.numpy as jnp
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from sklearn.linear_model import LinearRegression
+
+from experiments.engine.claims.intervals import Resampled, Statistic
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import GREY, ORANGE, SKY, canvas
+from experiments.fu2024.lens_claims import (
+    best_k,
+    claims,
+    nearest,
+    resample,
+    unexplained,
+)
 from experiments.reference_models import SETTINGS
-from icl import checks
+from icl import Prompts, Transformer, checks, inference
+from icl.baselines import GradientDescent, Newton, Spectrum, decompose, optimal_rate
+from icl.codecs.pairs import at_inputs
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import numpy as np
-    import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from experiments.engine.claims.intervals import Resampled, Statistic
-    from icl import Prompts, Transformer
-    from icl.baselines import Spectrum
 
 TIMES = {
     "tiny": "30 s",
@@ -69,52 +80,42 @@ FAMILIES = ("GD", "Newton")
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config:
     """Settings of the lens.
 
     Attributes:
-        prompts: prompts on which read-outs and learners are compared.
+        setting: which model.
+        evaluation: prompts on which read-outs and learners are compared.
         fitted: further prompts, to which each layer's own head is fitted. Hidden states
             take (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes.
-        evaluation_seed: of the prompts; none of them occur in training.
-        resamples: bootstrap resamples of the prompts.
     """
 
-    prompts: int = 1_000
+    setting: Setting
+    evaluation: Evaluation = Evaluation(prompts=1_000)
     fitted: int = 1_000
-    evaluation_seed: int = 0
-    resamples: int = 1_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive_int("prompts", self.prompts, minimum=2)
         checks.positive_int("fitted", self.fitted, minimum=2)
-        checks.positive_int("task.length", self.task.length, minimum=2)
-        checks.positive_int("evaluation_seed", self.evaluation_seed, minimum=0)
-        checks.positive_int("resamples", self.resamples)
+        checks.positive_int("task.length", self.setting.task.length, minimum=2)
 
 
 PRESETS = {
-    "tiny": Config(**vars(SETTINGS["tiny"]), prompts=64, fitted=64, resamples=200),
-    "quick": Config(**vars(SETTINGS["quick"])),
-    "paper": Config(**vars(SETTINGS["paper"])),
+    "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200), fitted=64),
+    "quick": Config(SETTINGS["quick"]),
+    "paper": Config(SETTINGS["paper"]),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
+def compute(config: Config, models: Models) -> xr.Dataset:
     """Distances of every layer's read-outs from every learner: see `measure`."""
-    from icl import inference
-
-    model = models(config).model
-    prompts, _ = inference.sample(
-        config.task, config.prompts + config.fitted, config.evaluation_seed
-    )
-    outputs = read_outs(model, prompts, config.prompts)
-    dataset = measure(outputs, inference.first(prompts, config.prompts))
-    return dataset.assign_attrs(resamples=config.resamples)
+    model, evaluation = models(config.setting).model, config.evaluation
+    prompts, _ = evaluation.sample(config.setting.task, more=config.fitted)
+    outputs = read_outs(model, prompts, evaluation.prompts)
+    dataset = measure(outputs, inference.first(prompts, evaluation.prompts))
+    return dataset.assign_attrs(resamples=evaluation.resamples)
 
 
-def read_outs(model: "Transformer", prompts: "Prompts", measured: int) -> "np.ndarray":
+def read_outs(model: Transformer, prompts: Prompts, measured: int) -> np.ndarray:
     """What each layer predicts at x_i, by its own head and by the final one.
 
     An own head is the affine map of the normed state that fits the labels best, in all
@@ -128,14 +129,6 @@ def read_outs(model: "Transformer", prompts: "Prompts", measured: int) -> "np.nd
     Returns:
         (head, layer, measured, length), heads as in `HEADS`.
     """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    from sklearn.linear_model import LinearRegression
-
-    from icl import inference
-    from icl.codecs.pairs import at_inputs
-
     own, final = [], []
     labels = np.asarray(prompts.ys[measured:], float).ravel()
     for state in map(jnp.asarray, inference.hidden_states(model, prompts)):
@@ -151,7 +144,7 @@ def read_outs(model: "Transformer", prompts: "Prompts", measured: int) -> "np.nd
     return np.stack([own, final])
 
 
-def measure(outputs: "np.ndarray", prompts: "Prompts") -> "xr.Dataset":
+def measure(outputs: np.ndarray, prompts: Prompts) -> xr.Dataset:
     """How far read-outs, (head, layer, prompt, length), are from the learners.
 
     Returns:
@@ -165,11 +158,6 @@ def measure(outputs: "np.ndarray", prompts: "Prompts") -> "xr.Dataset":
 
         Coordinates `family` and `k` say what a learner is.
     """
-    import numpy as np
-    import xarray as xr
-
-    from icl.baselines import GradientDescent, Newton, Spectrum, decompose
-
     spectrum = decompose(prompts)
     given = outputs[..., 1:].astype(float)
     power = (given**2).mean(axis=-1)
@@ -214,17 +202,12 @@ def measure(outputs: "np.ndarray", prompts: "Prompts") -> "xr.Dataset":
     )
 
 
-def _rates(spectrum: "Spectrum") -> "dict[str, tuple[float, Spectrum]]":
+def _rates(spectrum: Spectrum) -> dict[str, tuple[float, Spectrum]]:
     """What GD is tried at: a name, a rate, and the spectrum to step on at that rate.
 
     With X and y divided by the largest singular value of X, a rate of 1/2 is one of
     1 / (2 lambda_max) in each context, the largest at which no direction overshoots.
     """
-    import jax
-    import jax.numpy as jnp
-
-    from icl.baselines import optimal_rate
-
     unit = float(optimal_rate(spectrum.inputs.shape[1] - 1, spectrum.inputs.shape[2]))
     rates = {f"{share * unit:.3g}": (share * unit, spectrum) for share in RATES}
     with jax.enable_x64(True):  # as spectra are
@@ -237,12 +220,8 @@ def _rates(spectrum: "Spectrum") -> "dict[str, tuple[float, Spectrum]]":
     return rates | {"1 / (2 λmax)": (0.5, scaled)}
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Distance and its share on top, below them the best k of each family."""
-    from matplotlib.ticker import MaxNLocator
-
-    from experiments.engine.figures.style import GREY, canvas
-
     resampled, d = resample(dataset), dataset.attrs["dim"]
     with canvas(10, 7.5) as figure:
         grid = figure.subplots(2, 2, sharex=True)
@@ -273,15 +252,13 @@ def plot(dataset: "xr.Dataset") -> "Figure":
 
 
 def _draw(
-    axes: "Axes",
-    resampled: "Resampled",
+    axes: Axes,
+    resampled: Resampled,
     family: str,
-    statistic: "Statistic",
-    marked: "xr.DataArray | None" = None,
+    statistic: Statistic,
+    marked: xr.DataArray | None = None,
 ) -> None:
     """One family's curves by layer, with markers where `marked` (None: everywhere)."""
-    from experiments.engine.figures.style import ORANGE, SKY
-
     color, marker = {"GD": (ORANGE, "v"), "Newton": (SKY, "o")}[family]
     value, low, high = resampled.band(statistic)
     for head, line in zip(HEADS, ("-", "--"), strict=True):
@@ -302,7 +279,7 @@ def _draw(
         )
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.fu2024.lens"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -8,13 +8,14 @@ kept as JSON too, for the tests. "By context" is after 0, 1, ... pairs. The text
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jinja2
 import numpy as np
 from flax import nnx
+from matplotlib.figure import Figure
 
 from experiments.engine.claims.claim import format_number
 from experiments.engine.figures.style import BLACK, BLUE, GREY, canvas, count_examples
@@ -32,9 +33,6 @@ from icl.sweeps.notes import training_seconds
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.tasks.linear import Matrix
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
@@ -225,7 +223,7 @@ def _ranking(found: Nearest) -> list[dict[str, Any]]:
     ]
 
 
-def draw(trained: Trained, scores: Mapping[str, Any]) -> "Figure":
+def draw(trained: Trained, scores: Mapping[str, Any]) -> Figure:
     """Losses by step, and the distance from least squares by number of examples."""
     history, dim = trained.history, trained.task.dim
     spd = {end: np.array(values) for end, values in scores["spd"].items()}

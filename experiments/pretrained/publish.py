@@ -16,14 +16,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from icl import LinearRegression, ModelConfig, TrainConfig
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments.engine.figures.command import guarded
+from experiments.engine.figures.flags import read_flags
+from experiments.pretrained import card
+from icl import (
+    CheckpointError,
+    LinearRegression,
+    ModelConfig,
+    TrainConfig,
+    Trained,
+    load,
+    save,
+)
+from icl.sweeps.runtime import set_up_runtime
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    from icl import Trained
 
 NAME = "experiments.pretrained"
 PACKAGE = Path(__file__).parents[2] / "icl" / "pretrained"
@@ -86,10 +98,6 @@ def publish(
     Raises:
         ValueError: its files are too large to be shipped; nothing was written.
     """
-    import numpy as np
-
-    from experiments.pretrained import card
-
     trained = models(setting)
     scores, golden = card.measure(trained, prompts), card.remember(trained)
     about = card.background(setting, models, hardware)
@@ -103,14 +111,12 @@ def publish(
     return folder
 
 
-def put(trained: "Trained", folder: Path) -> None:
+def put(trained: Trained, folder: Path) -> None:
     """Saves a model in a folder, in place of what is there, unless it is the same.
 
     Raises:
         ValueError: its files are too large to be shipped.
     """
-    from icl import save
-
     if _holds(folder, trained):
         return
     # A checkpoint notes the path that it was first written to: one that tells nothing.
@@ -126,14 +132,8 @@ def put(trained: "Trained", folder: Path) -> None:
         shutil.copytree(step, folder / step.name)
 
 
-def _holds(folder: Path, trained: "Trained") -> bool:
+def _holds(folder: Path, trained: Trained) -> bool:
     """Whether this very model lies there: saved again, its files get other names."""
-    import jax
-    import numpy as np
-    from flax import nnx
-
-    from icl import CheckpointError, load
-
     try:
         there = load(folder)
     except (FileNotFoundError, CheckpointError):
@@ -147,14 +147,10 @@ def _holds(folder: Path, trained: "Trained") -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Publishes one model; returns the exit status."""
-    from experiments.engine.figures.command import guarded
-
     return guarded(NAME, _action, argv)
 
 
 def _action(argv: Sequence[str]) -> None:
-    from experiments.engine.figures.flags import read_flags
-    from icl.sweeps.runtime import set_up_runtime
 
     options = read_flags(NAME, __doc__ or "", Options(), argv)
     if options.name not in MODELS:

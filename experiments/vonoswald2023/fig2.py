@@ -17,16 +17,29 @@ prompts.
 """
 
 import sys
-from typing import TYPE_CHECKING
 
-from experiments.vonoswald2023.fig2_claims import claims as claims
-from experiments.vonoswald2023.fig2_claims import resample
+import jax
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    canvas,
+)
+from experiments.vonoswald2023 import fig2_measure
+from experiments.vonoswald2023.fig2_claims import claims, resample
 from experiments.vonoswald2023.fig2_measure import Config
+from icl.constructed.linear_attention import linear_gradient_descent, optimal_step
 from icl.sweeps.store import Models
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.figure import Figure
 
 TIMES = {
     "tiny": "13 s",
@@ -43,16 +56,20 @@ PRESETS = {
         batch=128,
         learning_rate=1e-2,
         evaluations=2,
-        prompts=2_000,
-        resamples=200,
+        evaluation=Evaluation(prompts=2_000, seed=1, resamples=200),
     ),
     "quick": Config(),
-    "paper": Config(steps=20_000, batch=2_048, learning_rate=1e-3, prompts=50_000),
+    "paper": Config(
+        steps=20_000,
+        batch=2_048,
+        learning_rate=1e-3,
+        evaluation=Evaluation(prompts=50_000, seed=1, resamples=500),
+    ),
 }
 
 
-def compute(config: Config, models: Models) -> "xr.Dataset":
-    """Trains the layer, and looks at it beside the constructed one.
+def compute(config: Config, _: Models) -> xr.Dataset:
+    """Trains the layer, and compares it with the constructed one.
 
     Returns:
         A Dataset of squared errors `error` (step, prompt), `error_constructed`
@@ -60,26 +77,19 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
         from the constructed one: `prediction` (squared difference), `distance` and
         `cosine` of the derivatives by the query, each (step, prompt).
     """
-    import jax
-    import numpy as np
-    import xarray as xr
-
-    from experiments.vonoswald2023 import fig2_measure
-    from icl.constructed.linear_attention import linear_gradient_descent, optimal_step
-
-    del models
     rate, optimum = optimal_step(config.dim, config.pairs, width=config.input_width)
     task = fig2_measure.task(config)
     constructed = linear_gradient_descent(1, config.dim, rate, dtype="float32")
-    prompts = task.sample(jax.random.key(config.evaluation_seed), batch=config.prompts)
+    evaluation = config.evaluation
+    prompts = task.sample(jax.random.key(evaluation.seed), batch=evaluation.prompts)
     stages = list(fig2_measure.train(config, task, constructed))
-    looked = [fig2_measure.look(model, constructed, prompts) for model in stages]
+    compared = [fig2_measure.compare(model, constructed, prompts) for model in stages]
     blends = fig2_measure.between(stages[-1], constructed)
     measured = {
-        name: (("step", "prompt"), np.stack([look[name] for look in looked]))
+        name: (("step", "prompt"), np.stack([each[name] for each in compared]))
         for name in ("error", "prediction", "distance", "cosine")
     }
-    own = fig2_measure.look(constructed, constructed, prompts)["error"]
+    own = fig2_measure.compare(constructed, constructed, prompts)["error"]
     return xr.Dataset(
         {
             **measured,
@@ -93,22 +103,12 @@ def compute(config: Config, models: Models) -> "xr.Dataset":
             "step": fig2_measure.updates(config),
             "blend": np.linspace(0, 1, fig2_measure.BLENDS),
         },
-        attrs={"optimum": optimum, "resamples": config.resamples},
+        attrs={"optimum": optimum, "resamples": evaluation.resamples},
     )
 
 
-def plot(dataset: "xr.Dataset") -> "Figure":
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Losses, distances, and the line between the two layers."""
-    from experiments.engine.figures.style import (
-        BLACK,
-        BLUE,
-        GREEN,
-        GREY,
-        ORANGE,
-        VERMILLION,
-        canvas,
-    )
-
     resampled = resample(dataset)
 
     def draw(axes, x, name, **look):
@@ -165,7 +165,7 @@ def plot(dataset: "xr.Dataset") -> "Figure":
     return figure
 
 
-if __name__ == "__main__":
-    from experiments.engine.figures.command import main
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
 
-    sys.exit(main("experiments.vonoswald2023.fig2"))
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.engine.figures.evaluation import Evaluation
 from icl import LinearRegression, Prompts, Transformer, checks
 from icl.constructed.linear_attention import predict_query
 from icl.training.checkpoint import flatten, unflatten
@@ -22,7 +23,47 @@ BLENDS = 11
 """Layers from trained to constructed, ends included."""
 
 
-def task(config: "Config") -> LinearRegression:
+@dataclass(frozen=True)
+class Config:
+    """Settings of Figure 2.
+
+    Attributes:
+        dim: d.
+        pairs: n, in the context; one more x is the query.
+        input_width: each coordinate of x is uniform on an interval of this width
+            around 0.
+        steps: updates of Adam, each on fresh prompts.
+        batch: prompts per update.
+        learning_rate: of Adam, falling to 0 along a cosine.
+        evaluations: how often the layer is measured during training, evenly spread.
+        evaluation: prompts on which it is measured, the same ones every time.
+        seed: of initial parameters and training prompts.
+    """
+
+    dim: int = 10
+    pairs: int = 10
+    input_width: float = 1.0
+    steps: int = 5_000
+    batch: int = 512
+    learning_rate: float = 3e-3
+    evaluations: int = 25
+    evaluation: Evaluation = Evaluation(prompts=20_000, seed=1, resamples=500)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = ("dim", "pairs", "steps", "batch", "evaluations")
+        checks.normalise(self, checks.positive_int, *sizes)
+        for name in ("input_width", "learning_rate"):
+            checks.finite_number(name, getattr(self, name), positive=True)
+        checks.positive_int("seed", self.seed, minimum=0)
+        if self.evaluations > self.steps:
+            raise ValueError(
+                f"evaluations must be at most {self.steps}, the number of steps, got "
+                f"{self.evaluations}."
+            )
+
+
+def task(config: Config) -> LinearRegression:
     """Inputs uniform on an interval around 0; the last pair is the query."""
     variance = config.input_width**2 / 12
     return LinearRegression(
@@ -36,8 +77,8 @@ def task(config: "Config") -> LinearRegression:
     )
 
 
-def updates(config: "Config") -> np.ndarray:
-    """Numbers of updates at which the layer is looked at: 0, and evenly from there."""
+def updates(config: Config) -> np.ndarray:
+    """Numbers of updates at which the layer is measured: 0, and evenly from there."""
     return np.linspace(0, config.steps, config.evaluations + 1).round().astype(int)
 
 
@@ -54,15 +95,15 @@ def with_kernels(model: Transformer, qkv: jax.Array, out: jax.Array) -> Transfor
 
 
 def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:
-    """Those two kernels."""
+    """Returns both kernels of the one layer: of its inputs, and of its output."""
     attention = model.body[0].attention
     return attention.qkv.kernel[...], attention.out.kernel[...]
 
 
 def train(
-    config: "Config", task: LinearRegression, skeleton: Transformer
+    config: Config, task: LinearRegression, skeleton: Transformer
 ) -> Iterator[Transformer]:
-    """The layer at each look, trained from small random weights by Adam.
+    """Yields the layer whenever it is measured; Adam starts at small random weights.
 
     What is not a kernel, such as the read-out, is that of `skeleton`.
     """
@@ -124,7 +165,7 @@ def error(model: Transformer, prompts: Prompts) -> np.ndarray:
     return np.asarray((predict_query(model, prompts) - prompts.ys[:, -1]) ** 2)
 
 
-def look(
+def compare(
     model: Transformer, constructed: Transformer, prompts: Prompts
 ) -> dict[str, np.ndarray]:
     """How a layer does, and how far it is from the constructed one, by prompt."""
@@ -148,49 +189,3 @@ def look(
         "cosine": (slope * own_slope).sum(axis=1) / norms,
     }
     return {name: np.asarray(value) for name, value in found.items()}
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of Figure 2.
-
-    Attributes:
-        dim: d.
-        pairs: n, in the context; one more x is the query.
-        input_width: each coordinate of x is uniform on an interval of this width
-            around 0.
-        steps: updates of Adam, each on fresh prompts.
-        batch: prompts per update.
-        learning_rate: of Adam, falling to 0 along a cosine.
-        evaluations: looks at the layer during training, evenly spread.
-        prompts: prompts at each look, the same ones.
-        seed: of initial parameters and training prompts.
-        evaluation_seed: of the prompts at a look.
-        resamples: bootstrap resamples of the prompts.
-    """
-
-    dim: int = 10
-    pairs: int = 10
-    input_width: float = 1.0
-    steps: int = 5_000
-    batch: int = 512
-    learning_rate: float = 3e-3
-    evaluations: int = 25
-    prompts: int = 20_000
-    seed: int = 0
-    evaluation_seed: int = 1
-    resamples: int = 500
-
-    def __post_init__(self) -> None:
-        sizes = ("dim", "pairs", "steps", "batch", "evaluations", "resamples")
-        checks.normalise(self, checks.positive_int, *sizes)
-        for name in ("input_width", "learning_rate"):
-            checks.finite_number(name, getattr(self, name), positive=True)
-        checks.positive_int("prompts", self.prompts, minimum=2)
-        for name in ("seed", "evaluation_seed"):
-            checks.positive_int(name, getattr(self, name), minimum=0)
-        if self.evaluations > self.steps:
-            raise ValueError(
-                f"evaluations must be at most {self.steps}, the number of steps, got "
-                f"{self.evaluations}."
-            )

@@ -16,8 +16,10 @@ from experiments.akyurek2023 import (
     size_sweep,
 )
 from experiments.akyurek2023.size_sweep import Shape
-from experiments.engine.figures import command, runs
-from experiments.engine.figures.experiment import command_line
+from experiments.engine.figures import command
+from experiments.engine.figures.changes import changed
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import command_line
 from icl import sweeps
 from icl.baselines import (
     GradientDescent,
@@ -67,25 +69,23 @@ def nothing_is_trained(monkeypatch):
     monkeypatch.setattr(sweeps, "train_missing", lambda settings, models: settings)
 
 
-def small(preset, **changes):
+def small(sweep):
     """A sweep of few sizes on few prompts."""
-    config = replace(
-        preset,
+    return replace(
+        sweep,
         dims=DIMS,
         layers=(1, 2, 4, 8, 16),
         widths=(4, 8, 16),
         heads=(1,),
         rates=(1e-3, 2e-3),
-        model=replace(preset.model, layers=8, width=8),
+        model=replace(sweep.model, layers=8, width=8),
         steps=None,
-        prompts=200,
-        resamples=50,
+        evaluation=Evaluation(prompts=200, resamples=50),
     )
-    return replace(config, **changes)
 
 
 NOISE = 0.01  # far below the differences of learners, whose mean squares are above 1e-3
-THREE = small(fig3.PRESETS["tiny"], fitted=50)
+THREE = fig3.Config(small(fig3.PRESETS["tiny"].sweep), fitted=50)
 EIGHT = small(fig8.PRESETS["tiny"])
 
 
@@ -118,7 +118,7 @@ def distances(learner):
     """Those of Figure 3, without the best alpha and number of steps."""
     learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
     models = Planted(learner, noise=NOISE)
-    return size_sweep.measure(THREE, models, learners, ["n < d"], pooled=False)
+    return size_sweep.measure(THREE.sweep, models, learners, ["n < d"], pooled=False)
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +132,20 @@ def as_the_paper_says():
 
 
 def test_lines_cross_in_one_shape():
-    assert THREE.shapes == [
+    assert THREE.sweep.shapes == [
         *(Shape(layers, 8, 1) for layers in (1, 2, 4, 8, 16)),
         *(Shape(8, width, 1) for width in (4, 16)),
     ]
-    lines = THREE.points(pooled=False)
+    lines = THREE.sweep.points(pooled=False)
     assert lines["layers=2"] == [Shape(2, 8, 1)]
     assert lines["width=8"] == lines["heads=1"] == [Shape(8, 8, 1)]
 
 
 def test_all_models_that_have_a_value_can_be_pooled():
-    pooled = THREE.points(pooled=True)
+    pooled = THREE.sweep.points(pooled=True)
     assert pooled["layers=2"] == [Shape(2, 8, 1)]
     assert {shape.width for shape in pooled["layers=8"]} == {4, 8, 16}
-    assert pooled["heads=1"] == THREE.shapes
+    assert pooled["heads=1"] == THREE.sweep.shapes
 
 
 def test_a_full_grid_has_every_shape_that_exists():
@@ -160,14 +160,14 @@ def test_a_full_grid_has_every_shape_that_exists():
 
 def test_the_paper_has_all_of_its_grid():
     """288 runs for each dimension and seed (6 x 6 x 4 shapes, two rates)."""
-    config = fig3.PRESETS["paper"]
+    config = fig3.PRESETS["paper"].sweep
     assert len(config.runs(16)) == 288 * len(config.seeds)
     assert {run.task.length for run in config.runs(16)} == {40}
     assert fig8.PRESETS["paper"].dims == (1, 2, 4, 8, 12, 16, 20)
 
 
 def test_figure_8_needs_all_runs_of_figure_3_at_quick():
-    three, eight = (set(f.settings(f.PRESETS["quick"])) for f in (fig3, fig8))
+    three, eight = (set(f.FIGURE.settings(f.PRESETS["quick"])) for f in (fig3, fig8))
     assert three < eight
     assert {(s.task.dim, s.task.length, s.train.steps) for s in eight} == {
         (1, 3, 8_000),
@@ -189,28 +189,29 @@ def test_figure_8_needs_all_runs_of_figure_3_at_quick():
         ({"steps": (10,)}, "one number for each of the 2 dims"),
         ({"pairs": 3}, "pairs must be an integer >= 4"),
         ({"heads": (3,), "full_grid": True}, "is part of no shape: width must be div"),
-        ({"prompts": 40}, "fitted must be at most prompts=40, got 50"),
+        ({"evaluation.prompts": 40}, "at most evaluation.prompts=40, got 50"),
     ],
 )
 def test_impossible_sweeps_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        replace(THREE, **changes)
+        changed(THREE, changes)
 
 
 def test_a_sweep_is_written_on_the_command_line_and_read_again():
-    experiment = runs.Experiment.of("experiments.akyurek2023.fig3")
-    config = replace(
-        fig3.PRESETS["tiny"],
-        dims=(2, 3),
-        rates=(1e-3, 0.01),
-        seeds=(0, 1),
-        steps=(50, 70),
-        full_grid=True,
-        pairs=6,
-    )
-    line = command_line(experiment, "tiny", config)
+    changes = {
+        "dims": (2, 3),
+        "rates": (1e-3, 0.01),
+        "seeds": (0, 1),
+        "steps": (50, 70),
+        "full_grid": True,
+        "pairs": 6,
+        "evaluation.seed": 3,
+    }
+    figure = fig3.FIGURE
+    config = changed(fig3.PRESETS["tiny"], changes)
+    line = command_line(figure, "tiny", config)
     words = line.split()[3:]
-    assert command.parse(experiment.name, experiment.presets, words).config == config
+    assert command.parse(figure.name, figure.presets, words).config == config
 
 
 # --- which run of a point ---
@@ -225,7 +226,7 @@ def test_the_lower_validation_loss_is_chosen_whatever_the_distance():
 
     models = Planted(learner, loss=lambda s: s.train.learning_rate)
     found = size_sweep.measure(
-        THREE, models, [LeastSquares(), Ridge(0.5)], ["n < d"], pooled=False
+        THREE.sweep, models, [LeastSquares(), Ridge(0.5)], ["n < d"], pooled=False
     )
     assert (found.best_rate == 1e-3).all() and (found.best_loss == 1e-3).all()
     to_ols, to_ridge = found.distance.mean("prompt").transpose("learner", ...)
@@ -277,7 +278,7 @@ def test_failed_runs_are_never_chosen_and_a_failed_point_is_undecided():
         )
         return None if failed else by_depth(setting)
 
-    config = replace(THREE, layers=(2, 8), widths=(8,))
+    config = changed(THREE, {"layers": (2, 8), "widths": (8,)})
     found = fig3.compute(config, Planted(learner, noise=NOISE))
     assert found.distance.sel(point="layers=2").isnull().all()
     assert found.effective.sel(point="layers=2").isnull().all()
@@ -296,7 +297,12 @@ def test_failed_runs_are_never_chosen_and_a_failed_point_is_undecided():
 def test_distances_of_least_squares_are_those_of_the_oracle():
     """Section 2.4 of our notes on the paper: 20,000 prompts at d = 8, mean n = 1..7."""
     config = replace(
-        THREE, dims=(8,), layers=(8,), widths=(8,), rates=(1e-3,), prompts=4_000
+        THREE.sweep,
+        dims=(8,),
+        layers=(8,),
+        widths=(8,),
+        rates=(1e-3,),
+        evaluation=Evaluation(prompts=4_000, resamples=50),
     )
     learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
     models = Planted(lambda setting: LeastSquares())
@@ -406,7 +412,7 @@ def test_a_model_that_predicts_nothing_is_told_apart():
 
 
 def test_a_width_that_was_not_trained_is_not_judged_by_larger_ones():
-    config = replace(THREE, dims=(2, 4), layers=(1,), widths=(8, 16))
+    config = changed(THREE, {"dims": (2, 4), "layers": (1,), "widths": (8, 16)})
     models = Planted(lambda setting: LeastSquares(), noise=NOISE)
     told = fig3.claims(fig3.compute(config, models))
     told = {c.id.removeprefix("akyurek2023."): c for c in told}
@@ -417,8 +423,9 @@ def test_a_width_that_was_not_trained_is_not_judged_by_larger_ones():
 @pytest.mark.parametrize("figure", [fig3, fig8])
 def test_every_claim_is_there_at_every_size_of_run(figure):
     """One dimension, one depth, one width: all that cannot be said is undecided."""
-    config = replace(
-        figure.PRESETS["tiny"], dims=(2,), layers=(3,), widths=(64,), heads=(2,)
+    config = changed(
+        figure.PRESETS["tiny"],
+        {"dims": (2,), "layers": (3,), "widths": (64,), "heads": (2,)},
     )
     models = Planted(lambda setting: LeastSquares(), noise=NOISE)
     dataset = figure.compute(config, models)

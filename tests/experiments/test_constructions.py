@@ -7,7 +7,7 @@ import xarray as xr
 from experiments.akyurek2023 import construction, construction_flaws, fig7
 from experiments.engine.claims.claim import load_claims
 from experiments.engine.figures import command, runs
-from experiments.engine.figures.experiment import command_line
+from experiments.engine.figures.figure import command_line
 from experiments.vonoswald2023 import fig2
 
 MODULES = {
@@ -23,7 +23,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     for name in MODULES:
         argv = ["tiny", "--results", str(folder)]
-        assert command.main(f"experiments.{name}", argv) == 0
+        assert command.main(MODULES[name].FIGURE, argv) == 0
     return folder
 
 
@@ -151,7 +151,7 @@ def test_other_layers_than_the_best_are_noticed(results):
 )
 def test_bad_fields_are_refused(name, argv, said, tmp_path, capsys):
     argv = ["tiny", *map(str, argv), "--results", str(tmp_path)]
-    assert command.main(f"experiments.{name}", argv) == 2
+    assert command.main(MODULES[name].FIGURE, argv) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and said in error
 
@@ -159,9 +159,9 @@ def test_bad_fields_are_refused(name, argv, said, tmp_path, capsys):
 def test_changed_dimensions_are_in_the_command():
     from dataclasses import replace
 
-    experiment = runs.Experiment.of("experiments.akyurek2023.construction")
+    figure = construction.FIGURE
     config = replace(construction.PRESETS["quick"], dims=(2, 16))
-    line = command_line(experiment, "quick", config)
+    line = command_line(figure, "quick", config)
     assert line.endswith("construction quick --dims 2,16")
-    parsed = command.parse(experiment.name, experiment.presets, line.split()[3:])
+    parsed = command.parse(figure.name, figure.presets, line.split()[3:])
     assert parsed.config == config

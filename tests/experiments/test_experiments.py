@@ -31,6 +31,7 @@ from experiments.akyurek2023 import (
     fig4_measure,
     fig5,
     fig6,
+    fig7,
     fig8,
     steering,
 )
@@ -39,7 +40,9 @@ from experiments.engine import provenance
 from experiments.engine.claims import checklist
 from experiments.engine.claims.claim import load_claims
 from experiments.engine.figures import command, runs
-from experiments.engine.figures.experiment import command_line
+from experiments.engine.figures.changes import changed, flag_values
+from experiments.engine.figures.figure import HasSetting, command_line
+from experiments.engine.report import paper as report
 from experiments.fu2024 import lens
 from icl import LinearRegression, ModelConfig
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
@@ -70,7 +73,7 @@ def results(tmp_path_factory):
     """The whole paper at `tiny`: nine models, its figures, a report."""
     folder = tmp_path_factory.mktemp("results")
     # In this process: workers of their own would import and compile everything again.
-    assert paper.main(["tiny", "--jobs", "1", "--results", str(folder)]) == 0
+    assert whole("--jobs", 1, "--results", folder) == 0
     return folder
 
 
@@ -83,11 +86,22 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr(store, "_train", refuse)
     for module in FIGURES.values():
-        monkeypatch.setattr(module, "compute", refuse)
+        computes(monkeypatch, module, refuse)
+
+
+def computes(monkeypatch, module, function):
+    """Puts another function in place of what a figure computes."""
+    monkeypatch.setitem(vars(module.FIGURE), "compute", function)
 
 
 def run(figure, *argv):
-    return command.main(module_of(figure), [str(arg) for arg in argv])
+    module = FIGURES.get(figure, fig7)
+    return command.main(module.FIGURE, [str(arg) for arg in argv])
+
+
+def whole(*argv):
+    """The whole paper at `tiny`."""
+    return paper.AKYUREK.main(["tiny", *map(str, argv)])
 
 
 def program(*argv):
@@ -144,8 +158,8 @@ def test_a_run_leaves_its_files(results, figure):
 def test_data_carry_what_made_them(results, figure):
     folder = only_run(results, figure)
     about = json.loads((folder / "run.json").read_text())
-    assert about["command"] == f"python -m {NAME}.{figure} tiny"
-    assert about["config"]["train"]["steps"] == 60
+    assert about["command"] == f"python -m {module_of(figure)} tiny"
+    assert flag_values(about["config"])["train.steps"] == 60
     assert {"date", "commit", "devices", "platform"} < about.keys()
     assert {"python", "jax", "flax"} < about["versions"].keys()
     inside = json.loads(runs.read_dataset(folder).attrs["run"])
@@ -204,13 +218,13 @@ def test_the_report_holds_every_figure(results):
     page = html.unescape((results / "akyurek2023" / "report-tiny.html").read_text())
     assert page.count("data:image/png") == len(paper.FIGURES)
     for figure in paper.FIGURES:
-        title = runs.Experiment.of(f"{NAME}.{figure}").about.title
+        title = paper.FIGURES[figure].about.title
         assert title.rstrip(".") in page
     assert "Claim: " not in page and "Without noise, a trained" in page
 
 
 def claims_of(results):
-    files = sorted((results / "akyurek2023").glob("*/tiny-*/claims.json"))
+    files = sorted(results.glob("*/*/tiny-*/claims.json"))
     return [claim for file in files for claim in load_claims(file)]
 
 
@@ -254,8 +268,8 @@ def test_what_fails_does_not_stop_the_rest(results, tmp_path, capsys, monkeypatc
     store.record_failure(control, ValueError("The loss is NaN at step 20."))
     for figure in ("fig4", "fig5", "probing"):
         shutil.rmtree(tmp_path / "akyurek2023" / figure)
-    monkeypatch.setattr(fig6, "compute", None)  # the others are found
-    assert paper.main(["tiny", "--jobs", "1", "--results", str(tmp_path)]) == 2
+    computes(monkeypatch, fig6, None)  # the others are found
+    assert whole("--jobs", 1, "--results", tmp_path) == 2
     said = capsys.readouterr()
     page = tmp_path / "akyurek2023" / "report-tiny.html"
     assert said.out.splitlines()[-1] == str(page)
@@ -270,7 +284,7 @@ def test_what_fails_does_not_stop_the_rest(results, tmp_path, capsys, monkeypatc
 
 
 def test_models_are_listed_and_nothing_is_done(tmp_path, no_work, capsys):
-    assert paper.main(["tiny", "--list", "--results", str(tmp_path / "new")]) == 0
+    assert whole("--list", "--results", tmp_path / "new") == 0
     listed = capsys.readouterr().out.splitlines()
     assert sum("waiting" in line for line in listed[:-1]) == 9
     assert not list(tmp_path.rglob("manifest.json"))
@@ -291,7 +305,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
 
 def test_a_second_run_only_finds(results, no_work, capsys):
     before = contents(results / "akyurek2023")
-    assert paper.main(["tiny", "--results", str(results)]) == 0
+    assert whole("--results", results) == 0
     output = capsys.readouterr()
     page = results / "akyurek2023" / "report-tiny.html"
     assert output.out.splitlines()[-1] == str(page)
@@ -332,13 +346,14 @@ def test_other_settings_go_to_another_folder(results, tmp_path):
     shutil.copytree(results / "models", tmp_path / "models")
     folder = copy_of(results, "fig6", tmp_path)
     before = contents(folder)
-    argv = ("tiny", "--evaluation-seed", 1, "--resamples", 50, "--results", tmp_path)
+    changes = ("--evaluation.seed", 1, "--evaluation.resamples", 50)
+    argv = ("tiny", *changes, "--results", tmp_path)
     assert run("fig6", *argv) == 0
     (other,) = set(folder.parent.glob("tiny-*")) - {folder}
     assert contents(folder) == before
     about = json.loads((other / "run.json").read_text())
-    assert about["config"]["evaluation_seed"] == 1
-    assert about["command"].endswith("fig6 tiny --evaluation-seed 1 --resamples 50")
+    assert about["config"]["evaluation"]["seed"] == 1
+    assert about["command"].endswith(f"fig6 tiny {' '.join(map(str, changes))}")
     first, second = runs.read_dataset(folder), runs.read_dataset(other)
     assert second.attrs["resamples"] == 50 and not np.allclose(
         first.total, second.total
@@ -352,13 +367,13 @@ def test_a_changed_model_gets_a_report_of_its_own(results, monkeypatch, capsys):
     seen, trained = [], []
 
     def stub(experiment, preset, config, models, *, replot):
-        seen.append(config.train.steps if isinstance(config, store.Setting) else None)
+        shared = isinstance(config, HasSetting)
+        seen.append(config.setting.train.steps if shared else None)
         return runs.Run(folder, about, [])
 
     monkeypatch.setattr(report, "run", stub)
     monkeypatch.setattr(report, "train_all", lambda found, _: trained.extend(found))
-    argv = ["tiny", "--train.steps", "70", "--results", str(results)]
-    assert paper.main(argv) == 0
+    assert whole("--train.steps", 70, "--results", results) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])
     assert len(seen) == len(paper.FIGURES)
     assert set(seen) == {70, None}  # None: figures of no model, or of many sizes
@@ -368,57 +383,63 @@ def test_a_changed_model_gets_a_report_of_its_own(results, monkeypatch, capsys):
 
 def test_the_command_that_is_written_down_makes_the_same_run():
     """Booleans, None, nested tuples and what was not changed."""
-    experiment = runs.Experiment.of(f"{NAME}.fig1")
-    config = replace(
-        fig1.PRESETS["tiny"],
-        task=LinearRegression(
-            dim=2,
-            length=5,
-            covariance=((2.0, 0.5), (0.5, 1.0)),
-            fixed_weights=(-1.0, 0.5),
-        ),
-        model=ModelConfig(layers=2, width=16, final_norm=False, head_dim=4),
-        train=replace(fig1.PRESETS["tiny"].train, clip=None, learning_rate=1e-4),
-        queries=99,
+    figure, tiny = fig1.FIGURE, fig1.PRESETS["tiny"]
+    task = LinearRegression(
+        dim=2,
+        length=5,
+        covariance=((2.0, 0.5), (0.5, 1.0)),
+        fixed_weights=(-1.0, 0.5),
     )
-    words = shlex.split(command_line(experiment, "tiny", config))
+    changes = {
+        "task": task,
+        "model": ModelConfig(layers=2, width=16, final_norm=False, head_dim=4),
+        "train.clip": None,
+        "train.learning_rate": 1e-4,
+        "seed": 3,
+        "evaluation.seed": 4,
+        "queries": 99,
+    }
+    config = changed(tiny, changes)
+    words = shlex.split(command_line(figure, "tiny", config))
     assert words[:4] == ["python", "-m", f"{NAME}.fig1", "tiny"]
-    parsed = command.parse(experiment.name, experiment.presets, words[3:])
+    parsed = command.parse(figure.name, figure.presets, words[3:])
     assert parsed.config == config
 
 
 def test_a_diagonal_covariance_is_one_row():
     words = ["tiny", "--task.covariance", "2,0.5"]
     parsed = command.parse(f"{NAME}.fig1", fig1.PRESETS, words)
-    assert parsed.config.task.covariance == ((2.0, 0.0), (0.0, 0.5))
+    assert parsed.config.setting.task.covariance == ((2.0, 0.0), (0.0, 0.5))
 
 
 @pytest.mark.parametrize("word", ["-1", "-1,-1"])
 def test_fixed_weights_are_one_word(word):
     words = ["tiny", "--task.fixed-weights", word]
     parsed = command.parse(f"{NAME}.fig1", fig1.PRESETS, words)
-    assert parsed.config.task.fixed_weights == (-1.0, -1.0)
+    assert parsed.config.setting.task.fixed_weights == (-1.0, -1.0)
 
 
 @pytest.mark.parametrize("figure", ["fig4", "fig5", "decoded_weights", "steering"])
 def test_where_weights_are_read_there_must_be_some(figure):
     tiny = FIGURES[figure].PRESETS["tiny"]
     with pytest.raises(ValueError, match=r"task\.fixed_weights must be None"):
-        replace(tiny, task=replace(tiny.task, fixed_weights=1.0))
+        changed(tiny, {"task.fixed_weights": 1.0})
 
 
 def test_hashes_tell_configurations_apart():
     config = fig1.PRESETS["tiny"]
-    changed = (
-        replace(config, seed=1),
-        replace(config, resamples=201),
-        replace(config, train=replace(config.train, b2=0.99)),
+    others = (
+        changed(config, {"seed": 1}),
+        changed(config, {"evaluation.resamples": 201}),
+        changed(config, {"train.b2": 0.99}),
     )
-    assert len({provenance.digest(c) for c in (config, *changed)}) == 4
+    assert len({provenance.digest(c) for c in (config, *others)}) == 4
     assert provenance.digest(config) == provenance.digest(replace(config))
     models = store.Models("results")
-    assert models.folder(config) == models.folder(changed[1])  # evaluation only
-    assert len({models.folder(c) for c in (config, *changed)}) == 3
+    assert models.folder(config.setting) == models.folder(
+        others[1].setting
+    )  # evaluation only
+    assert len({models.folder(c.setting) for c in (config, *others)}) == 3
 
 
 # --- what may go wrong ---
@@ -473,7 +494,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, capsys):
         Path(path).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(fig6, "compute", lambda *_: xr.Dataset())
+    computes(monkeypatch, fig6, lambda *_: xr.Dataset())
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
     assert run("fig6", "tiny", "--results", tmp_path) == 2
     error = capsys.readouterr().err
@@ -492,7 +513,7 @@ def test_mistakes_of_ours_are_not_hidden(tmp_path, monkeypatch):
     def broken(*_):
         return {}["missing"]
 
-    monkeypatch.setattr(fig6, "compute", broken)
+    computes(monkeypatch, fig6, broken)
     with pytest.raises(KeyError):
         run("fig6", "tiny", "--results", tmp_path)
 
@@ -536,7 +557,7 @@ def test_damaged_json_is_refused(results, tmp_path, name, capsys, no_work):
 def test_what_a_killed_process_left_is_ignored(results, tmp_path):
     """A draft of the same run, and a lock whose owner is gone."""
     shutil.copytree(results / "models", tmp_path / "models")
-    config = replace(fig6.PRESETS["tiny"], evaluation_seed=2)
+    config = changed(fig6.PRESETS["tiny"], {"evaluation.seed": 2})
     folder = tmp_path / "akyurek2023" / "fig6" / f"tiny-{provenance.digest(config)}"
     draft = folder.with_name(f".writing-{folder.name}-0")
     draft.mkdir(parents=True)
@@ -551,14 +572,14 @@ def test_what_a_killed_process_left_is_ignored(results, tmp_path):
     assert holder.stdout.readline() == "locked\n"
     holder.kill()
     holder.communicate()
-    assert run("fig6", "tiny", "--evaluation-seed", 2, "--results", tmp_path) == 0
+    assert run("fig6", "tiny", "--evaluation.seed", 2, "--results", tmp_path) == 0
     assert {path.name for path in folder.iterdir()} == FILES
     assert not draft.exists()
 
 
 def test_two_processes_share_a_run(results, tmp_path):
     shutil.copytree(results / "models", tmp_path / "models")
-    argv = (f"{NAME}.fig6", "tiny", "--evaluation-seed", 3, "--results", tmp_path)
+    argv = (f"{NAME}.fig6", "tiny", "--evaluation.seed", 3, "--results", tmp_path)
     both = [program(*argv) for _ in range(2)]
     (out, error), (other_out, other_error) = finished(*both)
     assert out == other_out  # the same claims and the same picture
@@ -609,7 +630,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 
 def test_the_list_names_every_experiment_without_loading_it():
     code = (
-        "import sys; from experiments.__main__ import main; main()\n"
+        "import sys; from experiments.__main__ import main; main([])\n"
         "print([m for m in ('jax', 'numpy', 'tyro', 'xarray') if m in sys.modules])"
     )
     process = program("-c", code)
@@ -632,13 +653,12 @@ def test_every_preset_has_its_time(figure):
 def test_figures_look_at_the_models_of_their_preset(figure):
     for preset, config in FIGURES[figure].PRESETS.items():
         known = (reference_models.SETTINGS[preset], reference_models.PROBING[preset])
-        made = store.Setting(config.task, config.model, config.train, config.seed)
-        assert made in known
+        assert config.setting in known
 
 
 def test_help_without_a_preset_is_the_docstring(capsys):
     assert run("decoded_weights", "--help") == 0
-    assert weights.__doc__.strip() in capsys.readouterr().out
+    assert decoded_weights.__doc__.strip() in capsys.readouterr().out
 
 
 def test_help_of_a_preset_explains_every_field(capsys):
@@ -651,11 +671,13 @@ def test_help_of_a_preset_explains_every_field(capsys):
 
 # --- learners whose answer is known, in place of a transformer ---
 
-CASE = replace(
+CASE = changed(
     fig1.PRESETS["tiny"],
-    task=LinearRegression(dim=3, length=7),
-    prompts=4_000,
-    queried=100,
+    {
+        "task": LinearRegression(dim=3, length=7),
+        "evaluation.prompts": 4_000,
+        "queried": 100,
+    },
 )
 
 
@@ -725,7 +747,10 @@ def test_intervals_narrow_with_prompts(measured):
 
 
 def test_linearity_tells_linear_from_nonlinear():
-    case = replace(fig6.PRESETS["tiny"], task=CASE.task, prompts=CASE.queried)
+    case = changed(
+        fig6.PRESETS["tiny"],
+        {"task": CASE.setting.task, "evaluation.prompts": CASE.queried},
+    )
     linear = verdicts(fig6.claims(fig6.compute(case, known(LeastSquares()))))
     assert linear == {"9a": "fails", "9b": "holds", "9c": "fails"}
     nearest = verdicts(fig6.claims(fig6.compute(case, known(NearestNeighbors(3)))))
@@ -745,7 +770,11 @@ def test_a_claim_about_lengths_that_are_not_there_is_undecided(results, dim):
     grid = runs.read_dataset(only_run(results, "decoded_weights")).assign_attrs(dim=dim)
     (claim,) = decoded_weights.claims(grid)
     assert ("before y50" in claim.note) == (dim == 50)
-    for module, dataset in ((fig1, behaviour), (fig6, linearity), (weights, grid)):
+    for module, dataset in (
+        (fig1, behaviour),
+        (fig6, linearity),
+        (decoded_weights, grid),
+    ):
         module.plot(dataset)
 
 
@@ -769,12 +798,16 @@ def test_what_weights_can_be_read_is_judged(results):
     )
 
 
-def test_results_of_earlier_versions_are_still_found():
-    """A field that is added to a setting may not change the hash of what did not."""
-    from experiments.akyurek2023 import fig1
-    from experiments.engine.provenance import digest
-
-    assert digest(fig1.PRESETS["quick"]) == "d6a13defebbb"
-    changed = replace(fig1.PRESETS["quick"].train, precision="bfloat16")
-    other = replace(fig1.PRESETS["quick"], train=changed)
-    assert digest(other) != "d6a13defebbb"
+def test_a_field_that_has_its_default_is_not_part_of_a_hash():
+    """One that is added to a setting does not change the hash of what did not."""
+    quick = fig1.PRESETS["quick"]
+    assert provenance.described(quick, defaults=False) == {
+        "setting": {
+            "task": {"kind": "LinearRegression", "length": 17},
+            "model": {"layers": 12, "width": 32},
+            "train": {"steps": 12_000, "learning_rate": 2e-3},
+        },
+        "queried": 250,
+    }
+    whole = provenance.described(quick)
+    assert whole["setting"]["task"]["dim"] == 8 and whole["evaluation"]["seed"] == 0

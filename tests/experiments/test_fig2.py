@@ -11,11 +11,15 @@ import xarray as xr
 from experiments.akyurek2023 import fig2, fig2_claims, fig2_measure
 from experiments.engine.claims import intervals
 from experiments.engine.figures import runs
+from experiments.engine.figures.changes import changed
 from experiments.reference_models import PROBING
 from icl import LinearRegression, inference, sweeps
 from icl.baselines import PosteriorMean, Ridge
 
-SMALL = replace(fig2.PRESETS["quick"], seeds=1, prompts=600, resamples=100)
+SMALL = changed(
+    fig2.PRESETS["quick"],
+    {"seeds": 1, "evaluation.prompts": 600, "evaluation.resamples": 100},
+)
 ORDER = [f"akyurek2023.{n}" for n in ("10a", "10b", "10c", "10d", "10e", "11", "12a")]
 
 
@@ -88,10 +92,10 @@ def test_models_are_those_of_five_levels_of_noise_and_three_seeds():
 def test_the_table_of_the_bayes_predictor_is_that_of_numpy(ideal):
     """Ridge regression by the normal equations, in float64, prompt by prompt."""
     for column, (noise_std, weight_std) in enumerate(fig2_measure.NOISE):
-        task = replace(SMALL.task, noise_std=noise_std, weight_std=weight_std)
-        prompts, _ = inference.sample(task, SMALL.prompts, seed=0)
+        task = replace(SMALL.setting.task, noise_std=noise_std, weight_std=weight_std)
+        prompts, _ = SMALL.evaluation.sample(task)
         xs, ys = (np.asarray(array, float) for array in (prompts.xs, prompts.ys))
-        predicted = np.zeros((5, SMALL.prompts, 3))
+        predicted = np.zeros((5, SMALL.evaluation.prompts, 3))
         for n in range(1, 4):
             x, y = xs[:, :n], ys[:, :n, None]
             for row, alpha in enumerate(fig2_measure.ALPHAS):
@@ -109,7 +113,7 @@ def test_the_table_of_the_bayes_predictor_is_that_of_numpy(ideal):
 def test_distances_at_the_papers_dimension_are_those_of_the_oracle(ideal):
     """Mean over n = 1..7 of SPD / d by 20,000 prompts of an independent simulation."""
     found = ideal.ols_to_ridge.sel(alpha=[1 / 16, fig2_measure.ALPHAS[-1]])
-    error = found.std("prompt") / SMALL.prompts**0.5
+    error = found.std("prompt") / SMALL.evaluation.prompts**0.5
     # Four standard errors, and half a unit of the last digit of the reference.
     expected, digit = np.array([4.1e-3, 2.5e-2]), np.array([5e-5, 5e-4])
     assert (abs(found.mean("prompt") - expected) < 4 * error + digit).all()
@@ -117,7 +121,7 @@ def test_distances_at_the_papers_dimension_are_those_of_the_oracle(ideal):
 
 def test_fewer_contexts_are_those_where_the_mean_exists(ideal):
     """At d = 4 that is n = 1, where ridge shrinks OLS by s / (s + alpha), s = |x|^2."""
-    prompts, _ = inference.sample(SMALL.task, SMALL.prompts, seed=0)
+    prompts, _ = SMALL.evaluation.sample(SMALL.setting.task)
     x, y = np.asarray(prompts.xs, float), np.asarray(prompts.ys, float)[:, 0]
     squares = (x[:, 0] ** 2).sum(axis=1)
     ols = (x[:, 0] * x[:, 1]).sum(axis=1) * y / squares
@@ -148,12 +152,12 @@ def test_what_is_not_finished_has_no_data(monkeypatch):
     [
         ({"task": LinearRegression(dim=4, length=3)}, "task.length .* >= 4"),
         ({"seeds": 0}, "seeds .* >= 1"),
-        ({"prompts": 1}, "prompts .* >= 2"),
+        ({"evaluation.prompts": 1}, "prompts .* >= 2"),
     ],
 )
 def test_settings_that_cannot_be(change, said):
     with pytest.raises(ValueError, match=said):
-        replace(SMALL, **change)
+        changed(SMALL, change)
 
 
 # --- claims ---
@@ -202,7 +206,7 @@ def test_claims_tell_how_many_seeds_there_are(ideal, seeds):
 
 
 def test_a_run_without_the_contexts_of_the_mean_says_so():
-    small = replace(fig2.PRESETS["tiny"], resamples=50)
+    small = changed(fig2.PRESETS["tiny"], {"evaluation.resamples": 50})
     claims = {claim.id: claim for claim in fig2.claims(measured(bayes, small))}
     assert claims["noise.mean"].verdict == "undecided"
     assert "no such n" in claims["noise.mean"].note

@@ -1,13 +1,12 @@
 """Edits of hidden states, on models of which it is known what they use."""
 
-from dataclasses import replace
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from experiments.akyurek2023 import steering, steering_claims, steering_measure
+from experiments.engine.figures.changes import changed
 from icl import LinearRegression, Prompts, inference
 from icl.codecs.pairs import encode
 from icl.model.transformer import Output
@@ -155,4 +154,4 @@ def test_what_cannot_be_read_is_not_judged(measured):
 def test_tasks_that_do_not_serve_are_refused(change, said):
     tiny = steering.PRESETS["tiny"]
     with pytest.raises(ValueError, match=said):
-        replace(tiny, task=replace(tiny.task, **change))
+        changed(tiny, {f"task.{name}": value for name, value in change.items()})

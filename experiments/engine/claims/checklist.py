@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from experiments.engine.claims.claim import WORDING, Claim, Verdict, format_number
-from experiments.engine.figures.experiment import leaves
+from experiments.engine.provenance import leaves
 
 Judgement = Verdict | Literal["missing"]
 JUDGEMENTS: dict[Judgement, str] = {**WORDING, "missing": "not judged here"}

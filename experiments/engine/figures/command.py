@@ -9,49 +9,54 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.engine.figures import catalogue
-from experiments.engine.figures.experiment import Experiment
 from experiments.engine.figures.flags import Options, parse
-from experiments.engine.figures.runs import Run, run
-from icl.sweeps.errors import expected, sentence
-from icl.sweeps.runtime import set_up_runtime
 from icl.terminal import say
 
+# Imported where it is used: the list of experiments is there at once, without JAX.
 if TYPE_CHECKING:
+    from experiments.engine.figures.figure import Figure
+    from experiments.engine.figures.runs import Run
     from icl.sweeps.setting import Setting
     from icl.sweeps.store import Models
 
 STOPPED, REFUSED = 130, 2
 
 
-def main(name: str, argv: Sequence[str] | None = None) -> int:
-    """Runs the figure module `name` as a program; returns its exit status."""
+def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
+    """Runs a figure as a program; returns its exit status."""
+    from experiments.engine.figures.runs import run
 
     def action(argv: Sequence[str]) -> None:
-        experiment = Experiment.of(name)
-        preset, config, options = parse(name, experiment.presets, argv)
-        set_up_runtime(
-            options.results, devices=options.devices, distributed=options.distributed
-        )
-        models = models_of(options)
+        preset, config, options = parse(figure.name, figure.presets, argv)
+        models = set_up(options)
         if options.list:
-            show_models(experiment.settings(config), models)
+            show_models(figure.settings(config), models)
         else:
-            show(run(experiment, preset, config, models, replot=options.replot))
+            show(run(figure, preset, config, models, replot=options.replot))
 
-    return guarded(name, action, argv)
+    return guarded(figure.name, action, argv)
 
 
-def models_of(options: Options) -> "Models":
-    """The models of the results folder, trained as the options say."""
+def set_up(options: Options) -> "Models":
+    """Starts JAX as the options say; returns the models of their results folder."""
+    import joblib
+
+    from icl.sweeps.runtime import on_cpu, set_up_runtime
     from icl.sweeps.store import Models
 
+    set_up_runtime(
+        options.results, devices=options.devices, distributed=options.distributed
+    )
+    cores = joblib.cpu_count()
+    if (options.devices or 1) > cores and on_cpu():
+        say(f"note: {options.devices} devices on {cores} cores; more are no faster")
     return Models(options.results, options.jobs, options.together, options.devices)
 
 
-def show(finished: Run) -> None:
+def show(finished: "Run") -> None:
     """Prints what a run says: a line for each claim, then where the figure is."""
     for claim in finished.claims:
         print(claim)
@@ -63,6 +68,22 @@ def show_models(settings: "Sequence[Setting]", models: "Models") -> None:
     from icl import sweeps
 
     print(sweeps.table(settings, models) if settings else "No model is trained.")
+
+
+def no_whole_paper(paper: str, argv: Sequence[str] | None = None) -> int:
+    """Says that a paper is made figure by figure; returns the status of a refusal.
+
+    Args:
+        paper: the package of its figures, such as "experiments.vonoswald2023".
+        argv: the arguments it was called with.
+    """
+
+    def action(argv: Sequence[str]) -> None:
+        names = [e.name for e in catalogue.entries() if e.name.startswith(f"{paper}.")]
+        commands = " or ".join(" ".join(["python -m", name, *argv]) for name in names)
+        raise ValueError(f"{paper} is made figure by figure; run {commands}")
+
+    return guarded(paper, action, argv)
 
 
 def guarded(
@@ -87,6 +108,8 @@ def guarded(
         say("\nstopped; run the same command again to resume")
         return STOPPED
     except Exception as error:
+        from icl.sweeps.errors import expected, sentence
+
         if "--debug" in argv or not isinstance(error, expected()):
             raise
         say(f"error: {' '.join(sentence(error).split())}")

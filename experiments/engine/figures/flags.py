@@ -6,16 +6,29 @@ through tyro.
 
 import difflib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NamedTuple,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from experiments.engine.figures import catalogue
+from experiments.engine.figures.changes import UNPREFIXED, task_of, with_task
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
+
+
+KIND = "--task.kind"
+"""The flag that takes a task of another class."""
 
 
 @dataclass(frozen=True)
@@ -66,29 +79,107 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
         ValueError: no preset or an unknown one, or a flag that cannot be read.
         SystemExit: from tyro, for `--help`.
     """
-    import tyro
-
     known = ", ".join(presets)
     if not argv or argv[0].startswith("-"):
-        raise ValueError(f"give a preset first, one of {known}; --help tells more.")
+        again = " ".join(["python -m", name, next(iter(presets)), *argv])
+        raise ValueError(
+            f"give a preset first, one of {known}, as in: {again}; --help tells more."
+        )
     preset, *rest = argv
     if preset not in presets:
         near = difflib.get_close_matches(preset, presets, 1)
         meant = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown preset {preset!r}; presets are {known}.{meant}")
-    default = presets[preset]
-    kind: Any = type(default)
-    unprefixed = tyro.conf.arg(name="")
-    both = make_dataclass(
+    config, about = presets[preset], catalogue.entry(name).title
+    if task_of(config) is not None:
+        config, rest = _with_kind(config, rest)
+        about += f"\n\n{KIND} NAME takes another task: {', '.join(task_kinds())}."
+    read = read_flags(f"{name} {preset}", about, _with_options(config), rest)
+    return Command(preset, _as_config(config, read.config), read.options)
+
+
+# --- which task ---
+
+
+def task_kinds() -> Mapping[str, type]:
+    """Returns the classes of tasks that are known by name."""
+    from icl.training.description import TASKS
+
+    return TASKS
+
+
+def _task_kind(name: str) -> type:
+    known = task_kinds()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown task {name!r}; known are {', '.join(known)}.{meant}")
+    return known[name]
+
+
+def _with_kind(config: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:
+    """The configuration with the task that is asked for, and the other flags."""
+    rest, words = [], iter(argv)
+    for word in words:
+        flag, given, value = word.partition("=")
+        if flag != KIND:
+            rest.append(word)
+            continue
+        name = value if given else next(words, "")
+        config = with_task(config, _task_kind(name))
+    return config, rest
+
+
+# --- a configuration and its flags ---
+
+
+def _as_flags(config: Any) -> Any:
+    """A dataclass for tyro, which reads the flags of a configuration from it.
+
+    It has the fields of the configuration, each of the class that its value has: a
+    task's is that of this task, whatever the configuration would also hold. What is
+    `UNPREFIXED` adds its fields to those around it.
+    """
+    from tyro.conf import arg
+
+    hints, columns, values = get_type_hints(type(config)), [], {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        kind: Any = type(value) if is_dataclass(value) else hints[each.name]
+        if each.name in UNPREFIXED:
+            value = _as_flags(value)
+            inner: Any = type(value)
+            kind = Annotated[inner, arg(name="")]
+        values[each.name] = value
+        columns.append((each.name, kind))
+    doc = {"__doc__": type(config).__doc__}  # where tyro finds the help of each flag
+    made = make_dataclass(type(config).__name__, columns, namespace=doc)
+    return made(**values)
+
+
+def _with_options(config: Any) -> Any:
+    """The flags of a configuration and those of `Options` in one dataclass."""
+    from tyro.conf import arg
+
+    own, unprefixed = _as_flags(config), arg(name="")
+    kind: Any = type(own)
+    both: Any = make_dataclass(
         "Both",
         [
             ("config", Annotated[kind, unprefixed]),
             ("options", Annotated[Options, unprefixed]),
         ],
     )
-    defaults = both(default, Options())
-    parsed = read_flags(f"{name} {preset}", catalogue.entry(name).title, defaults, rest)
-    return Command(preset, parsed.config, parsed.options)
+    return both(own, Options())
+
+
+def _as_config(config: Any, flags: Any) -> Any:
+    """The configuration with the values that tyro has read; see `_as_flags`."""
+    read = {each.name: getattr(flags, each.name) for each in fields(flags)}
+    for name in UNPREFIXED:
+        if name in read:
+            read[name] = _as_config(getattr(config, name), read[name])
+    return type(config)(**read)
 
 
 def read_flags(name: str, title: str, defaults: Any, argv: Sequence[str]) -> Any:
@@ -131,6 +222,43 @@ def _unframed(message: str) -> str:
     return "; ".join(part.strip() for part in paragraphs if part.strip())
 
 
+# --- types that are one word ---
+
+
+def _read_vector(word: str) -> tuple[float, ...]:
+    return tuple(map(float, word.split(",")))
+
+
+def _read_integers(word: str) -> tuple[int, ...]:
+    return tuple(map(int, word.split(",")))
+
+
+def _read_matrix(word: str) -> tuple[tuple[float, ...], ...]:
+    """The rows of a matrix; a single row is the diagonal of one."""
+    rows = tuple(map(_read_vector, word.split(";")))
+    if len(rows) > 1:
+        return rows
+    (diagonal,) = rows
+    size = range(len(diagonal))
+    return tuple(tuple(diagonal[i] * (i == j) for j in size) for i in size)
+
+
+def _write_vector(vector: Sequence[float]) -> str:
+    return ",".join(map(str, vector))
+
+
+def _write_matrix(matrix: Sequence[Sequence[float]]) -> str:
+    return ";".join(map(_write_vector, matrix))
+
+
+# By what a tuple holds: tyro may hand typing.Tuple over, which does not equal tuple.
+ONE_WORD: Mapping[Any, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
+    (float, ...): ("NUMBER,NUMBER,...", _read_vector, _write_vector),
+    (int, ...): ("INTEGER,INTEGER,...", _read_integers, _write_vector),
+    (tuple[float, ...], ...): ("ROW;ROW;...|DIAGONAL", _read_matrix, _write_matrix),
+}
+
+
 def _registry() -> "ConstructorRegistry":
     """Types that tyro would read otherwise: each is one word.
 
@@ -142,42 +270,14 @@ def _registry() -> "ConstructorRegistry":
         PrimitiveTypeInfo,
     )
 
-    from icl.tasks.linear import Matrix, Vector
-
-    def read_vector(word: str) -> Vector:
-        return tuple(map(float, word.split(",")))
-
-    def read_integers(word: str) -> tuple[int, ...]:
-        return tuple(map(int, word.split(",")))
-
-    def read_matrix(word: str) -> Matrix:
-        rows = tuple(map(read_vector, word.split(";")))
-        if len(rows) > 1:
-            return rows
-        (diagonal,) = rows
-        size = range(len(diagonal))
-        return tuple(tuple(diagonal[i] * (i == j) for j in size) for i in size)
-
-    def write_vector(vector: tuple[float, ...]) -> str:
-        return ",".join(map(str, vector))
-
-    def write_matrix(matrix: Matrix) -> str:
-        return ";".join(map(write_vector, matrix))
-
-    # By what they hold: tyro may hand typing.Tuple over, which does not equal tuple.
-    kinds = {
-        get_args(Vector): ("NUMBER,NUMBER,...", read_vector, write_vector),
-        (int, ...): ("INTEGER,INTEGER,...", read_integers, write_vector),
-        get_args(Matrix): ("ROW;ROW;...|DIAGONAL", read_matrix, write_matrix),
-    }
     registry = ConstructorRegistry()
 
     @registry.primitive_rule
     def one_word(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         held = get_args(info.type)
-        if get_origin(info.type) is not tuple or held not in kinds:
+        if get_origin(info.type) is not tuple or held not in ONE_WORD:
             return None
-        metavar, read, write = kinds[held]
+        metavar, read, write = ONE_WORD[held]
         return PrimitiveConstructorSpec(
             nargs=1,
             metavar=metavar,

@@ -20,20 +20,18 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import xarray as xr
 
 from experiments.engine.claims.claim import Claim, load_claims, save_claims
-from experiments.engine.figures.experiment import Experiment, command_line
-from experiments.engine.provenance import digest, provenance
+from experiments.engine.figures.figure import Figure, command_line
+from experiments.engine.provenance import described, digest, provenance
 from icl.files import locked, write_whole
+from icl.sweeps.store import Models
 from icl.terminal import say
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from icl.sweeps.store import Models
 
 DATA, ABOUT, CLAIMS = "data.nc", "run.json", "claims.json"
 PICTURES = ("figure.png", "figure.pdf")
@@ -61,17 +59,17 @@ class Run:
 
 
 def run(
-    experiment: Experiment,
+    figure: Figure[Any],
     preset: str,
     config: Any,
-    models: "Models",
+    models: Models,
     *,
     replot: bool = False,
 ) -> Run:
     """Finds a run, or computes it; draws what is not drawn yet.
 
     Args:
-        experiment: what to run.
+        figure: what to run.
         preset: the name of the preset that `config` came from.
         config: the settings, changed or not.
         models: where trained models come from; its results folder takes the run.
@@ -82,7 +80,7 @@ def run(
             message names the file and the fix.
         OSError: the folder cannot be written, or the disk is full.
     """
-    folder = _folder(experiment, preset, config, models)
+    folder = _folder(figure, preset, config, models)
     if replot and not folder.exists():
         raise ValueError(f"{folder} does not exist; run it once without --replot.")
     if not replot and _is_drawn(folder):
@@ -91,24 +89,22 @@ def run(
         if not replot and _is_drawn(folder):  # by the process we waited for
             return _found(folder)
         if not folder.exists():
-            dataset = experiment.compute(config, models)
-            command = command_line(experiment, preset, config)
-            about = {"preset": preset, "command": command, "config": asdict(config)}
+            dataset = figure.compute(config, models)
+            command = command_line(figure, preset, config)
+            about = {"preset": preset, "command": command, "config": described(config)}
             _write(folder, dataset, about | provenance())
         about = read_about(folder)
         if replot or not _is_drawn(folder):
-            _draw(folder, experiment, read_dataset(folder))
+            _draw(folder, figure, read_dataset(folder))
         return Run(folder, about, load_claims(folder / CLAIMS))
 
 
-def is_computed(
-    experiment: Experiment, preset: str, config: Any, models: "Models"
-) -> bool:
+def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -> bool:
     """Whether the Dataset of a run is there, so that `run` asks for no model."""
-    return _folder(experiment, preset, config, models).exists()
+    return _folder(figure, preset, config, models).exists()
 
 
-def kept(folder: Path, make: "Callable[[], xr.Dataset]") -> "xr.Dataset":
+def kept(folder: Path, make: Callable[[], xr.Dataset]) -> xr.Dataset:
     """A Dataset that several figures need: found in `folder`, or made and kept there.
 
     Raises:
@@ -122,10 +118,10 @@ def kept(folder: Path, make: "Callable[[], xr.Dataset]") -> "xr.Dataset":
         return read_dataset(folder)
 
 
-def _folder(experiment: Experiment, preset: str, config: Any, models: "Models") -> Path:
+def _folder(figure: Figure[Any], preset: str, config: Any, models: Models) -> Path:
     assert models.results is not None, "runs are kept in a results folder"
     return models.results.joinpath(
-        *experiment.name.split(".")[1:], f"{preset}-{digest(config)}"
+        *figure.name.split(".")[1:], f"{preset}-{digest(config)}"
     )
 
 
@@ -141,14 +137,12 @@ def _is_drawn(folder: Path) -> bool:
 # --- files ---
 
 
-def read_dataset(folder: Path) -> "xr.Dataset":
+def read_dataset(folder: Path) -> xr.Dataset:
     """The Dataset of a run, in memory.
 
     Raises:
         ValueError: it is damaged or missing.
     """
-    import xarray as xr
-
     try:
         return xr.load_dataset(folder / DATA, engine="h5netcdf")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -182,7 +176,7 @@ def _damaged(folder: Path, name: str, why: object) -> ValueError:
     )
 
 
-def _write(folder: Path, dataset: "xr.Dataset", about: Mapping[str, Any]) -> None:
+def _write(folder: Path, dataset: xr.Dataset, about: Mapping[str, Any]) -> None:
     """A run's Dataset and what made it, whole or not at all."""
     for stale in folder.parent.glob(f"{UNFINISHED}{folder.name}-*"):
         shutil.rmtree(stale, ignore_errors=True)  # of a process that was killed
@@ -201,16 +195,16 @@ def _write(folder: Path, dataset: "xr.Dataset", about: Mapping[str, Any]) -> Non
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _draw(folder: Path, experiment: Experiment, dataset: "xr.Dataset") -> None:
-    figure = experiment.plot(dataset)
+def _draw(folder: Path, figure: Figure[Any], dataset: xr.Dataset) -> None:
+    picture = figure.plot(dataset)
     for name in PICTURES:
         partial = folder / f".{os.getpid()}.{name}"
         try:
-            figure.savefig(partial)
+            picture.savefig(partial)
             os.replace(partial, folder / name)
         finally:
             partial.unlink(missing_ok=True)
-    save_claims(folder / CLAIMS, experiment.claims(dataset))
+    save_claims(folder / CLAIMS, figure.claims(dataset))
 
 
 def _checksum(path: Path) -> str:

@@ -6,11 +6,12 @@ of it a marker; nothing is told by colour alone.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#777777"
@@ -32,22 +33,17 @@ RULES: Mapping[str, Any] = {
 
 
 @contextmanager
-def canvas(width: float, height: float) -> "Iterator[Figure]":
+def canvas(width: float, height: float) -> Iterator[Figure]:
     """An empty figure of this size in inches, in the house style."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(dict(RULES)):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def count_examples(axes: "Axes", dim: int, *, low: bool = False) -> None:
+def count_examples(axes: Axes, dim: int, *, low: bool = False) -> None:
     """An x-axis of numbers of examples, with a line at n = d.
 
     The line's label stands at its upper end, or at the lower where data fill the top.
     """
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_xlabel("number of examples n")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.axvline(dim, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)

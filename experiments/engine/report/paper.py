@@ -1,27 +1,29 @@
 """How is a whole paper made at a preset: all models, all figures, one page?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 from experiments.engine.claims.checklist import Statement, checklist
-from experiments.engine.figures.command import guarded, models_of, show_models
-from experiments.engine.figures.experiment import Experiment
+from experiments.engine.figures.changes import flag_values
+from experiments.engine.figures.command import guarded, set_up, show, show_models
+from experiments.engine.figures.figure import Figure, HasSetting, module_name
 from experiments.engine.figures.flags import Options, parse
-from experiments.engine.figures.runs import Run, is_computed
-from experiments.engine.provenance import digest
+from experiments.engine.figures.runs import Run, is_computed, run
+from experiments.engine.provenance import described, digest
 from experiments.engine.report import markdown
 from experiments.engine.report.page import FigureResult, write_report
 from icl.files import write_whole
 from icl.sweeps.errors import expected, sentence
-from icl.sweeps.runtime import set_up_runtime
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.sweeps.workers import train_all
+from icl.terminal import say
 
-Planned = tuple[Experiment, str, Any]  # with preset and configuration
-Made = tuple[Experiment, Run]
+Planned = tuple[Figure[Any], str, Any]  # with preset and configuration
+Made = tuple[Figure[Any], Run]
 
 MADE = ("date", "commit", "devices", "cores", "platform", "versions")
 """What the foot of the page says of each figure."""
@@ -32,8 +34,8 @@ class Paper:
     """A paper, as far as making all of it needs to know.
 
     Attributes:
-        module: the module that is its command, such as "experiments.akyurek2023".
-        figures: the modules of its figures by the names that a report gives them.
+        spec: the `__spec__` of the module that is its command.
+        figures: its figures by the names that a report gives them.
         settings: the model that most of its figures look at, by preset.
         name: what ids of its claims begin with, such as "akyurek2023".
         statements: what it says.
@@ -41,8 +43,8 @@ class Paper:
             id.
     """
 
-    module: str
-    figures: Mapping[str, str]
+    spec: ModuleSpec | None
+    figures: Mapping[str, Figure[Any]]
     settings: Mapping[str, Setting]
     name: str
     statements: Sequence[Statement]
@@ -50,7 +52,7 @@ class Paper:
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """The paper as a program; returns its exit status."""
-        return guarded(self.module, self.reproduce, argv)
+        return guarded(module_name(self.spec), self.reproduce, argv)
 
     def reproduce(self, argv: Sequence[str]) -> None:
         """Trains, makes all figures and writes the report.
@@ -59,11 +61,9 @@ class Paper:
             ValueError: some figures could not be made; raised once the report is
                 written.
         """
-        preset, setting, options = parse(self.module, self.settings, argv)
-        set_up_runtime(
-            options.results, devices=options.devices, distributed=options.distributed
-        )
-        models = models_of(options)
+        name = module_name(self.spec)
+        preset, setting, options = parse(name, self.settings, argv)
+        models = set_up(options)
         planned = self.plan(preset, setting)
         if options.list:
             show_models(needed(planned.values(), models), models)
@@ -85,12 +85,14 @@ class Paper:
     def plan(self, preset: str, setting: Setting) -> dict[str, Planned]:
         """The figures, with `setting` for the model that the first of them share."""
         planned = {}
-        for figure, module in self.figures.items():
-            experiment = Experiment.of(module)
-            config = experiment.presets[preset]
-            if vars(self.settings[preset]).items() <= vars(config).items():
-                config = replace(config, **vars(setting))
-            planned[figure] = experiment, preset, config
+        for name, figure in self.figures.items():
+            config = figure.presets[preset]
+            shared = isinstance(config, HasSetting) and (
+                config.setting == self.settings[preset]
+            )
+            if shared:
+                config = replace(config, setting=setting)
+            planned[name] = figure, preset, config
         return planned
 
 
@@ -98,22 +100,18 @@ def make(
     planned: Mapping[str, Planned], models: Models, options: Options
 ) -> tuple[dict[str, Made], dict[str, str]]:
     """The figures that could be made, and of the others why they could not."""
-    from experiments.engine.figures.command import show
-    from experiments.engine.figures.runs import run
-    from icl.terminal import say
-
     made, missing = {}, {}
-    for figure, (experiment, preset, config) in planned.items():
+    for name, (figure, preset, config) in planned.items():
         try:
-            finished = run(experiment, preset, config, models, replot=options.replot)
+            finished = run(figure, preset, config, models, replot=options.replot)
         except expected() as error:
             if options.debug:
                 raise
-            missing[figure] = sentence(error)
-            say(f"{figure} failed: {missing[figure]}")
+            missing[name] = sentence(error)
+            say(f"{name} failed: {missing[name]}")
             continue
         show(finished)
-        made[figure] = experiment, finished
+        made[name] = figure, finished
     return made, missing
 
 
@@ -121,8 +119,8 @@ def needed(planned: Iterable[Planned], models: Models) -> list[Setting]:
     """The models that some figures ask for, each once."""
     by_folder = {
         models.folder(setting): setting
-        for experiment, _, config in planned
-        for setting in experiment.settings(config)
+        for figure, _, config in planned
+        for setting in figure.settings(config)
     }
     return list(by_folder.values())
 
@@ -144,21 +142,11 @@ def report(
         missing: names of the others, and why.
     """
     figures, configs, provenance = [], {}, {}
-    for figure, (experiment, run) in made.items():
-        entry = experiment.about
-        result = FigureResult(
-            name=figure,
-            title=entry.title.rstrip("."),
-            description=f"What is claimed: {entry.paragraph('Claim')} "
-            f"How to read it: {entry.paragraph('How to read it')}",
-            figure_png=run.picture,
-            claims=run.claims,
-            command=run.about["command"],
-            config=run.about["config"],
-        )
-        figures.append(result)
-        configs[figure] = result.config, asdict(experiment.presets["paper"])
-        provenance[figure] = {key: run.about[key] for key in MADE}
+    for short, (figure, made_run) in made.items():
+        figures.append(_result(short, figure, made_run))
+        published = described(figure.presets["paper"])
+        configs[short] = flag_values(made_run.about["config"]), flag_values(published)
+        provenance[short] = {key: made_run.about[key] for key in MADE}
     claims = [claim for result in figures for claim in result.claims]
     groups = checklist(paper.name, paper.statements, claims, configs)
     folder = results / paper.name
@@ -172,4 +160,19 @@ def report(
         {"made": provenance},
         groups=groups,
         missing=missing,
+    )
+
+
+def _result(name: str, figure: Figure[Any], run: Run) -> FigureResult:
+    """What the page needs of a figure."""
+    entry = figure.about
+    return FigureResult(
+        name=name,
+        title=entry.title.rstrip("."),
+        description=f"What is claimed: {entry.paragraph('Claim')} "
+        f"How to read it: {entry.paragraph('How to read it')}",
+        figure_png=run.picture,
+        claims=run.claims,
+        command=run.about["command"],
+        config=run.about["config"],
     )

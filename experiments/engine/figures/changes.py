@@ -1,0 +1,72 @@
+"""How is a configuration changed, by names that are those of its flags?"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+UNPREFIXED = ("setting", "sweep")
+"""Fields of a configuration whose own fields are flags as they are: `--task.dim`."""
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Returns a configuration with other values, which are named as their flags are.
+
+    Args:
+        config: such as `PRESETS["quick"]` of a figure.
+        changes: values by name, {"task.dim": 4, "evaluation.prompts": 100}; a name may
+            also be that of a part, {"task": LinearRegression(dim=4)}.
+
+    Raises:
+        ValueError: there is no field of that name, or the configuration refuses it.
+    """
+    parts: dict[str, dict[str, Any]] = {}
+    own, known = {}, {each.name for each in fields(config)}
+    for name, value in changes.items():
+        part, dot, rest = name.partition(".")
+        if part not in known:
+            wrapped = [inner for inner in UNPREFIXED if inner in known]
+            if not wrapped:
+                raise ValueError(f"{type(config).__name__} has no field {part!r}.")
+            parts.setdefault(wrapped[0], {})[name] = value
+        elif dot:
+            parts.setdefault(part, {})[rest] = value
+        else:
+            own[name] = value
+    inside = {name: changed(getattr(config, name), c) for name, c in parts.items()}
+    return replace(config, **own, **inside)
+
+
+def flag_values(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a described configuration by the names of their flags.
+
+    Example:
+        >>> flag_values({"setting": {"task": {"dim": 2}}, "evaluation": {"seed": 0}})
+        {'task.dim': 2, 'evaluation.seed': 0}
+    """
+    named = {}
+    for name, value in tree.items():
+        if not isinstance(value, Mapping):
+            named[name] = value
+            continue
+        prefix = "" if name in UNPREFIXED else f"{name}."
+        named |= {prefix + leaf: held for leaf, held in flag_values(value).items()}
+    return named
+
+
+def task_of(config: Any) -> Any:
+    """Returns the task of a configuration or of its setting; None if it has none."""
+    return getattr(getattr(config, "setting", config), "task", None)
+
+
+def with_task(config: Any, kind: type) -> Any:
+    """Returns the configuration with a task of another class, for fields of both.
+
+    Raises:
+        ValueError: an experiment that needs tasks of another class refuses it.
+    """
+    if hasattr(config, "setting"):
+        return replace(config, setting=with_task(config.setting, kind))
+    known = {each.name for each in fields(config.task)}
+    shared = [each.name for each in fields(kind) if each.init and each.name in known]
+    task = kind(**{name: getattr(config.task, name) for name in shared})
+    return replace(config, task=task)

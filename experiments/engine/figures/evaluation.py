@@ -1,0 +1,102 @@
+"""On which prompts are models compared, and how sure is what is found?
+
+A figure's configuration has one `Evaluation` beside its `Setting`: the setting says
+which model is looked at, the evaluation on what.
+"""
+
+from dataclasses import dataclass
+
+import jax
+
+from icl import LinearRegression, Prompts, checks, inference
+from icl.sweeps.setting import Setting
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Prompts that no model was trained on, and the resamples of an interval.
+
+    Attributes:
+        prompts: number of prompts.
+        seed: of the prompts and of whatever else is asked of the models; none of the
+            prompts occur in training.
+        resamples: bootstrap resamples of the prompts, for intervals.
+
+    Raises:
+        ValueError: fewer than two prompts, no resamples, or a negative seed.
+    """
+
+    prompts: int = 4_000
+    seed: int = 0
+    resamples: int = 1_000
+
+    def __post_init__(self) -> None:
+        self.require_prompts(2)
+        checks.positive_int("evaluation.seed", self.seed, minimum=0)
+        checks.positive_int("evaluation.resamples", self.resamples)
+
+    def require_prompts(self, minimum: int) -> None:
+        """Refuses fewer prompts than an experiment needs."""
+        checks.positive_int("evaluation.prompts", self.prompts, minimum=minimum)
+
+    def require_part(self, name: str, part: int) -> None:
+        """Refuses a part of the prompts that is none: below 2, or more than all.
+
+        Raises:
+            ValueError: the message calls the part by `name`.
+        """
+        if checks.positive_int(name, part, minimum=2) > self.prompts:
+            raise ValueError(
+                f"{name} must be at most evaluation.prompts={self.prompts}, got {part}."
+            )
+
+    def sample(
+        self, task: LinearRegression, *, more: int = 0, whole: bool = False
+    ) -> tuple[Prompts, jax.Array]:
+        """Draws the prompts, and a key for whatever else is drawn.
+
+        Args:
+            task: the prompts are drawn from it.
+            more: number of further prompts after these, such as those that probes are
+                fitted to.
+            whole: prompts have all pairs of the task; see `icl.inference.sample`.
+        """
+        return inference.sample(task, self.prompts + more, self.seed, whole=whole)
+
+
+def check_queries(queries: int | None, task: LinearRegression) -> None:
+    """Refuses too few new inputs to fit a linear function to what is said at them."""
+    if queries is not None:
+        checks.positive_int("queries", queries, minimum=task.dim + 1)
+
+
+def linear_task(setting: Setting, *, own_weights: bool = False) -> LinearRegression:
+    """Returns the task of a setting, which must be a linear regression.
+
+    Args:
+        setting: which model.
+        own_weights: each prompt must have a weight vector of its own, to be read or
+            written.
+
+    Raises:
+        ValueError: it is another task, of which a figure that uses w and the noise can
+            say nothing; or all prompts have one w.
+    """
+    task = setting.task
+    if not isinstance(task, LinearRegression):
+        raise ValueError(
+            f"task.kind must be LinearRegression, whose weights and noise this figure "
+            f"is about, got {type(task).__name__}."
+        )
+    if own_weights and task.fixed_weights is not None:
+        raise ValueError(
+            "task.fixed_weights must be None: where all prompts have one weight "
+            "vector, there is none to read and no other to write."
+        )
+    return task
+
+
+def check_test_fraction(share: float) -> None:
+    """Refuses a share of test prompts that leaves too few on one of the two sides."""
+    if not 0.1 <= share <= 0.75:
+        raise ValueError(f"test_fraction must be 0.1 to 0.75, got {share!r}.")

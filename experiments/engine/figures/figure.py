@@ -1,0 +1,133 @@
+"""What is a figure? Presets, a slow part, a picture and claims.
+
+A figure's module ends in a `Figure`, which is all that the command line and the report
+know of it:
+
+    FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)
+
+    if __name__ == "__main__":
+        sys.exit(main(FIGURE))
+"""
+
+import importlib
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import matplotlib.figure
+import xarray as xr
+
+from experiments.engine.claims.claim import Claim
+from experiments.engine.figures import catalogue
+from experiments.engine.figures.changes import flag_values, task_of, with_task
+from experiments.engine.provenance import described
+from icl.sweeps.setting import Setting
+from icl.sweeps.store import Models
+
+Config = TypeVar("Config")
+
+
+@runtime_checkable
+class HasSetting(Protocol):
+    """A configuration that says which model is looked at."""
+
+    @property
+    def setting(self) -> Setting:
+        """The model."""
+        ...
+
+
+def own_setting(config: object) -> list[Setting]:
+    """Returns the one model that a configuration names, or none."""
+    return [config.setting] if isinstance(config, HasSetting) else []
+
+
+@dataclass(frozen=True, eq=False)
+class Figure(Generic[Config]):
+    """A figure, as the command line and the report see it.
+
+    Attributes:
+        spec: the `__spec__` of its module, which knows the module's name also where it
+            runs as a program.
+        presets: configurations by name.
+        compute: the slow part, (config, models) -> Dataset.
+        plot: draws the picture from the Dataset alone.
+        claims: judges the claims from the Dataset alone.
+        settings: config -> the models that `compute` asks for, so that they can be
+            listed and trained side by side.
+    """
+
+    spec: ModuleSpec | None
+    presets: Mapping[str, Config]
+    compute: Callable[[Config, Models], xr.Dataset]
+    plot: Callable[[xr.Dataset], matplotlib.figure.Figure]
+    claims: Callable[[xr.Dataset], list[Claim]]
+    settings: Callable[[Config], list[Setting]] = own_setting
+
+    @property
+    def name(self) -> str:
+        """Its module, such as "experiments.akyurek2023.fig1"."""
+        return module_name(self.spec)
+
+    @property
+    def about(self) -> catalogue.Entry:
+        """What its docstring says."""
+        return catalogue.entry(self.name)
+
+
+def module_name(spec: ModuleSpec | None) -> str:
+    """Returns the name that `python -m` takes for a module.
+
+    Raises:
+        ValueError: the module was run as a file, and has no name.
+    """
+    if spec is None:
+        raise ValueError("run it as a module: python -m experiments.PAPER.FIGURE.")
+    return spec.name.removesuffix(".__main__")
+
+
+def load_figure(name: str) -> Figure[Any]:
+    """Returns the `FIGURE` of a module that is only known by name.
+
+    A report may show the figure of another paper, whose module it does not import:
+    papers are independent of each other.
+
+    Raises:
+        TypeError: the module has no such value.
+    """
+    found = vars(importlib.import_module(name)).get("FIGURE")
+    if not isinstance(found, Figure):
+        raise TypeError(f"{name} must end in FIGURE = Figure(...), got {found!r}.")
+    return found
+
+
+def command_line(figure: Figure[Any], preset: str, config: Any) -> str:
+    """Returns the command of a run: the preset, and what was changed of it."""
+    values, default = flag_values(described(config)), figure.presets[preset]
+    before = flag_values(described(default))
+    words = ["python", "-m", figure.name, preset]
+    kind = values.get("task.kind")
+    if kind != before.get("task.kind"):
+        words += ["--task.kind", str(kind)]
+        before = flag_values(described(with_task(default, type(task_of(config)))))
+    for name, value in values.items():
+        if name == "task.kind" or value == before[name]:
+            continue
+        parent, _, leaf = name.rpartition(".")
+        if isinstance(value, bool) and not value:
+            leaf = f"no-{leaf}"
+        flag = f"--{parent}.{leaf}" if parent else f"--{leaf}"
+        words.append(flag.replace("_", "-"))
+        if not isinstance(value, bool):
+            words.append(_word(value))
+    return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """A value as it is typed: "1,0.5" is a vector, "2,0.5;0.5,1" a matrix."""
+    if not isinstance(value, tuple):
+        return str(value)
+    separator = ";" if any(isinstance(part, tuple) for part in value) else ","
+    return separator.join(map(_word, value))

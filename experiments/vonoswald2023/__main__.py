@@ -1,0 +1,8 @@
+"""Says by which commands this paper is made: figure by figure."""
+
+import sys
+
+from experiments.engine.figures.command import no_whole_paper
+
+if __name__ == "__main__":
+    sys.exit(no_whole_paper("experiments.vonoswald2023"))
