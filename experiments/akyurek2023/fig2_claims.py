@@ -321,7 +321,7 @@ def _table_otherwise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 
 
 def _about_models(dataset: xr.Dataset) -> str:
-    """What the reader must know about seeds and failed runs."""
+    """Returns what the reader must know about seeds and failed runs."""
     count = dataset.sizes["seed"]
     if count >= FEWEST_SEEDS:
         note = f"The interval is over prompts and {count} seeds."

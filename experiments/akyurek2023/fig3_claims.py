@@ -274,7 +274,7 @@ def _near(
 
 
 def _predicts_nothing(means: xr.Dataset, d: int) -> str:
-    """A remark if the model of one layer is nearer to 0 than to any learner."""
+    """Returns a remark if the model of one layer is nearer to 0 than to a learner."""
     at = means.distance.sel(dim=d, point="layers=1")
     nothing, least = float(at.sel(learner=NOTHING.name)), float(by_family(at).min())
     if not nothing < least:
@@ -301,7 +301,7 @@ def _worst_ratio(d: int, size: str, values: Sequence[int], *claimed: str) -> Lar
 
 
 def _rank(means: xr.Dataset, d: int, size: str, values: Sequence[int]) -> xr.DataArray:
-    """0, 1 or 2 where GD/SGD, ridge or OLS is the nearest of them; NaN stays NaN."""
+    """Which of GD/SGD, ridge and OLS is the nearest: 0, 1 or 2; NaN stays NaN."""
     order = list(FAMILIES)[:3]
     parts = [_near(means, d, size, values, family) for family in order]
     near = xr.concat(parts, "family")

@@ -1,4 +1,4 @@
-"""Which learners does the paper compare with, and how does each look in a figure?"""
+"""The learners that the paper compares with, and how each looks in a figure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +52,7 @@ BACKGROUNDS: Mapping[str, Mapping[str, Any]] = {
 
 
 def textbook(task: LinearRegression) -> list[Learner]:
-    """The learners in the legend of the paper's Figure 1, and the best single step."""
+    """Returns the learners of the paper's Figure 1, and the best single step."""
     prior = {"noise_std": task.noise_std, "weight_std": task.weight_std}
     return [
         LeastSquares(),
@@ -78,17 +78,19 @@ FAMILIES: dict[str, list[Learner]] = {
     "OLS": [LeastSquares()],
     "k-NN": [NearestNeighbors(3, "distance"), NearestNeighbors(3, "uniform")],
 }
-"""Those in the paper's legend. A growing model passes the first three in turn."""
+"""The learners in the paper's legend, by family.
 
+A model that grows passes the first three families in turn."""
 
 NOTHING = GradientDescent(0, 0.01)
-"""No step at all: predicts 0, as a model does that has learnt nothing. In no family."""
-
+"""Takes no step and predicts 0, as a model does that has learnt nothing. It belongs to
+no family."""
 
 KNN = ("3-NN weighted", "3-NN uniform")
-
+"""Names of the learners that look at the nearest examples only."""
 
 LINEAR = ("OLS", "GD(0.01)")
-
+"""Names of two linear learners, whose weights are known, to check the measures with."""
 
 GD_AND_SGD = ("GD(0.01)", "GD(0.02)", "SGD(0.01)", "SGD(0.03)")
+"""Names of the learners that follow the gradient, once or pair by pair."""

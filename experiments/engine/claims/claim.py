@@ -158,7 +158,7 @@ class Claim:
 
     @property
     def expected(self) -> str:
-        """What was claimed about the number."""
+        """The claim about the number: its relation and its threshold."""
         relation = {"<=": "≤", ">=": "≥"}.get(self.relation, self.relation)
         return f"{relation} {format_number(self.threshold)}"
 
@@ -177,7 +177,7 @@ class Claim:
 
 
 def format_number(number: float) -> str:
-    """Three digits; thousands in full.
+    """Returns a number in three digits, thousands in full.
 
     Example:
         >>> [format_number(x) for x in (0.012345, 1.0, 12345.6, 1.2e-7)]
@@ -197,7 +197,7 @@ def save_claims(path: str | os.PathLike[str], claims: Iterable[Claim]) -> None:
 
 
 def load_claims(path: str | os.PathLike[str]) -> list[Claim]:
-    """Claims that `save_claims` wrote.
+    """Returns the claims that `save_claims` wrote.
 
     Raises:
         ValueError: the file is not such a file, or its verdicts do not follow from its
@@ -215,7 +215,7 @@ def load_claims(path: str | os.PathLike[str]) -> list[Claim]:
 
 
 def _strict(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN and no infinity: they are written as text."""
+    """Writes NaN and infinity as text, as JSON has neither."""
     return {
         name: str(value)
         if isinstance(value, float) and not math.isfinite(value)
