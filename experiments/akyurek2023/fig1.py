@@ -19,7 +19,9 @@ can know it, and OLS misses it by 1 - n/d. Bands are 95 % intervals over prompts
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import matplotlib.figure
 import numpy as np
 import xarray as xr
@@ -37,8 +39,8 @@ from experiments.engine.figures.evaluation import (
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
-from icl import checks, inference
-from icl.baselines import solve
+from icl import Prompts, Transformer, checks, inference
+from icl.baselines import Learner, solve
 from icl.compare import implied_weight_difference, squared_prediction_difference
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -96,27 +98,11 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     """
     task, model = linear_task(config.setting), models(config.setting).model
     prompts, key = config.evaluation.sample(task)
-    learners = textbook(task)
-    solved = list(zip(learners, solve(learners, prompts), strict=True))
-    predicted = {learner.name: s.predictions for learner, s in solved} | {
-        "ICL": inference.predictions(model, prompts),
-        "Y": inference.true_labels(prompts),
-    }
-    own = {learner.name: s.weights for learner, s in solved if s.weights is not None}
-    own["Y"] = inference.true_weights(prompts)
+    predicted, own = _asked(model, prompts, textbook(task))
+    linear_fits = _fitted(config, model, prompts, key)
+    weights = {name: w[: config.queried] for name, w in own.items()} | linear_fits
 
-    few = inference.first(prompts, config.queried)
-    fits = inference.implied(
-        [model, *(learner for learner in learners if learner.name in KNN)],
-        task,
-        few,
-        config.queries,
-        key,
-    )
-    weights = {name: w[: config.queried] for name, w in own.items()}
-    weights |= dict(zip(["ICL", *KNN], fits, strict=True))
-
-    pairs = [(learner.name, "ICL") for learner in learners]
+    pairs = [(learner.name, "ICL") for learner in textbook(task)]
     pairs += [("OLS", "Y"), ("Ridge(0.1)", "Y"), ("ICL", "Y"), LINEAR]
     spd = [
         squared_prediction_difference(predicted[a], predicted[b], resamples=1)
@@ -147,6 +133,32 @@ def compute(config: Config, models: Models) -> xr.Dataset:
             "unit": "squared difference, not divided by d",
         },
     )
+
+
+def _asked(
+    model: Transformer, prompts: Prompts, learners: list[Learner]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Predictions of all, and the weights of those that have some, by name."""
+    solved = list(zip(learners, solve(learners, prompts), strict=True))
+    predicted: dict[str, Any] = {learner.name: s.predictions for learner, s in solved}
+    predicted["ICL"] = inference.predictions(model, prompts)
+    predicted["Y"] = inference.true_labels(prompts)
+    own: dict[str, Any] = {
+        learner.name: s.weights for learner, s in solved if s.weights is not None
+    }
+    own["Y"] = inference.true_weights(prompts)
+    return predicted, own
+
+
+def _fitted(
+    config: Config, model: Transformer, prompts: Prompts, key: jax.Array
+) -> dict[str, Any]:
+    """Weights that are fitted to what those without any say at new inputs, by name."""
+    task = linear_task(config.setting)
+    nearest = [learner for learner in textbook(task) if learner.name in KNN]
+    few = inference.first(prompts, config.queried)
+    fits = inference.implied([model, *nearest], task, few, config.queries, key)
+    return dict(zip(["ICL", *KNN], fits, strict=True))
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:

@@ -62,7 +62,8 @@ class Config:
 
     Attributes:
         setting: which model.
-        evaluation: prompts whose states are edited.
+        evaluation: prompts whose states are edited; its resamples are for the errors,
+            and movements have 1,000 of their own.
         fitted: further prompts, to which probes and erasers are fitted; more than the
             2n x width features that they have. Hidden states take
             (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes, twice.

@@ -42,7 +42,8 @@ def errors(part: xr.Dataset) -> Resampled:
     predicted = part[["prediction", "untouched"]].assign(zero=0 * part.label)
     squared = (predicted - part.label) ** 2 / part.attrs["dim"]
     seed = int(part.attrs["seed"])
-    return resample(squared, ("prompt",), resamples=1_000, seed=seed)
+    resamples = int(part.attrs["resamples"])
+    return resample(squared, ("prompt",), resamples=resamples, seed=seed)
 
 
 def readable(part: xr.Dataset, quantity: str) -> np.ndarray:

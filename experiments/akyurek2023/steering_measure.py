@@ -66,15 +66,9 @@ def measure(model: Transformer, prompts: Prompts, edited: int, seed: int) -> xr.
         sizes.append(norms[:-1] / norms[-1])
         scores.append(r2)
     moments = np.einsum("pid,pi->pd", xs[:, :-1], ys[:, :-1])
-    at_x, of_moments = (
-        probe_grid(
-            features[:, edited:],
-            {"weights": weights[edited:]},
-            control=False,
-            resamples=1,
-        ).r2.values[:, 0, 0]
-        for features in (hidden[:, :, -1:], moments[None, :, None])
-    )
+    fitted = slice(edited, None)
+    at_x = _readable(hidden[:, fitted, -1:], weights[fitted])
+    of_moments = _readable(moments[None, fitted, None], weights[fitted])
     names = list(dict.fromkeys(edit for _, edit in found))
     shape = (len(hidden), len(QUANTITIES), len(names))
     by_edit = ("layer", "quantity", "edit")
@@ -100,6 +94,12 @@ def measure(model: Transformer, prompts: Prompts, edited: int, seed: int) -> xr.
             "edit": names,
         },
     )
+
+
+def _readable(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The R2 of linear probes of the weights; features are (layers, prompts, 1, k)."""
+    grid = probe_grid(features, {"weights": weights}, control=False, resamples=1)
+    return grid.r2.values[:, 0, 0]
 
 
 def edits(

@@ -55,7 +55,9 @@ def measured():
     return {
         uses: steering_measure.measure(Known(uses), prompts, EDITED, 0)
         .expand_dims(context=[PAIRS])
-        .assign_attrs(dim=DIM, seed=np.int64(0))  # as attributes are read from disk
+        .assign_attrs(
+            dim=DIM, seed=np.int64(0), resamples=1_000
+        )  # as attributes are read from disk
         for uses in ("weights", "labels")
     }
 

@@ -1,7 +1,7 @@
-"""How do predictors look? The same in every figure.
+"""What do all figures look like? A palette, the rules of the house, and an x-axis.
 
-A family has a colour (Okabe and Ito's palette, made for colour-blind readers), a member
-of it a marker; nothing is told by colour alone.
+The colours are Okabe and Ito's, made for colour-blind readers; nothing is told by
+colour alone. Which learner has which colour is said in the folder of its paper.
 """
 
 from collections.abc import Iterator, Mapping
