@@ -107,6 +107,14 @@ def compute(config: Config, _: Models) -> xr.Dataset:
     )
 
 
+APART = {
+    "prediction": ("predictions, squared difference", GREEN, "s"),
+    "distance": ("derivatives, distance", ORANGE, "^"),
+    "cosine": ("derivatives, cosine", VERMILLION, "v"),
+}
+"""How the two layers differ: label, colour and marker of each measure."""
+
+
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Losses, distances, and the line between the two layers."""
     resampled = resample(dataset)
@@ -124,39 +132,11 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         loss.axhline(own, color=BLUE, label="constructed")
         loss.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
         loss.set(title="mean squared error", xlabel="updates")
-        draw(
-            apart,
-            step,
-            "prediction",
-            color=GREEN,
-            marker="s",
-            label="predictions, squared difference",
-        )
-        draw(
-            apart,
-            step,
-            "distance",
-            color=ORANGE,
-            marker="^",
-            label="derivatives, distance",
-        )
-        draw(
-            apart,
-            step,
-            "cosine",
-            color=VERMILLION,
-            marker="v",
-            label="derivatives, cosine",
-        )
+        for name, (label, color, marker) in APART.items():
+            draw(apart, step, name, color=color, marker=marker, label=label)
         apart.set(title="trained against constructed", xlabel="updates")
-        draw(
-            line,
-            dataset.blend.values,
-            "error_blend",
-            color=BLACK,
-            marker="o",
-            label="layers between",
-        )
+        between = {"color": BLACK, "marker": "o", "label": "layers between"}
+        draw(line, dataset.blend.values, "error_blend", **between)
         line.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
         line.set(title="between the two", xlabel="share of the constructed weights")
         line.set_ylim(0, 1.5 * own)

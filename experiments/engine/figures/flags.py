@@ -73,7 +73,7 @@ class Command(NamedTuple):
 
 
 def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command:
-    """The preset, its configuration with the overrides, and the options.
+    """Returns the preset, its configuration with what flags changed, and the options.
 
     Raises:
         ValueError: no preset or an unknown one, or a flag that cannot be read.
@@ -118,7 +118,7 @@ def _task_kind(name: str) -> type:
 
 
 def _with_kind(config: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:
-    """The configuration with the task that is asked for, and the other flags."""
+    """Returns the configuration with the task that is asked for, and other flags."""
     rest, words = [], iter(argv)
     for word in words:
         flag, given, value = word.partition("=")
@@ -134,7 +134,7 @@ def _with_kind(config: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:
 
 
 def _as_flags(config: Any) -> Any:
-    """A dataclass for tyro, which reads the flags of a configuration from it.
+    """Returns a dataclass from which tyro makes the flags of a configuration.
 
     It has the fields of the configuration, each of the class that its value has: a
     task's is that of this task, whatever the configuration would also hold. What is
@@ -158,7 +158,7 @@ def _as_flags(config: Any) -> Any:
 
 
 def _with_options(config: Any) -> Any:
-    """The flags of a configuration and those of `Options` in one dataclass."""
+    """Joins the flags of a configuration and those of `Options` in one dataclass."""
     from tyro.conf import arg
 
     own, unprefixed = _as_flags(config), arg(name="")
@@ -174,7 +174,7 @@ def _with_options(config: Any) -> Any:
 
 
 def _as_config(config: Any, flags: Any) -> Any:
-    """The configuration with the values that tyro has read; see `_as_flags`."""
+    """Returns the configuration with the values that tyro read; see `_as_flags`."""
     read = {each.name: getattr(flags, each.name) for each in fields(flags)}
     for name in UNPREFIXED:
         if name in read:
@@ -183,7 +183,7 @@ def _as_config(config: Any, flags: Any) -> Any:
 
 
 def read_flags(name: str, title: str, defaults: Any, argv: Sequence[str]) -> Any:
-    """A dataclass with the fields that flags name changed.
+    """Returns a dataclass, in which the fields that flags name are changed.
 
     Args:
         name: what is run, as in `python -m <name>`.
@@ -215,7 +215,7 @@ def read_flags(name: str, title: str, defaults: Any, argv: Sequence[str]) -> Any
 
 
 def _unframed(message: str) -> str:
-    """What tyro says in a box, paragraphs between rules, as one line."""
+    """Returns as one line what tyro says in a box, paragraphs between rules."""
     lines = [line.strip("│ ") for line in message.splitlines()]
     inside = [line for line in lines if line and line[0] not in "╭╰"]
     paragraphs = " ".join(inside).split("─")

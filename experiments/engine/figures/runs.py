@@ -105,7 +105,7 @@ def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -
 
 
 def kept(folder: Path, make: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """A Dataset that several figures need: found in `folder`, or made and kept there.
+    """Finds a Dataset that several figures need in `folder`, or makes and keeps it.
 
     Raises:
         ValueError: the files there are damaged.
@@ -138,7 +138,7 @@ def _is_drawn(folder: Path) -> bool:
 
 
 def read_dataset(folder: Path) -> xr.Dataset:
-    """The Dataset of a run, in memory.
+    """Reads the Dataset of a run into memory.
 
     Raises:
         ValueError: it is damaged or missing.
@@ -150,7 +150,7 @@ def read_dataset(folder: Path) -> xr.Dataset:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run whose Dataset is as it was written.
+    """Reads what `run.json` says of a run whose Dataset is as it was written.
 
     Raises:
         ValueError: one of the two is damaged or missing.
@@ -177,7 +177,7 @@ def _damaged(folder: Path, name: str, why: object) -> ValueError:
 
 
 def _write(folder: Path, dataset: xr.Dataset, about: Mapping[str, Any]) -> None:
-    """A run's Dataset and what made it, whole or not at all."""
+    """Writes a run's Dataset and what made it, as a whole or not at all."""
     for stale in folder.parent.glob(f"{UNFINISHED}{folder.name}-*"):
         shutil.rmtree(stale, ignore_errors=True)  # of a process that was killed
     draft = folder.with_name(f"{UNFINISHED}{folder.name}-{uuid.uuid4().hex}")

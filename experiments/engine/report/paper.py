@@ -99,7 +99,7 @@ class Paper:
 def make(
     planned: Mapping[str, Planned], models: Models, options: Options
 ) -> tuple[dict[str, Made], dict[str, str]]:
-    """The figures that could be made, and of the others why they could not."""
+    """Returns the figures that could be made, and why the others could not."""
     made, missing = {}, {}
     for name, (figure, preset, config) in planned.items():
         try:
@@ -116,7 +116,7 @@ def make(
 
 
 def needed(planned: Iterable[Planned], models: Models) -> list[Setting]:
-    """The models that some figures ask for, each once."""
+    """Returns the models that some figures ask for, each once."""
     by_folder = {
         models.folder(setting): setting
         for figure, _, config in planned
@@ -164,7 +164,7 @@ def report(
 
 
 def _result(name: str, figure: Figure[Any], run: Run) -> FigureResult:
-    """What the page needs of a figure."""
+    """Returns what the page needs of a figure."""
     entry = figure.about
     return FigureResult(
         name=name,
