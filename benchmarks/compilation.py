@@ -40,13 +40,14 @@ def compiler(shape: list[int]) -> Callable[[], float]:
     """Seconds to compile the program of `icl.train` at a shape."""
     import jax
 
-    from icl.training.compiled import compile_program, scales_of
+    from icl.training.compiled import compile_program, program_key, scales_of
 
     jax.config.update("jax_enable_compilation_cache", False)
     setting = Shape(*shape).setting
     key, scales = jax.random.key(0), scales_of(setting.task, setting.train)
     devices = tuple(jax.local_devices())
-    program = compile_program(setting.task, setting.model, setting.train, devices, None)
+    key_of = program_key(setting.task, setting.model, setting.train)
+    program = compile_program(key_of, devices, None)
     state, advance = jax.eval_shape(program.init, key), cast(Any, program.advance)
 
     def run() -> None:

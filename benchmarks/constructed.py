@@ -11,7 +11,7 @@ the rate of float64 products.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from benchmarks import limits
 from benchmarks.measure import Row, Work, alternate, row, timed
 from icl.codecs import pairs
 from icl.constructed import Constructed, ridge, sgd_steps
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 from icl.tasks.linear import LinearRegression
 
 PROMPTS, DIM, STEPS = 64, 4, 8
@@ -108,7 +108,7 @@ def forward(made: Constructed, layers: list[Layer], prompts: Prompts) -> np.ndar
             for value in (
                 made.model.positions,
                 made.model.read_in.kernel,
-                made.model.head.kernel,
+                cast(Any, made.model.head).kernel,
             )
         )
     x = sequence @ kernel + positions

@@ -28,7 +28,7 @@ from icl.baselines import (
     SpectralLearner,
     solve,
 )
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 from icl.tasks.linear import LinearRegression
 
 BATCH, DIM, LENGTH = 320, 20, 41

@@ -87,7 +87,12 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
     import numpy as np
 
     from icl.sweeps.runtime import set_up_runtime
-    from icl.training.compiled import compile_program, devices_of, scales_of
+    from icl.training.compiled import (
+        compile_program,
+        devices_of,
+        program_key,
+        scales_of,
+    )
 
     set_up_runtime(Path("results"), devices=devices)
     task, model, config = shape.setting.task, shape.setting.model, shape.setting.train
@@ -95,8 +100,8 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
     if members is not None:
         key = jax.random.split(key, members)
         scales = jax.tree.map(lambda number: jnp.full(members, number), scales)
-    split = devices_of(devices, task, config, members)
-    program = compile_program(task, model, config, split, members)
+    split = devices_of(devices, task.codec, config, members)
+    program = compile_program(program_key(task, model, config), split, members)
     state: Any = program.init(key)
 
     def run(steps: int) -> None:

@@ -24,8 +24,8 @@ from experiments.reference_models import SETTINGS
 from icl import ModelConfig, Transformer
 from icl.codecs.pairs import token_count
 from icl.compare import implied_weights
+from icl.prompts import Prompts
 from icl.sweeps.setting import forward_flops
-from icl.tasks.base import Prompts
 
 PROMPTS, QUERIES_PER_DIM = 8, 20
 SETTING = SETTINGS["quick"]
@@ -34,7 +34,7 @@ SETTING = SETTINGS["quick"]
 def main(turns: int) -> Iterator[Row]:
     """One row."""
     task, config = SETTING.task, SETTING.model
-    model = Transformer(config, dim=task.dim, length=task.length, rngs=nnx.Rngs(0))
+    model = Transformer(config, task.codec, rngs=nnx.Rngs(0))
     prompts = task.sample(jax.random.key(0), batch=PROMPTS)
     count = QUERIES_PER_DIM * task.dim
     shape = (PROMPTS, task.length, count)
@@ -107,4 +107,8 @@ def flops(
     them for every prompt.
     """
     tokens = token_count(length) + length
-    return prompts * count * forward_flops(config, dim, tokens, length)
+    return (
+        prompts
+        * count
+        * forward_flops(config, entries=dim + 1, tokens=tokens, read=length)
+    )

@@ -25,6 +25,7 @@ from dataclasses import replace
 
 from icl import LinearRegression, ModelConfig, TrainConfig
 from icl.sweeps.setting import Setting
+from icl.tasks.linear import as_linear
 
 SETTINGS = {
     "tiny": Setting(
@@ -70,5 +71,5 @@ PROBING = {
 
 def control_of(setting: Setting) -> Setting:
     """The setting of the control model: every prompt has w = (1, ..., 1)."""
-    task = replace(setting.task, fixed_weights=1.0)
+    task = replace(as_linear(setting.task), fixed_weights=1.0)
     return Setting(task, setting.model, setting.train, setting.seed)

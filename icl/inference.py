@@ -1,13 +1,15 @@
-"""What do a trained transformer and the paper's learners say on fresh prompts?
+"""What does any learner say on fresh prompts? In batches, and at full precision.
 
-A learner may stand wherever a transformer does, so that an experiment can be run on one
-whose answer is known. Prompts have up to 2d + 1 pairs and were never seen in training.
-Forward passes are compiled, run a few hundred prompts at a time, and in full float32
-also where a GPU would round.
+A learner is a transformer, a textbook learner of `icl.baselines`, or anything that,
+called on prompts, returns predictions or an object with `.predictions`. Transformers
+are compiled and run a few hundred prompts at a time; products are float32 also where a
+GPU would round.
+
+Shapes: predictions (batch, length), or (batch, slots) for other codecs than pairs.
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from icl import LinearRegression, Prompts, Transformer
-from icl.baselines.base import Learner
-from icl.compare import ImpliedWeights, implied_weights
+from icl.codecs import Pairs
+from icl.model.transformer import Transformer
+from icl.prompts import Prompts
+from icl.tasks.base import Task
 
 BATCH = 250
 """Prompts in one forward pass."""
@@ -28,27 +31,34 @@ STREAM = zlib.crc32(b"evaluation")
 
 
 def sample(
-    task: LinearRegression, count: int, seed: int, *, whole: bool = False
-) -> tuple[Prompts, jax.Array]:
-    """Prompts of min(length, 2d + 1) pairs, and a key for whatever else is drawn.
+    task: Task, count: int, seed: int, *, whole: bool = False
+) -> tuple[Any, jax.Array]:
+    """Draws prompts that no training has seen, and returns a key for whatever else.
 
-    So the longest context has 2d pairs. A causal model says the same in a longer one,
-    and in the `whole` of it.
+    Prompts are cut to min(length, 2d + 1) pairs, so that the longest context has 2d
+    pairs: a causal model says the same in a longer one. With `whole` they are not.
     """
     key = jax.random.fold_in(jax.random.key(seed), STREAM)
     prompts_key, other_key = jax.random.split(key)
-    xs, ys, weights = jax.jit(partial(task.sample, batch=count))(prompts_key)
-    length = task.length if whole else min(task.length, 2 * task.dim + 1)
-    return Prompts(xs[:, :length], ys[:, :length], weights), other_key
+    prompts = jax.jit(partial(task.sample, batch=count))(prompts_key)
+    codec = task.codec
+    if whole or not isinstance(codec, Pairs):
+        return prompts, other_key
+    return cut(prompts, min(codec.length, 2 * codec.dim + 1)), other_key
 
 
-def first(prompts: Prompts, count: int) -> Prompts:
-    """The first few prompts."""
+def cut(prompts: Prompts, length: int) -> Prompts:
+    """Returns the prompts with their first pairs only."""
+    return prompts._replace(xs=prompts.xs[:, :length], ys=prompts.ys[:, :length])
+
+
+def first(prompts: Any, count: int) -> Any:
+    """Returns the first few prompts of a batch."""
     return jax.tree.map(lambda array: array[:count], prompts)
 
 
 def default_queries(dim: int) -> int:
-    """New inputs per prefix where no number is asked for.
+    """Returns how many new inputs per prefix are asked where no number is given.
 
     With q of them, the fitted weights of a learner whose residual variance is s^2 vary
     by d s^2 / q; that much is subtracted, but its own noise remains.
@@ -57,31 +67,57 @@ def default_queries(dim: int) -> int:
 
 
 def true_labels(prompts: Prompts) -> jax.Array:
-    """The paper's Y: w.x without noise, (prompts, length)."""
+    """Returns w.x without noise, (prompts, length): the Y of Akyürek et al. 2023.
+
+    Raises:
+        ValueError: the prompts do not hold their weights.
+    """
     return jnp.sum(prompts.xs * true_weights(prompts), axis=-1)
 
 
 def true_weights(prompts: Prompts) -> jax.Array:
-    """The w that made the labels, once for every prefix, (prompts, length, dim)."""
-    assert prompts.weights is not None  # for the type checker: `sample` knows them
+    """Returns the w that made the labels, for every prefix, (prompts, length, dim).
+
+    Raises:
+        ValueError: the prompts do not hold their weights.
+    """
+    if prompts.weights is None:
+        raise ValueError(
+            "prompts must hold the weights that made their labels, and have none; they "
+            "are of a task whose functions are not linear, or of your own data."
+        )
     return jnp.broadcast_to(prompts.weights[:, None, :], prompts.xs.shape)
 
 
-def predictions(learner: Any, prompts: Prompts) -> np.ndarray:
-    """What a learner predicts at x_i, (prompts, length)."""
-    if not isinstance(learner, Transformer):
-        return np.asarray(learner(prompts).predictions)
-    return np.concatenate(list(_batched(learner, Transformer.predict, prompts)))
+def predictions(learner: Any, batch: Any) -> np.ndarray:
+    """Returns what a learner predicts, (prompts, length) or (prompts, slots)."""
+    if isinstance(learner, Transformer):
+        return np.concatenate(list(_batched(learner, Transformer.predict, batch)))
+    with jax.default_matmul_precision("highest"):
+        output = learner(batch)
+    return np.asarray(getattr(output, "predictions", output))
 
 
-def hidden_states(model: Any, prompts: Prompts) -> np.ndarray:
-    """Its residual stream, (layers + 1, prompts, tokens, width)."""
-    parts = _batched(model, lambda model, prompts: model(prompts).hidden, prompts)
+def predictions_at(
+    learner: Any, prompts: Prompts, queries: jax.Array
+) -> Iterator[np.ndarray]:
+    """Yields predictions at new inputs (batch, length, q), batch after batch.
+
+    `slices(prompts, queries)` yields the prompts and inputs of the same batches.
+    """
+    if isinstance(learner, Transformer):
+        return _batched(learner, Transformer.predict_at, prompts, queries)
+    return (np.asarray(learner.predict_at(*part)) for part in slices(prompts, queries))
+
+
+def hidden_states(model: Any, batch: Any) -> np.ndarray:
+    """Returns a model's residual stream, (layers + 1, prompts, tokens, width)."""
+    parts = _batched(model, lambda model, batch: model(batch).hidden, batch)
     return np.concatenate(list(parts), axis=1)
 
 
 def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
-    """What it predicts at the last x from the states at a layer.
+    """Returns what a model predicts at its last slot from the states at a layer.
 
     Args:
         model: the transformer.
@@ -97,59 +133,24 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
     return np.concatenate(list(parts))
 
 
-def implied(
-    learners: Sequence[Any],
-    task: LinearRegression,
-    prompts: Prompts,
-    count: int | None,
-    key: jax.Array,
-) -> list[ImpliedWeights]:
-    """Linear functions fitted to what each learner predicts at `count` new inputs.
-
-    Every learner gets inputs of its own, so that no two fits share their errors.
-    """
-    shape = (*prompts.ys.shape, count or default_queries(task.dim))
-    keys = jax.random.split(key, len(learners))
-    fits = []
-    for learner, own_key in zip(learners, keys, strict=True):
-        at = task.sample_inputs(own_key, shape)
-        parts = [
-            implied_weights(some, predicted)
-            for (_, some), predicted in zip(
-                _slices(prompts, at), _predict_at(learner, prompts, at), strict=True
-            )
-        ]
-        fits.append(ImpliedWeights(*map(np.concatenate, zip(*parts, strict=True))))
-    return fits
-
-
-def _predict_at(
-    learner: Transformer | Learner, prompts: Prompts, at: jax.Array
-) -> Iterator[np.ndarray]:
-    """Predictions at new inputs, one batch of prompts after the other."""
-    if isinstance(learner, Transformer):
-        return _batched(learner, Transformer.predict_at, prompts, at)
-    return (np.asarray(learner.predict_at(*part)) for part in _slices(prompts, at))
+def slices(*arrays: Any) -> Iterator[tuple[Any, ...]]:
+    """Yields the arrays (or tuples of arrays) in batches along their first axis."""
+    count = len(jax.tree.leaves(arrays)[0])
+    for start in range(0, count, BATCH):
+        yield jax.tree.map(lambda array, s=start: array[s : s + BATCH], arrays)
 
 
 def _batched(
     model: Any, function: Callable[..., jax.Array], *arrays: Any
 ) -> Iterator[np.ndarray]:
-    """`function(model, *arrays)`, compiled once, for slices of the prompts."""
+    """`function(model, *arrays)`, compiled once, for batches of the prompts."""
     graphdef, params = nnx.split(model)
 
     @jax.jit
     def apply(params: Any, *arrays: Any) -> jax.Array:
         return function(nnx.merge(graphdef, params), *arrays)
 
-    for part in _slices(*arrays):
+    for part in slices(*arrays):
         with jax.default_matmul_precision("highest"):
             result = apply(params, *part)
         yield np.asarray(result)
-
-
-def _slices(*arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """The arrays (or tuples of arrays) cut into batches along their first axis."""
-    count = len(jax.tree.leaves(arrays)[0])
-    for start in range(0, count, BATCH):
-        yield jax.tree.map(lambda array, s=start: array[s : s + BATCH], arrays)

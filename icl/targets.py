@@ -45,7 +45,7 @@ from icl.baselines import (
     decompose,
     solve,
 )
-from icl.tasks.base import Prompts, check_prompts
+from icl.prompts import Prompts, check_prompts
 
 Scale = Literal["mean", "sum"]
 Values = Float[np.ndarray, "batch *contexts_and_q"]

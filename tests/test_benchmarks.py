@@ -28,7 +28,7 @@ from benchmarks.measure import Row, Work, alternate, row, timed
 from benchmarks.steps import Shape
 from benchmarks.worker import Worker
 from experiments.reference_models import SETTINGS
-from icl import LinearRegression, ModelConfig, Transformer
+from icl import LinearRegression, ModelConfig, Pairs, Transformer
 from icl.constructed import sgd_step
 
 FOUND = {
@@ -142,7 +142,7 @@ def test_flops_of_a_step_by_hand():
 def test_flops_of_predict_at_are_those_that_xla_counts():
     config = ModelConfig(layers=2, width=64)  # the last is not like the others
     task = LinearRegression(dim=4, length=3)
-    model = Transformer(config, dim=4, length=3, rngs=nnx.Rngs(0))
+    model = Transformer(config, Pairs(dim=4, length=3), rngs=nnx.Rngs(0))
     prompts = task.sample(jax.random.key(0), batch=8)
     queries = task.sample_inputs(jax.random.key(1), (8, 3, 1))  # XLA counts one turn
     graphdef, params = nnx.split(model)
@@ -246,7 +246,7 @@ def devices_of(side, *arguments):
     joblib.cpu_count = lambda: 3
     taken = []
 
-    def compile_program(task, model, config, devices, members):
+    def compile_program(key, devices, members):
         taken.append(len(devices))
         raise StopIteration
 

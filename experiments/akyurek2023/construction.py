@@ -129,7 +129,7 @@ def _algorithms() -> dict[str, Build]:
 def _tasks(seed: int, batch: int, constructed: Constructed) -> Prompts:
     """Random ones of the model's size, in float64."""
     rng = np.random.default_rng(seed)
-    dim, length = constructed.model.dim, constructed.model.length
+    dim, length = constructed.program.dim, len(constructed.model.codec.slots)
     xs, w = rng.normal(size=(batch, length, dim)), rng.normal(size=(batch, dim))
     with jax.enable_x64(True):
         ys = np.einsum("bld,bd->bl", xs, w)

@@ -41,7 +41,11 @@ from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
 from icl import Prompts, Transformer, checks, inference
 from icl.baselines import Learner, solve
-from icl.compare import implied_weight_difference, squared_prediction_difference
+from icl.compare import (
+    fitted_weights,
+    implied_weight_difference,
+    squared_prediction_difference,
+)
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 
@@ -157,7 +161,7 @@ def _fitted(
     task = linear_task(config.setting)
     nearest = [learner for learner in textbook(task) if learner.name in KNN]
     few = inference.first(prompts, config.queried)
-    fits = inference.implied([model, *nearest], task, few, config.queries, key)
+    fits = fitted_weights([model, *nearest], task, few, config.queries, key)
     return dict(zip(["ICL", *KNN], fits, strict=True))
 
 

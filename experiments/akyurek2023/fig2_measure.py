@@ -19,6 +19,7 @@ from icl import LinearRegression, Prompts, Transformer, checks, inference, sweep
 from icl.baselines import Learner, LeastSquares, PosteriorMean, Ridge
 from icl.compare import family_distances
 from icl.sweeps.setting import Setting
+from icl.tasks.base import Task
 
 NOISE = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.5), (0.5, 1.0), (0.5, 0.75))
 """Sigma and tau of the paper's columns: deviations of the noise and of the weights."""
@@ -103,7 +104,7 @@ def measure(
         paper's table.
     """
 
-    def ask(task: LinearRegression) -> Prompts:
+    def ask(task: Task) -> Prompts:
         return config.evaluation.sample(task)[0]
 
     runs, columns = settings(config), []

@@ -125,7 +125,7 @@ def _model(config: Config, models: Models, which: Kind) -> Transformer:
 
     setting = config.setting
     if which == "untrained":
-        return build(setting.task, setting.model, jax.random.key(setting.seed))
+        return build(setting.task.codec, setting.model, jax.random.key(setting.seed))
     return models(setting if which == "trained" else control_of(setting)).model
 
 

@@ -31,8 +31,9 @@ from experiments.engine.figures.evaluation import (
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
-from icl import checks, inference
+from icl import checks
 from icl.baselines import LeastSquares, NearestNeighbors
+from icl.compare import fitted_weights
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 
@@ -84,7 +85,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
         NearestNeighbors(3, "distance"),
         NearestNeighbors(3, "uniform"),
     ]
-    fits = inference.implied([model, *learners], task, prompts, config.queries, key)
+    fits = fitted_weights([model, *learners], task, prompts, config.queries, key)
     names = ["ICL", *(learner.name for learner in learners)]
     residual = np.stack([fit.residual[:, 1:] for fit in fits])
     total = np.stack([fit.total[:, 1:] for fit in fits])

@@ -43,7 +43,7 @@ def measure(model: Transformer, prompts: Prompts, edited: int, seed: int) -> xr.
           edit, what the donor's weights say at the same x, and the truth.
     """
     hidden = inference.hidden_states(model, prompts)
-    xs, ys, weights = (np.asarray(array, float) for array in prompts)
+    xs, ys, weights = (np.asarray(array, float) for array in prompts[:3])
     given = donors(np.arange(edited), seed)
     values = {"weights": weights, "labels": ys[:, :-1]}
     wanted = np.einsum("pid,pd->pi", xs[:edited], weights[given])

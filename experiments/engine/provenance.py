@@ -7,7 +7,7 @@ left where they are, and not taken for today's.
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import joblib
 
-from icl.training.description import fingerprint
+from icl.tasks.base import Task
+from icl.training.description import changed, fingerprint
 
 FORMAT = 2
 """Raised when the same configuration is to give other results."""
@@ -28,32 +29,18 @@ def digest(config: Any) -> str:
     Fields that have their default are left out, so that one that is added later does
     not change the hash of what was computed before.
     """
-    return fingerprint({"format": FORMAT, **described(config, defaults=False)})
+    return fingerprint({"format": FORMAT, **changed(config)})
 
 
-def described(config: Any, *, defaults: bool = True) -> dict[str, Any]:
-    """Returns a configuration as a nested mapping, each task with the kind it is of.
-
-    Args:
-        config: a dataclass, which may hold others.
-        defaults: whether fields that have their default are among them.
-    """
-    values = {}
+def described(config: Any) -> dict[str, Any]:
+    """Returns a configuration as a nested mapping, each task with the kind it is of."""
+    values: dict[str, Any] = {}
+    if isinstance(config, Task):
+        values["kind"] = type(config).__name__
     for each in fields(config):
         value = getattr(config, each.name)
-        if not defaults and value == _default(each):
-            continue
-        if is_dataclass(value):
-            inside = described(value, defaults=defaults)
-            named = {"kind": type(value).__name__} if each.name == "task" else {}
-            value = named | inside
-        values[each.name] = value
+        values[each.name] = described(value) if is_dataclass(value) else value
     return values
-
-
-def _default(each: Field[Any]) -> Any:
-    factory = each.default_factory
-    return each.default if factory is MISSING else factory()
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,7 +32,7 @@ from icl.compare import (
 from icl.sweeps.notes import training_seconds
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-from icl.tasks.linear import Matrix
+from icl.tasks.linear import Matrix, as_linear
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
@@ -56,7 +56,8 @@ def measure(trained: Trained, count: int) -> dict[str, Any]:
         with its distance; whether the first is `separated` from the next; `elsewhere`,
         the `shares` of each of `tasks`.
     """
-    task, others = trained.task, tasks(trained.task)
+    task = as_linear(trained.task)
+    others = tasks(task)
     drawn = [inference.sample(other, count, seed=0)[0] for other in others.values()]
     together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *drawn)
     ours = np.split(inference.predictions(trained.model, together), len(drawn))

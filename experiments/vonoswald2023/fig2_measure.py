@@ -12,12 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from experiments.engine.figures.evaluation import Evaluation
 from icl import LinearRegression, Prompts, Transformer, checks
 from icl.constructed.linear_attention import predict_query
-from icl.training.checkpoint import flatten, unflatten
+from icl.model.building import with_parameters
 
 BLENDS = 11
 """Layers from trained to constructed, ends included."""
@@ -84,14 +83,11 @@ def updates(config: Config) -> np.ndarray:
 
 def with_kernels(model: Transformer, qkv: jax.Array, out: jax.Array) -> Transformer:
     """The one-layer model with other queries, keys, values and output."""
-    definition, params = nnx.split(model)
-    arrays = flatten(params, "params")
     kernels = {"qkv": qkv, "out": out}
-    arrays |= {
-        f"params.body.0.attention.{name}.kernel": kernel
-        for name, kernel in kernels.items()
-    }
-    return nnx.merge(definition, unflatten(arrays, params, "params"))
+    return with_parameters(
+        model,
+        {f"body.0.attention.{n}.kernel": kernel for n, kernel in kernels.items()},
+    )
 
 
 def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:

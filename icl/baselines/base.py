@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl import checks
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 
 
 class PrefixSolution(NamedTuple):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from icl import checks
 from icl.baselines.spectral import SpectralLearner, Spectrum, decompose
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 
 Eigenvalues = Float[Array, "batch length dim"]
 Contexts = Float[Array, "1 length 1"]

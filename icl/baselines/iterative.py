@@ -63,7 +63,7 @@ class GradientDescent(SpectralLearner):
 
     Example:
         >>> import numpy as np
-        >>> from icl.tasks import Prompts
+        >>> from icl.prompts import Prompts
         >>> prompts = Prompts(np.ones((1, 2, 1)), np.ones((1, 2)))
         >>> GradientDescent(1, rate=0.25)(prompts).predictions.tolist()
         [[0.0, 0.5]]
@@ -159,7 +159,7 @@ class Newton(SpectralLearner):
 
     Example:
         >>> import numpy as np
-        >>> from icl.tasks import Prompts
+        >>> from icl.prompts import Prompts
         >>> prompts = Prompts(np.diag([2.0, 1, 1])[None, :, :2], np.ones((1, 3)))
         >>> Newton(0)(prompts).weights[0, 2].tolist()  # OLS would be 0.5, 1
         [0.5, 0.0625]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from icl import checks
 from icl.baselines.base import Learner, PrefixSolution, check_queries
-from icl.tasks.base import Prompts, check_prompts
+from icl.prompts import Prompts, check_prompts
 
 Weighting = Literal["uniform", "distance"]
 
@@ -66,7 +66,7 @@ class NearestNeighbors(Learner):
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
     ) -> Float[Array, "batch length queries"]:
         """Predictions at `queries[:, i]` from the first i pairs."""
-        xs, ys, _ = check_prompts(prompts)
+        xs, ys, *_ = check_prompts(prompts)
         queries = check_queries(queries, like=xs)
         return _predict(xs, ys.astype(xs.dtype), queries, self.k, self.weighting)
 

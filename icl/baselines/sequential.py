@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from icl import checks
 from icl.baselines.base import Learner, PrefixSolution, predict_linearly
-from icl.tasks.base import Prompts, check_prompts
+from icl.prompts import Prompts, check_prompts
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class OnePassSGD(Learner):
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
         """Weights and predictions after every prefix of every prompt."""
-        xs, ys, _ = check_prompts(prompts)
+        xs, ys, *_ = check_prompts(prompts)
         return _sweep(xs, ys.astype(xs.dtype), self.rate, self.alpha)
 
     def predict_at(

@@ -36,7 +36,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl.baselines.base import Learner, PrefixSolution, predict_linearly
-from icl.tasks.base import Prompts, check_prompts
+from icl.prompts import Prompts, check_prompts
 
 RANK_TOLERANCE = 1e-14
 """Eigenvalues of X'X below this share of the largest count as zero."""

@@ -8,12 +8,18 @@ The last label is never fed: nothing is predicted after it, so its position woul
 never be trained. A prompt of n pairs is 2n - 1 tokens: x1, y1, x2, y2, ..., xn.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from icl import checks
-from icl.tasks.base import Prompts
+from icl.codecs.base import Codec
+from icl.losses import squared_error
+from icl.prompts import Prompts, check_prompts
 
 INPUTS = slice(None, None, 2)
 """Which tokens are x-tokens."""
@@ -72,3 +78,93 @@ def encode_inputs(xs: Float[Array, "*axes dim"]) -> Float[Array, "*axes dim+1"]:
 def at_inputs(array: Float[Array, "*axes tokens width"]) -> Float[Array, "..."]:
     """The x-tokens' rows of a per-token array: (..., tokens, :) to (..., length, :)."""
     return array[..., INPUTS, :]
+
+
+@dataclass(frozen=True)
+class Pairs(Codec):
+    """The codec of prompts: x-tokens and y-tokens in turn, read at the x-tokens.
+
+    Attributes:
+        dim: d, the dimension of x; a token has dim + 1 entries.
+        length: n, the pairs of the longest prompt; it has 2 n - 1 tokens.
+        loss: from predictions and labels, (batch, length) each, to (batch, length).
+
+    Raises:
+        ValueError: a size below 1.
+
+    Example:
+        >>> codec = Pairs(dim=3, length=5)
+        >>> codec.entries, codec.count, codec.slots.tolist()
+        (4, 9, [0, 1, 2, 3, 4])
+    """
+
+    dim: int
+    length: int
+    loss: Callable[..., Array] = squared_error
+
+    slot: ClassVar[str] = "context"
+
+    @property
+    def loss_name(self) -> str:
+        """What a loss is: the mean squared error, not halved, unless it is another."""
+        if self.loss is squared_error:
+            return "mean squared error over prompts and contexts, not halved"
+        return f"mean over prompts and contexts of {self.loss.__name__}"
+
+    def __post_init__(self) -> None:
+        checks.normalise(self, checks.positive_int, "dim", "length")
+
+    @property
+    def entries(self) -> int:
+        """The width of a token, dim + 1."""
+        return self.dim + 1
+
+    @property
+    def count(self) -> int:
+        """The number of tokens of the longest prompt, 2 length - 1."""
+        return token_count(self.length)
+
+    @property
+    def read_at(self) -> slice:
+        """Predictions are read at the x-tokens."""
+        return INPUTS
+
+    @property
+    def slots(self) -> np.ndarray:
+        """The context length at every x-token: 0 to length - 1."""
+        return np.arange(self.length)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the tokens: x1, y1, x2, ..."""
+        return token_names(self.length)
+
+    def check(self, batch: Prompts) -> Prompts:
+        """Returns the prompts as JAX arrays.
+
+        Raises:
+            ValueError: prompts of another dimension, longer than the codec's, of shapes
+                that disagree, or with NaN or infinity.
+        """
+        prompts = check_prompts(batch)
+        _, length, dim = prompts.xs.shape
+        if dim != self.dim:
+            raise ValueError(
+                f"prompts must have dim {self.dim} as the model does, got {dim}."
+            )
+        if length > self.length:
+            raise ValueError(
+                f"prompts must have at most {self.length} pairs, the length of the "
+                f"model's table of positions, got {length}; cut them or train longer."
+            )
+        return prompts
+
+    def encode(self, batch: Prompts) -> Float[Array, "batch tokens entries"]:
+        """Returns the tokens of the prompts: see `encode`."""
+        return encode(batch)
+
+    def losses(
+        self, predictions: Float[Array, "batch length"], batch: Prompts
+    ) -> Float[Array, "batch length"]:
+        """Returns how far each prediction is from its label."""
+        return self.loss(predictions, batch.ys)

@@ -14,6 +14,7 @@ from icl.compare.distances import linearity as linearity
 from icl.compare.distances import (
     squared_prediction_difference as squared_prediction_difference,
 )
+from icl.compare.fitting import fitted_weights as fitted_weights
 from icl.compare.grids import families as families
 from icl.compare.members import family_distances as family_distances
 from icl.compare.path import Effective as Effective

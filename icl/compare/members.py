@@ -9,14 +9,13 @@ Shapes: predictions (batch, length), distances (batch, learners).
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
-from icl import checks
+from icl import checks, inference
 from icl.baselines import Learner
 from icl.baselines.spectral import solutions
-from icl.tasks.base import Prompts, check_prompts
+from icl.prompts import Prompts, check_prompts
 
 Predictor = Callable[[Prompts], Any] | Float[ArrayLike, "batch length"]
 Families = Mapping[str, Sequence[Learner]]
@@ -104,11 +103,7 @@ def _contexts(contexts: Contexts | None, length: int, dim: int) -> list[int]:
 def _predictions(
     learner: Predictor, prompts: Prompts
 ) -> Float[np.ndarray, "batch length"]:
-    given: Any = learner
-    if callable(learner):
-        with jax.default_matmul_precision("highest"):
-            output = learner(prompts)
-        given = getattr(output, "predictions", output)
+    given = inference.predictions(learner, prompts) if callable(learner) else learner
     axes = "(batch, length), as prompts.ys,"
     checks.shape_of("predictions", given, prompts.ys.shape, axes)
     checks.all_finite("predictions", given)

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from icl import checks
 from icl.baselines import Learner
 from icl.compare.members import Contexts, Predictor, family_distances
+from icl.prompts import Prompts
 from icl.resampling import STATISTICS, Statistic, bootstrap, interval
-from icl.tasks.base import Prompts
 
 Values = Sequence[float] | Float[np.ndarray, " points"]
 

@@ -42,8 +42,8 @@ from icl.compare.members import (
     family_distances,
     members_of,
 )
+from icl.prompts import Prompts, check_prompts
 from icl.resampling import STATISTICS, Statistic, bootstrap, interval
-from icl.tasks.base import Prompts, check_prompts
 
 
 class Margin(NamedTuple):

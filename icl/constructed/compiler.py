@@ -14,28 +14,23 @@ the row "label" instead.
 float64 is switched on while a model is built or called, never for the process.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Float
 
 from icl import checks
-from icl.codecs import pairs
+from icl.codecs import Pairs, pairs
 from icl.constructed.layers import Layer, Layout, Precision, layer
 from icl.constructed.primitives import Reads, read_token
 from icl.constructed.program import CONSTANTS, Program, constants
-from icl.model.building import abstract_model
+from icl.model.building import model_from_arrays
 from icl.model.config import ModelConfig
 from icl.model.transformer import Output, Transformer
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 from icl.tasks.linear import LinearRegression
-from icl.training import checkpoint
 from icl.training.trained import Trained, untrained
 
 Matrix = Float[np.ndarray, "_ _"]
@@ -73,7 +68,9 @@ class Constructed:
     @property
     def trained(self) -> Trained:
         """What `icl.save` writes: the model after no step of training."""
-        task = LinearRegression(dim=self.model.dim, length=self.model.length)
+        task = LinearRegression(
+            dim=self.program.dim, length=len(self.model.codec.slots)
+        )
         return untrained(self.model, task)
 
 
@@ -107,33 +104,9 @@ def construct(
     for number, each in enumerate(layers):
         named = {**_attention(each, rows, config, length), **_mlp(each, config)}
         arrays |= {f"body.{number}.{name}": array for name, array in named.items()}
-    task = LinearRegression(dim=program.dim, length=length)
-    model = with_parameters(task, config, arrays, precision.dtype)
+    codec = Pairs(dim=program.dim, length=length)
+    model = model_from_arrays(codec, config, arrays, precision.dtype)
     return Constructed(program, model, precision)
-
-
-def with_parameters(
-    task: LinearRegression,
-    config: ModelConfig,
-    arrays: Mapping[str, np.ndarray],
-    dtype: str,
-) -> Transformer:
-    """A model with these arrays, named as in checkpoints, as its parameters."""
-    definition, abstract = _abstract(task, config)
-    named = {f"params.{name}": np.asarray(a, dtype) for name, a in arrays.items()}
-    with jax.enable_x64(dtype == "float64"):
-        params = checkpoint.unflatten(named, abstract, "params")
-        return nnx.merge(definition, params)
-
-
-@lru_cache(maxsize=8)
-def _abstract(task: LinearRegression, config: ModelConfig) -> tuple[Any, Any]:
-    """A model without parameters. All layers are alike: one is traced, and repeated."""
-    model = abstract_model(task, replace(config, layers=1))
-    (block,) = model.body
-    model.body = nnx.List([nnx.clone(block) for _ in range(config.layers)])
-    model.config = config
-    return nnx.split(model)
 
 
 def _ends(program: Program, rows: Layout, length: int) -> Arrays:

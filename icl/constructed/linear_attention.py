@@ -27,11 +27,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from icl import checks
-from icl.constructed.compiler import with_parameters
+from icl.codecs import Pairs
+from icl.model.building import model_from_arrays
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
-from icl.tasks.base import Prompts, check_prompts
-from icl.tasks.linear import LinearRegression
+from icl.prompts import Prompts, check_prompts
 
 
 def linear_config(dim: int, layers: int) -> ModelConfig:
@@ -94,7 +94,7 @@ def linear_gradient_descent(
     }
     for number in range(steps):
         arrays |= {f"body.{number}.{name}": array for name, array in layer.items()}
-    return with_parameters(LinearRegression(dim, length=1), config, arrays, dtype)
+    return model_from_arrays(Pairs(dim, length=1), config, arrays, dtype)
 
 
 def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"]:
@@ -114,11 +114,11 @@ def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"
         )
     dtype = model.positions[...].dtype
     with jax.enable_x64(dtype == jnp.float64):
-        xs, ys, _ = check_prompts(prompts)
-        if xs.shape[-1] != model.dim:
+        xs, ys, *_ = check_prompts(prompts)
+        if xs.shape[-1] != model.codec.entries - 1:
             raise ValueError(
-                f"prompts must have dim {model.dim} as the model does, got "
-                f"{xs.shape[-1]}."
+                f"prompts must have dim {model.codec.entries - 1} as the model does, "
+                f"got {xs.shape[-1]}."
             )
         prompts = Prompts(xs.astype(dtype), ys.astype(dtype))
         mask = context_mask(xs.shape[1])

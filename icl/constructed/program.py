@@ -32,7 +32,7 @@ from icl.constructed.steps import (
     Step,
     Table,
 )
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 
 CONSTANTS = ("one", "label", "count")
 

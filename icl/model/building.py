@@ -1,35 +1,87 @@
-"""How does a model come to be from a config, with parameters or with shapes alone?"""
+"""How does a model come to be from a config, with parameters or with shapes alone?
+
+Parameters have names (`icl.pytrees`), and here they are set by them.
+"""
 
 import functools
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
+from icl.codecs import Codec
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
-from icl.tasks.linear import LinearRegression
+from icl.pytrees import named, unnamed
 
 
-def build(task: LinearRegression, config: ModelConfig, key: Any) -> Transformer:
-    """A model for a task, its parameters drawn from `key`."""
-    return Transformer(config, dim=task.dim, length=task.length, rngs=nnx.Rngs(key))
+def build(codec: Codec, config: ModelConfig, key: Any) -> Transformer:
+    """Returns a model that reads these tokens, its parameters drawn from `key`."""
+    return Transformer(config, codec, rngs=nnx.Rngs(key))
 
 
-def abstract_model(task: LinearRegression, config: ModelConfig) -> Transformer:
-    """A model with shapes and dtypes in place of parameters; nothing is computed."""
-    return nnx.eval_shape(lambda: build(task, config, jax.random.key(0)))
+@functools.lru_cache(maxsize=64)
+def blueprint(codec: Codec, config: ModelConfig) -> tuple[Any, Any]:
+    """Returns the two parts that `nnx.merge` takes, the parameters as shapes alone.
 
-
-@functools.cache
-def blueprint(task: LinearRegression, config: ModelConfig) -> tuple[Any, Any]:
-    """The two parts that `nnx.merge` takes: graph definition, and abstract parameters.
-
-    Tracing what initialises a model takes half a second, so it is done once.
+    The first is the graph definition. Nothing is computed. All layers are alike: one is
+    traced, which takes a tenth of a second, and repeated.
     """
-    return nnx.split(abstract_model(task, config))
+    one = replace(config, layers=1)
+    model = nnx.eval_shape(lambda: build(codec, one, jax.random.key(0)))
+    (block,) = model.body
+    model.body = nnx.List([nnx.clone(block) for _ in range(config.layers)])
+    model.config = config
+    return nnx.split(model)
 
 
-def abstract_params(task: LinearRegression, config: ModelConfig) -> Any:
-    """Shapes and dtypes of a model's parameters, as the pytree that holds them."""
-    return blueprint(task, config)[1]
+def abstract_params(codec: Codec, config: ModelConfig) -> Any:
+    """Returns the shapes and dtypes of a model's parameters, as their pytree."""
+    return blueprint(codec, config)[1]
+
+
+def model_of(codec: Codec, config: ModelConfig, params: Any) -> Transformer:
+    """Returns the model that has these parameters, on the default device."""
+    graphdef, _ = blueprint(codec, config)
+    # On the default device: a model that stayed on all of a run's devices would do
+    # all its later work once on each of them.
+    with jax.enable_x64(True):  # float64 parameters stay what they are
+        return nnx.merge(graphdef, jax.tree.map(jnp.asarray, jax.device_get(params)))
+
+
+def model_from_arrays(
+    codec: Codec, config: ModelConfig, arrays: Mapping[str, Any], dtype: str = "float32"
+) -> Transformer:
+    """Returns a model whose parameters are these arrays, in this dtype.
+
+    Args:
+        codec: what its tokens are.
+        config: shape and variant.
+        arrays: every parameter by name, such as "body.0.attention.qkv.kernel".
+        dtype: "float32" or "float64", in which the model is then to be called.
+
+    Raises:
+        ValueError: arrays are missing, left over, or of another shape.
+    """
+    definition, abstract = blueprint(codec, config)
+    given = {name: np.asarray(array, dtype) for name, array in arrays.items()}
+    with jax.enable_x64(dtype == "float64"):
+        return nnx.merge(definition, unnamed(given, abstract))
+
+
+def with_parameters(model: Transformer, arrays: Mapping[str, Any]) -> Transformer:
+    """Returns the model with other arrays in place of some of its parameters.
+
+    Args:
+        model: is not changed.
+        arrays: by name, such as "body.0.attention.qkv.kernel"; all others stay.
+
+    Raises:
+        ValueError: no parameter has that name, or it has another shape.
+    """
+    graphdef, params = nnx.split(model)
+    return nnx.merge(graphdef, unnamed(named(params) | dict(arrays), params))

@@ -77,11 +77,8 @@ class Attention(nnx.Module):
         at: slice = ALL,
     ) -> Float[Array, "batch some width"]:
         """What tokens (`at`) gather from those the mask lets them see (row, column)."""
-        q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
-        q, mask = q[:, at], mask[at]
-        batch, count, _ = q.shape
-        q, k, v = map(self._apart, (q, k, v))
-        scores = jnp.einsum("bqc,bkc->bqk", q * self.scale, k)
+        scores, v, mask = self._scores(x, mask, at)
+        batch, count = x.shape[0], len(mask)
         if self.linear:
             pattern = jnp.where(mask[None], scores, 0)
             mixed = jnp.einsum("bqk,bkc->bqc", pattern, v)
@@ -89,6 +86,30 @@ class Attention(nnx.Module):
             mixed = operations.masked_softmax_mean(scores, v, mask)
         mixed = mixed.reshape(batch, self.heads, count, -1).swapaxes(1, 2)
         return self.out(mixed.reshape(batch, count, -1))
+
+    def pattern(
+        self, x: Float[Array, "batch tokens width"], mask: Bool[Array, "tokens tokens"]
+    ) -> Float[Array, "heads batch tokens tokens"]:
+        """Returns how much of each token (column) is added up at each token (row)."""
+        scores, _, mask = self._scores(x, mask, ALL)
+        if self.linear:
+            pattern = jnp.where(mask[None], scores, 0)
+        else:
+            pattern = jax.nn.softmax(jnp.where(mask[None], scores, -jnp.inf), axis=-1)
+        pattern = pattern.reshape(x.shape[0], self.heads, *mask.shape)
+        return pattern.swapaxes(0, 1)
+
+    def _scores(
+        self,
+        x: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "tokens tokens"],
+        at: slice,
+    ) -> tuple[Array, Array, Array]:
+        """Scores of the tokens `at`, values, and the mask's rows for these tokens."""
+        q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
+        q, k, v = map(self._apart, (q[:, at], k, v))
+        scores = jnp.einsum("bqc,bkc->bqk", q * self.scale, k)
+        return scores, v, mask[at]
 
     def _apart(
         self, x: Float[Array, "batch tokens inner"]
@@ -136,13 +157,22 @@ class Block(nnx.Module):
         at: slice = ALL,
     ) -> Float[Array, "batch some width"]:
         """The residual stream after this layer, at these tokens."""
-        normed = self.norm_attention(x) if self.norm_attention else x
+        normed = self._attention_input(x)
         stream = normed if self.replaces_stream else x
         x = stream[:, at] + self.attention(normed, mask, at)
         if self.mlp is None:
             return x
         normed = self.norm_mlp(x) if self.norm_mlp else x
         return (normed if self.replaces_stream else x) + self.mlp(normed)
+
+    def pattern(
+        self, x: Float[Array, "batch tokens width"], mask: Bool[Array, "tokens tokens"]
+    ) -> Float[Array, "heads batch tokens tokens"]:
+        """Returns what its attention looks at, given the stream in front of it."""
+        return self.attention.pattern(self._attention_input(x), mask)
+
+    def _attention_input(self, x: Array) -> Array:
+        return self.norm_attention(x) if self.norm_attention else x
 
 
 def linear(

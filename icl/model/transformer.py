@@ -2,14 +2,15 @@
 
 Three parts that do not know each other: the *read-in* (tokens to vectors, plus learned
 positions), the *body* (a causal decoder on vectors; it does not know what its tokens
-mean) and the *read-out* (vectors to predictions at the x-tokens).
+mean) and the *read-out* (vectors to predictions at the tokens that the codec reads).
 
 Hidden states are a return value, not a hook: `Output.hidden` is the residual stream,
 (layers + 1, batch, tokens, width), layer 0 being the embedding. `resume` goes on from
-an edited one and `read_out` reads any layer.
+an edited one, `read_out` reads any layer, and `patterns` returns what attention looked
+at.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,50 +18,53 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from icl import checks
-from icl.codecs import pairs
+from icl.codecs import Codec, Pairs, pairs
 from icl.model.config import ModelConfig
 from icl.model.layers import ALL, Block, LayerNorm, linear, uniform
-from icl.tasks.base import Prompts, check_prompts
+from icl.prompts import Prompts
 
 
 class Output(NamedTuple):
     """What a transformer returns.
 
     Attributes:
-        predictions: (batch, length); prediction i is made at x_i from i pairs.
+        predictions: (batch, slots); of prompts (batch, length), where prediction i is
+            made at x_i from i pairs. A codec with several outputs, such as logits, adds
+            an axis of them.
         hidden: residual stream, (layers + 1, batch, tokens, width).
     """
 
-    predictions: Float[Array, "batch length"]
+    predictions: Float[Array, "batch slots *outputs"]
     hidden: Float[Array, "layers batch tokens width"]
 
 
 class Transformer(nnx.Module):
-    """A transformer that reads pairs (x, y) and predicts every y from those before it.
+    """A transformer that predicts each part of a sequence from what comes before it.
 
     Args:
         config: shape and variant.
-        dim: dimension of x.
-        length: pairs in the longest prompt; the table of positions has
-            2 length - 1 rows.
+        codec: what its tokens are; `Pairs(dim, length)` reads pairs (x, y) and predicts
+            every y from those before it.
         rngs: where initial parameters come from, `nnx.Rngs(0)` or `nnx.Rngs(key)`.
 
     Example:
         >>> from icl import LinearRegression
-        >>> model = Transformer(ModelConfig(layers=2, width=8), dim=3, length=5,
-        ...                     rngs=nnx.Rngs(0))
         >>> task = LinearRegression(dim=3, length=5)
+        >>> model = Transformer(ModelConfig(layers=2, width=8), task.codec,
+        ...                     rngs=nnx.Rngs(0))
         >>> output = model(task.sample(jax.random.key(1), batch=4))
         >>> output.predictions.shape, output.hidden.shape
         ((4, 5), (3, 4, 9, 8))
     """
 
-    def __init__(self, config: ModelConfig, *, dim: int, length: int, rngs: nnx.Rngs):
-        self.config = config
-        self.dim = checks.positive_int("dim", dim)
-        self.length = checks.positive_int("length", length)
-        self.read_in = linear(config, dim + 1, config.width, rngs)
-        table = (pairs.token_count(length), config.width)
+    def __init__(self, config: ModelConfig, codec: Codec, *, rngs: nnx.Rngs):
+        self.config, self.codec = config, codec
+        self.read_in: Any
+        if codec.discrete:
+            self.read_in = nnx.Embed(codec.entries, config.width, rngs=rngs)
+        else:
+            self.read_in = linear(config, codec.entries, config.width, rngs)
+        table = (codec.count, config.width)
         if config.init == "uniform":
             positions = uniform(rngs.params(), table)
         else:
@@ -70,37 +74,60 @@ class Transformer(nnx.Module):
         self.body = nnx.List(blocks)
         norm = LayerNorm(config.width, rngs=rngs)
         self.final_norm = norm if config.final_norm else None
-        self.head = linear(config, config.width, 1, rngs)
+        head: Any = linear(config, config.width, codec.outputs, rngs)
+        self.head = None if codec.tied else head
 
-    def __call__(self, prompts: Prompts) -> Output:
-        """Predictions and hidden states; prompts may be shorter than the table.
+    def __call__(self, batch: Any) -> Output:
+        """Predictions and hidden states for a batch, such as `Prompts`.
 
         Raises:
-            ValueError: prompts of another dimension, longer than the table of
-                positions, of shapes that disagree, or with NaN or infinity.
+            ValueError: a batch that the codec refuses: prompts of another dimension,
+                longer than the table of positions, of shapes that disagree, or with
+                NaN or infinity.
         """
-        prompts = self._check(prompts)
-        hidden = self.embed(pairs.encode(prompts))
-        return self.resume(hidden, 0)
+        return self.resume(self.embed(self._tokens(batch)), 0)
 
-    def predict(self, prompts: Prompts) -> Float[Array, "batch length"]:
-        """The predictions of a call, up to round-off, in less time.
+    def predict(self, batch: Any) -> Float[Array, "batch slots *outputs"]:
+        """Returns the predictions of a call, up to round-off, in less time.
 
-        In the last layer y-tokens are only seen: nothing is read out at them.
+        In the last layer only the tokens that are read make queries and go through the
+        MLP; the others are only attended to.
 
         Raises:
             ValueError: as for a call.
         """
-        hidden = self.embed(pairs.encode(self._check(prompts)))
+        hidden = self.embed(self._tokens(batch))
         causal = jnp.tri(hidden.shape[1], dtype=bool)
-        return self._head(self._run_body(hidden, causal, 0, pairs.INPUTS)[-1])
+        return self._head(self._run_body(hidden, causal, 0, self.codec.read_at)[-1])
+
+    def patterns(self, batch: Any) -> Float[Array, "layers heads batch tokens tokens"]:
+        """Returns what attention looks at: (layers, heads, batch, tokens, tokens).
+
+        Entry (l, h, b, i, j) is how much of token j head h of layer l adds up at token
+        i. With softmax attention every row sums to 1; with linear attention the entries
+        are the scores, of any sign. 0 where token i does not see token j.
+
+        Raises:
+            ValueError: as for a call.
+        """
+        state = self.embed(self._tokens(batch))
+        mask = jnp.tri(state.shape[1], dtype=bool)
+        found = []
+        for block in self.body:
+            found.append(block.pattern(state, mask))
+            state = block(state, mask)
+        return jnp.stack(found)
 
     def embed(
         self,
-        sequence: Float[Array, "batch tokens entries"],
+        sequence: Array,
         positions: Int[Array, " tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        """Tokens as vectors: layer 0. Positions default to 0, 1, 2, ..."""
+        """Returns tokens as vectors: layer 0. Positions default to 0, 1, 2, ...
+
+        Tokens are those of the codec: (batch, tokens, entries), or integers
+        (batch, tokens) for a discrete one.
+        """
         if positions is None:
             positions = jnp.arange(sequence.shape[1])
         return self.read_in(sequence) + self.positions[...][positions][None]
@@ -139,9 +166,15 @@ class Transformer(nnx.Module):
 
     def read_out(
         self, hidden: Float[Array, "*axes tokens width"]
-    ) -> Float[Array, "*axes length"]:
-        """Predictions from any layer's state, read at the x-tokens (a "lens")."""
-        return self._head(pairs.at_inputs(hidden))
+    ) -> Float[Array, "..."]:
+        """Returns predictions from any layer's states (a "lens"), (*axes, slots)."""
+        return self._head(hidden[..., self.codec.read_at, :])
+
+    def normalised(
+        self, hidden: Float[Array, "*axes tokens width"]
+    ) -> Float[Array, "*axes tokens width"]:
+        """Returns states as the read-out's linear map meets them."""
+        return self.final_norm(hidden) if self.final_norm else hidden
 
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length q dim"]
@@ -162,6 +195,11 @@ class Transformer(nnx.Module):
         Raises:
             ValueError: as for a call, or queries of another shape or not finite.
         """
+        if not isinstance(self.codec, Pairs):
+            raise ValueError(
+                "predict_at asks at other inputs x, and the model's codec is "
+                f"{type(self.codec).__name__}, which has none; it needs Pairs."
+            )
         prompts = self._check(prompts)
         batch, length, dim = prompts.xs.shape
         checks.shape_of(
@@ -191,27 +229,23 @@ class Transformer(nnx.Module):
         return states
 
     def _head(self, state: Array) -> Array:
-        return self.head(self.final_norm(state) if self.final_norm else state)[..., 0]
+        state = self.normalised(state)
+        if self.head is None:  # tied: the table of the read-in gives logits
+            return state @ self.read_in.embedding[...].T
+        outputs = self.head(state)
+        return outputs[..., 0] if self.codec.outputs == 1 else outputs
+
+    def _tokens(self, batch: Any) -> Array:
+        return self.codec.encode(self._check(batch))
+
+    def _check(self, batch: Any) -> Any:
+        self._check_float64()
+        return self.codec.check(batch)
 
     def _check_float64(self) -> None:
         double = self.positions[...].dtype == jnp.float64
         if double and jnp.result_type(float) != jnp.float64:
             raise ValueError("this model is float64: use `with jax.enable_x64(True):`.")
-
-    def _check(self, prompts: Prompts) -> Prompts:
-        self._check_float64()
-        prompts = check_prompts(prompts)
-        _, length, dim = prompts.xs.shape
-        if dim != self.dim:
-            raise ValueError(
-                f"prompts must have dim {self.dim} as the model does, got {dim}."
-            )
-        if length > self.length:
-            raise ValueError(
-                f"prompts must have at most {self.length} pairs, the length of the "
-                f"model's table of positions, got {length}; cut them or train longer."
-            )
-        return prompts
 
 
 def _branches(length: int) -> tuple[Array, Array]:

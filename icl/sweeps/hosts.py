@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from icl.sweeps.errors import expected
 from icl.sweeps.setting import Setting
 from icl.training import processes
-from icl.training.description import configs, describe
+from icl.training.description import configs
 from icl.training.ensemble import train_ensemble
 from icl.training.run import train
 from icl.training.trained import Trained
@@ -86,10 +86,7 @@ def train_settings(
     ensemble. Other arguments and errors are those of `icl.train` and
     `icl.train_ensemble`.
     """
-    described = [
-        describe(one.task, one.model, one.train) | {"seed": one.seed}
-        for one in settings
-    ]
+    described = [setting.description for setting in settings]
     if process_count() > 1:
         processes.agreed({"settings": described, "devices": devices})
     return _train_here(settings, devices, directory, directories, callback)

@@ -63,7 +63,7 @@ def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Datas
         )
     points = columns(settings[0], axes)
     losses = [models.last_losses(setting) for setting in settings]
-    contexts = max(setting.task.length for setting in settings)
+    contexts = max(len(setting.task.codec.slots) for setting in settings)
     held_out = np.full((len(settings), contexts), np.nan)
     for row, loss in zip(held_out, losses, strict=True):
         if loss is not None:

@@ -11,7 +11,6 @@ that:
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from icl.files import read_json
@@ -20,7 +19,7 @@ from icl.sweeps.jobs import MEMBERS, Job
 from icl.sweeps.runtime import accelerator_count, on_cpu
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-from icl.training.compiled import unscaled
+from icl.training.compiled import program_key
 from icl.training.description import fingerprint
 
 ENSEMBLE = "ensemble-"  # what the name of an unfinished ensemble's folder begins with
@@ -92,8 +91,7 @@ def _grouped_by_program(
 
 def _program_of(setting: Setting) -> Hashable:
     """Returns what is equal for two settings if one program can train both."""
-    train = replace(setting.train, learning_rate=1.0)
-    return unscaled(setting.task), setting.model, train
+    return program_key(setting.task, setting.model, setting.train)
 
 
 def _split_over_devices(

@@ -1,15 +1,19 @@
 """Which model? A task, a shape, the settings of its training and a seed.
 
-A `Setting` is all that a model depends on: two equal settings are one model.
+A `Setting` is all that a model depends on: two settings of one description are one
+model.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from icl import checks
-from icl.codecs.pairs import token_count
 from icl.model.config import ModelConfig
-from icl.tasks.linear import LinearRegression
+from icl.tasks.base import Task
+from icl.training.checkpoint import FORMAT
 from icl.training.config import TrainConfig
+from icl.training.description import changed, describe, fingerprint
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Setting:
         seed: of its initial parameters and its training data.
     """
 
-    task: LinearRegression
+    task: Task
     model: ModelConfig
     train: TrainConfig
     seed: int = 0
@@ -31,13 +35,32 @@ class Setting:
     def __post_init__(self) -> None:
         checks.positive_int("seed", self.seed, minimum=0)
 
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What made the model, as JSON; `icl.training.description.configs` reads it."""
+        return describe(self.task, self.model, self.train) | {"seed": self.seed}
+
+    @cached_property
+    def hash(self) -> str:
+        """A short name for the model: the hash of all that is not a default."""
+        return fingerprint(
+            {"format": FORMAT, "seed": self.seed}
+            | {
+                "task": changed(self.task),
+                "model": changed(self.model),
+                "train": changed(self.train),
+            }
+        )
+
     def refuse_fixed_weights(self) -> None:
-        """For an experiment that reads weight vectors, or writes them.
+        """Refuses a task whose prompts all have one weight vector.
+
+        For an experiment that reads weight vectors, or writes them.
 
         Raises:
-            ValueError: all prompts of the task have one.
+            ValueError: the task has `fixed_weights`.
         """
-        if self.task.fixed_weights is not None:
+        if getattr(self.task, "fixed_weights", None) is not None:
             raise ValueError(
                 "task.fixed_weights must be None: where all prompts have one weight "
                 "vector, there is none to read and no other to write."
@@ -49,29 +72,37 @@ class Setting:
 
         Those of a forward pass, and twice as many backward.
         """
-        length = self.task.length
-        forward = forward_flops(self.model, self.task.dim, token_count(length), length)
+        codec = self.task.codec
+        forward = forward_flops(
+            self.model,
+            entries=0 if codec.discrete else codec.entries,  # looked up, not multiplied
+            tokens=codec.count,
+            read=len(range(codec.count)[codec.read_at]),
+            outputs=codec.entries if codec.tied else codec.outputs,
+        )
         return 3 * forward * self.train.batch * self.train.steps
 
 
-def forward_flops(model: ModelConfig, dim: int, tokens: int, read: int) -> float:
-    """Of the matrix products of a forward pass over one sequence.
+def forward_flops(
+    model: ModelConfig, *, entries: int, tokens: int, read: int, outputs: int = 1
+) -> float:
+    """Returns the operations of the matrix products of one sequence's forward pass.
 
     Two per weight and token and two per pair of tokens and channel (of queries with
     keys, and of scores with values; all pairs, since masked ones are computed too). In
-    the last layer tokens that are not read are only seen: they have queries, keys and
-    values, and nothing that follows.
+    the last layer only tokens that are read go on after their queries, keys and values.
 
     Args:
         model: shape of the transformer.
-        dim: of the inputs.
+        entries: width of a token.
         tokens: of the sequence.
-        read: at how many of them there is a prediction.
+        read: at how many of them something is predicted.
+        outputs: numbers that are read out at each of these.
     """
     width = model.width
     channels = model.heads * (model.head_dim or width // model.heads)
     units = 4 * width if model.mlp_width is None else model.mlp_width
-    seen = width * (dim + 1) + model.layers * 3 * width * channels
+    seen = width * entries + model.layers * 3 * width * channels
     layer = width * (channels + 2 * units) + 2 * tokens * channels
     computed = (model.layers - 1) * tokens + read  # tokens, added up over layers
-    return 2.0 * (tokens * seen + computed * layer + read * width)
+    return 2.0 * (tokens * seen + computed * layer + read * width * outputs)

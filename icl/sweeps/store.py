@@ -17,13 +17,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from icl import checks
-from icl.files import is_locked, locked, read_json
+from icl.files import is_locked, locked
 from icl.sweeps import hosts
 from icl.sweeps.notes import add_training_time, failure, record_failure
 from icl.sweeps.setting import Setting
 from icl.terminal import say, training_bar
 from icl.training import checkpoint
-from icl.training.description import describe, fingerprint
+from icl.training.description import differences
 from icl.training.run import NonFiniteLossError
 from icl.training.trained import Trained, history_of
 
@@ -111,10 +111,8 @@ class Models:
         return trained
 
     def folder(self, setting: Setting) -> Path:
-        """Returns where the model of a setting is kept."""
-        about = describe(setting.task, setting.model, setting.train)
-        about |= {"seed": setting.seed, "format": checkpoint.FORMAT}
-        return Path(self.results or "") / "models" / fingerprint(about)
+        """Where the model of a setting is kept."""
+        return Path(self.results or "") / "models" / setting.hash
 
     def status(self, setting: Setting) -> Status:
         """Returns how far the model of a setting is; nothing is computed."""
@@ -197,30 +195,17 @@ def _newest_step(setting: Setting, folder: Path) -> int:
         ValueError: no manifest can be read, or the newest is of another version or
             model.
     """
-    found = checkpoint.folders(folder)
-    for path in reversed(found):
-        manifest = read_json(path / "manifest.json")
-        if manifest is None:
-            continue
-        if manifest.get("format") != checkpoint.FORMAT:
-            raise ValueError(
-                f"{path} has checkpoint format {manifest.get('format')}, this version "
-                f"of icl reads {checkpoint.FORMAT}; move {folder} away to train again."
-            )
-        want = describe(setting.task, setting.model, setting.train)
-        have = {name: manifest["about"].get(name) for name in want}
-        apart = checks.differences(have, want)
-        if apart:
-            raise ValueError(
-                f"{folder} holds a run with other settings ({'; '.join(apart)}); move "
-                "it away to train this one."
-            )
-        return manifest["step"]
-    if found:
+    found = checkpoint.newest(folder)
+    if found is None:
+        return 0
+    step, about = found
+    apart = differences(about, (setting.task, setting.model, setting.train))
+    if apart:
         raise ValueError(
-            f"Every checkpoint in {folder} is damaged; delete it to train again."
+            f"{folder} holds a run with other settings ({'; '.join(apart)}); move it "
+            "away to train this one."
         )
-    return 0
+    return step
 
 
 def _train(

@@ -1,5 +1,8 @@
-"""Where data enters: distributions over prompts."""
+"""Where data enters: distributions over batches of prompts."""
 
-from icl.tasks.base import Prompts as Prompts
-from icl.tasks.base import check_prompts as check_prompts
+from icl.prompts import Prompts as Prompts
+from icl.prompts import check_prompts as check_prompts
+from icl.tasks.base import Task as Task
 from icl.tasks.linear import LinearRegression as LinearRegression
+from icl.tasks.registry import TASKS as TASKS
+from icl.tasks.registry import register as register

@@ -1,59 +1,142 @@
-"""What does every task hand over? Prompts: regression problems, one per prompt.
+"""What is a task? A distribution over batches, and how a batch is read.
 
-Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
+A task of your own is a frozen dataclass that says how long a prompt is and draws some:
+
+    @dataclass(frozen=True)
+    class Sparse(Task):
+        dim: int = 8
+        length: int = 17
+        k: int = 2
+
+        def sample(self, key, *, batch):
+            ...
+            return Prompts(xs, ys, weights)
+
+It can then be trained on, saved and loaded, trained as an ensemble and in a sweep, and
+probed. `icl.testing.check_task(Sparse())` says in one sentence what is wrong with it.
 """
 
-from typing import NamedTuple
+import copy
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from icl import checks
+from icl.codecs import Codec, Pairs
 
 
-class Prompts(NamedTuple):
-    """A batch of regression problems, one per prompt.
+class Task(ABC):
+    """A distribution over batches that a model can be trained on.
+
+    Subclasses are frozen dataclasses whose fields can be written as JSON (numbers,
+    strings, None, and tuples of them): they are compared, hashed and kept with every
+    checkpoint. They have a field or property `length`, the pairs of a prompt, and one
+    `dim`, the dimension of x, or else a `codec` of their own.
 
     Attributes:
-        xs: inputs, (batch, length, dim).
-        ys: labels, (batch, length), noise included.
-        weights: the w that made the labels, (batch, dim); None where it is unknown,
-            as for data of your own.
+        scales: names of fields that are numbers and change no shape, such as the
+            standard deviation of the noise. Tasks that differ in nothing else share a
+            compiled program, and can be members of one ensemble. Training then calls
+            `sample` with JAX scalars in these fields.
+        active_dims: how many coordinates of x are not 0, as a curriculum has it; None
+            is all of them. `mask_inputs` applies it.
     """
 
-    xs: Float[Array, "batch length dim"]
-    ys: Float[Array, "batch length"]
-    weights: Float[Array, "batch dim"] | None = None
+    if TYPE_CHECKING:  # the fields of a subclass, such as `dim`
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    scales: ClassVar[tuple[str, ...]] = ()
+    active_dims: ClassVar[Any] = None
+
+    @property
+    def codec(self) -> Codec:
+        """How a batch becomes tokens, is read and is judged: pairs, squared error."""
+        missing = [name for name in ("dim", "length") if not hasattr(self, name)]
+        if missing:
+            raise ValueError(
+                f"{type(self).__name__} has no field {' and no field '.join(missing)}; "
+                "add it, or define the property `codec` if its batches are no Prompts."
+            )
+        return Pairs(self.dim, self.length)
+
+    @abstractmethod
+    def sample(self, key: Key[Array, ""], *, batch: int) -> Any:
+        """Draws a batch (`Prompts`, for the codec of pairs) on the device.
+
+        A pure function of the key, in JAX: training calls it inside a compiled program.
+        """
+
+    def sample_inputs(
+        self, key: Key[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, "... dim"]:
+        """Draws inputs x of the task's law, of shape `(*shape, dim)`.
+
+        Needed where a model is asked at new inputs, as for implied weights.
+
+        Raises:
+            ValueError: the task does not say what its law of x is.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not say how new inputs are drawn; define "
+            "`sample_inputs(self, key, shape)`, which returns (*shape, dim)."
+        )
+
+    def mask_inputs(self, xs: Float[Array, "... dim"]) -> Float[Array, "... dim"]:
+        """Returns the inputs with coordinates from `active_dims` on set to 0.
+
+        A task that is to be trained with a curriculum of dimensions calls it in
+        `sample`, before labels are made.
+        """
+        if self.active_dims is None:
+            return xs
+        active = jnp.arange(xs.shape[-1]) < self.active_dims
+        return xs * active.reshape((1,) * (xs.ndim - 1) + (-1,))
 
 
-def check_prompts(prompts: Prompts) -> Prompts:
-    """The prompts as float JAX arrays, or a `ValueError` that says what is wrong.
+def scale_values(task: Task) -> dict[str, Any]:
+    """Returns the numbers of a task that change no shape, by name."""
+    return {name: getattr(task, name) for name in task.scales}
 
-    Refuses wrong ranks, sizes that do not agree, empty axes, NaN and infinity.
 
-    Example:
-        >>> import numpy as np
-        >>> check_prompts(Prompts(np.zeros((2, 5, 3)), np.zeros((2, 4))))
-        Traceback (most recent call last):
-        ...
-        ValueError: ys must have axes (batch, length) of sizes (2, 5), got shape (2, 4).
+def with_values(task: Task, values: Mapping[str, Any]) -> Task:
+    """Returns a copy with other values, which may be traced JAX scalars.
+
+    Nothing is checked. Where the values are of `scales`, fields alone are copied: an
+    attribute that `__post_init__` had made of a field would be out of date.
     """
-    checks.shape_of("xs", prompts.xs, (None, None, None), "(batch, length, dim)")
-    batch, length, dim = np.shape(prompts.xs)
-    if 0 in (batch, length, dim):
-        raise ValueError(f"xs must not be empty, got shape {np.shape(prompts.xs)}.")
-    checks.shape_of("ys", prompts.ys, (batch, length), "(batch, length)")
-    if prompts.weights is not None:
-        checks.shape_of("weights", prompts.weights, (batch, dim), "(batch, dim)")
-    given = {name: a for name, a in prompts._asdict().items() if a is not None}
-    arrays = {name: _as_float(array) for name, array in given.items()}
-    for name, array in arrays.items():  # as floats: 1e300 is infinite in float32
-        checks.all_finite(name, array)
-    return Prompts(**arrays)
+    if not values:
+        return task
+    twin = copy.copy(task)
+    if set(values) & set(task.scales):
+        twin = object.__new__(type(task))
+        for field in dataclasses.fields(cast(Any, task)):
+            object.__setattr__(twin, field.name, getattr(task, field.name))
+    for name, value in values.items():
+        object.__setattr__(twin, name, value)
+    return twin
 
 
-def _as_float(array: object) -> Array:
-    """A float JAX array; integers are promoted, float32 and float64 stay."""
-    array = jnp.asarray(array)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+def check_is_task(task: Any) -> None:
+    """Refuses what is not an instance of a frozen dataclass that derives from `Task`.
+
+    Raises:
+        ValueError: says which of these it is not.
+    """
+    name = task.__name__ if isinstance(task, type) else type(task).__name__
+    if isinstance(task, type):
+        raise ValueError(f"task must be an instance, got the class; write {name}().")
+    if not isinstance(task, Task):
+        raise ValueError(
+            f"task must derive from icl.Task, and {name} does not; write "
+            f"`class {name}(icl.Task):`."
+        )
+    settings = getattr(type(task), "__dataclass_params__", None)
+    if settings is None or not settings.frozen:
+        raise ValueError(
+            f"{name} must be a frozen dataclass, so that it can be compared, hashed "
+            "and kept; put @dataclass(frozen=True) above it."
+        )

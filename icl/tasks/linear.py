@@ -1,14 +1,13 @@
-"""Which regression problems does the learner meet?
+"""Linear regression in the context: which weights, inputs and noise are drawn?
 
-A task is a distribution over prompts. One prompt is one regression problem: `length`
-pairs (x_i, y_i) that share one unknown weight vector w. Data enters the laboratory
-here and nowhere else.
+One prompt is one regression problem: `length` pairs (x_i, y_i) that share one unknown
+weight vector w.
 
 Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +15,15 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from icl import checks
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
+from icl.tasks.base import Task
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
-Scale = float | Float[Array, ""]
 
 
 @dataclass(frozen=True)
-class LinearRegression:
+class LinearRegression(Task):
     """y = w.x + noise, with a fresh w for every prompt (Akyürek et al. 2023, 1.1).
 
     Or, with `fixed_weights`, with one w for all prompts. Nothing about w need then be
@@ -60,6 +59,8 @@ class LinearRegression:
         (1.0, 1.0, 1.0)
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("noise_std", "weight_std")
+
     dim: int = 8
     length: int = 40
     noise_std: float = 0.0
@@ -81,43 +82,48 @@ class LinearRegression:
             object.__setattr__(self, "fixed_weights", vector)
 
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
-        """A batch of prompts, drawn on the device; a pure function of the key."""
+        """Draws a batch of prompts on the device; a pure function of the key."""
         checks.positive_int("batch", batch)
-        return self.sample_scaled(key, self.noise_std, self.weight_std, batch=batch)
-
-    def sample_scaled(
-        self, key: Key[Array, ""], noise_std: Scale, weight_std: Scale, *, batch: int
-    ) -> Prompts:
-        """`sample` with these deviations in place of the task's own.
-
-        They may be traced: compiled once, for any noise and any scale of the weights.
-        """
         weights_key, inputs_key, noise_key = jax.random.split(key, 3)
         if self.fixed_weights is None:
             normal = jax.random.normal(weights_key, (batch, self.dim))
-            weights = weight_std * normal
+            weights = self.weight_std * normal
         else:  # the other keys stay as they are: x and noise are the same in both cases
             weights = jnp.tile(jnp.asarray(self.fixed_weights), (batch, 1))
         xs = self.sample_inputs(inputs_key, (batch, self.length))
         # A sum of products, not a matmul: TF32 would put 1e-3 of noise on the labels.
         ys = jnp.sum(xs * weights[:, None, :], axis=-1)
-        ys = ys + noise_std * jax.random.normal(noise_key, ys.shape)
+        ys = ys + self.noise_std * jax.random.normal(noise_key, ys.shape)
         return Prompts(xs, ys, weights)
 
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:
-        """Inputs x of the task's law, of shape `(*shape, dim)`."""
+        """Draws inputs x of the task's law, of shape `(*shape, dim)`."""
         shape = (*shape, self.dim)
         if self.inputs == "normal":
             xs = jax.random.normal(key, shape)
         else:
             bound = 3.0**0.5
             xs = jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-        if self.covariance is None:
-            return xs
-        root = jnp.asarray(_square_root(np.asarray(self.covariance)), xs.dtype)
-        return jnp.matmul(xs, root, precision="highest")
+        if self.covariance is not None:
+            root = jnp.asarray(_square_root(np.asarray(self.covariance)), xs.dtype)
+            xs = jnp.matmul(xs, root, precision="highest")
+        return self.mask_inputs(xs)
+
+
+def as_linear(task: Task) -> LinearRegression:
+    """Returns the task itself, for whoever needs linear functions of x.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if not isinstance(task, LinearRegression):
+        raise ValueError(
+            f"task.kind must be LinearRegression, whose weights and noise this is "
+            f"about, got {type(task).__name__}."
+        )
+    return task
 
 
 def _check_covariance(covariance: object, dim: int) -> Matrix:

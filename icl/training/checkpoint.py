@@ -21,17 +21,20 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
+from icl.pytrees import unnamed
+
 if TYPE_CHECKING:
     pass
 
-FORMAT = 1
+FORMAT = 2
+MANIFEST = "manifest.json"
 KEPT = 2  # checkpoints kept of a run: the newest, and one to fall back on
 UNFINISHED = ".writing-"
 
@@ -76,12 +79,12 @@ def prepare(directory: Path) -> None:
     _draft(directory).rmdir()
 
 
-def write(directory: Path, stored: Stored) -> Path:
+def write(directory: Path, stored: Stored, kept: Collection[int] = ()) -> Path:
     """Adds a checkpoint to a run's directory, whole or not at all.
 
-    It and the one before it are kept. A folder of that step or a later one can only
-    be a damaged one that the run did not go on from; it is deleted. Returns the
-    checkpoint's folder.
+    It and the one before it are kept, and those of the steps `kept`. A folder of that
+    step or a later one can only be a damaged one that the run did not go on from; it is
+    deleted. Returns the checkpoint's folder.
 
     Raises:
         OSError: the directory cannot be written, or the disk is full; what was there
@@ -102,7 +105,10 @@ def write(directory: Path, stored: Stored) -> Path:
         shutil.rmtree(draft, ignore_errors=True)
     found = folders(directory)
     at = found.index(target)
-    for old in found[: max(0, at + 1 - KEPT)] + found[at + 1 :]:
+    past = [
+        each for each in found[: max(0, at + 1 - KEPT)] if step_of(each) not in kept
+    ]
+    for old in past + found[at + 1 :]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -160,45 +166,67 @@ def read_latest(directory: Path) -> Stored | None:
     return None
 
 
-def folders(directory: Path) -> list[Path]:
-    """The checkpoints of a run, damaged ones too, the newest last."""
-    return sorted(directory.glob("step_*"), key=lambda path: (len(path.name), path))
+def find(path: Path) -> Stored:
+    """Returns the checkpoint of a step's folder, or the newest of a run's directory.
 
-
-def flatten(tree: Any, prefix: str) -> dict[str, Any]:
-    """The arrays of a pytree by name, such as "params.body.0.mlp.up.kernel".
-
-    How flax calls the array inside a variable ("value") is left out of the name.
+    Raises:
+        FileNotFoundError: there is none.
+        CheckpointError: as for `read` and `read_latest`.
     """
-    named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        named[f"{prefix}.{name.removesuffix('.value')}"] = leaf
-    return named
+    one = (path / MANIFEST).exists()
+    stored = read(path) if one else read_latest(path)
+    if stored is None:
+        raise FileNotFoundError(f"There is no checkpoint in {path}.")
+    return stored
 
 
-def unflatten(arrays: Mapping[str, Any], abstract: Any, prefix: str) -> Any:
-    """The pytree of `abstract`'s structure whose arrays have these names.
+def newest(directory: Path) -> tuple[int, dict[str, Any]] | None:
+    """Returns step and description of the newest readable checkpoint, without arrays.
+
+    None if there are no checkpoints. Only the manifest is read, and not compared with
+    the files beside it.
+
+    Raises:
+        CheckpointError: there are checkpoints, and no manifest can be read.
+        OtherFormatError: the newest was written by another version.
+    """
+    found = folders(directory)
+    for folder in reversed(found):
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            stated, step, about = (manifest[n] for n in ("format", "step", "about"))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if stated != FORMAT:
+            raise OtherFormatError(
+                f"{folder} has checkpoint format {stated}, this version of icl reads "
+                f"{FORMAT}; move {directory} away to train again."
+            )
+        return step, about
+    if found:
+        raise CheckpointError(
+            f"Every checkpoint in {directory} is damaged; delete it to train again."
+        )
+    return None
+
+
+def fitted(stored: Stored, abstract: Any, prefix: str) -> Any:
+    """Returns the arrays of a checkpoint as the pytree of `abstract`'s structure.
 
     Raises:
         CheckpointError: arrays are missing, left over, or of another shape.
     """
-    expected = flatten(abstract, prefix)
-    given = {name for name in arrays if name.startswith(f"{prefix}.")}
-    differences = [f"{name} is missing" for name in expected if name not in given]
-    differences += [f"{name} is not expected" for name in given - expected.keys()]
-    differences += [
-        f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
-        for name, leaf in expected.items()
-        if name in given and arrays[name].shape != leaf.shape
-    ]
-    if differences:
+    try:
+        return unnamed(stored.arrays, abstract, prefix)
+    except ValueError as error:
         raise CheckpointError(
-            f"The checkpoint does not fit this model: {'; '.join(differences[:3])}"
-            f"{f' and {len(differences) - 3} more' if len(differences) > 3 else ''}."
-        )
-    leaves = [jax.numpy.asarray(arrays[name]) for name in expected]
-    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+            f"The checkpoint does not fit this model: {error}"
+        ) from error
+
+
+def folders(directory: Path) -> list[Path]:
+    """The checkpoints of a run, damaged ones too, the newest last."""
+    return sorted(directory.glob("step_*"), key=lambda path: (len(path.name), path))
 
 
 def _draft(directory: Path) -> Path:
@@ -241,12 +269,12 @@ def _write_manifest(
         "files": _checksums(folder),
     }
     manifest["checksum"] = _checksum(_canonical(manifest))
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
         found = manifest["format"]
         stated = manifest.pop("checksum")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -270,7 +298,7 @@ def _checksums(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a checkpoint but its manifest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    names.pop("manifest.json", None)
+    names.pop(MANIFEST, None)
     return {name: _checksum(path.read_bytes()) for name, path in names.items()}
 
 
@@ -282,9 +310,12 @@ def _canonical(manifest: Mapping[str, Any]) -> bytes:
     return json.dumps(manifest, sort_keys=True).encode()
 
 
-def newest_step(home: Path) -> int:
-    """The step of the newest checkpoint in a folder, whole or not; 0 without one."""
-    from icl.training import checkpoint
+def newest_step(directory: Path) -> int:
+    """Returns the step of the newest checkpoint, whole or not; 0 without one."""
+    found = folders(directory)
+    return step_of(found[-1]) if found else 0
 
-    found = checkpoint.folders(home)
-    return int(found[-1].name.removeprefix("step_")) if found else 0
+
+def step_of(folder: Path) -> int:
+    """Returns the step that a checkpoint's folder is named after."""
+    return int(folder.name.removeprefix("step_"))

@@ -1,15 +1,14 @@
-"""How are the parameters moved? Settings of a training run, and the optax chain.
+"""How is a model trained? Settings of a run, and its learning rates by step."""
 
-The learning rate is kept out of the chain and multiplied at the end, so that it can be
-an axis: an ensemble over learning rates is the same compiled program as one run.
-"""
-
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import optax
 
 from icl import checks
+from icl.training.curriculum import Curriculum
+from icl.training.optimizers import OPTIMIZERS
 
 Precision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
 
@@ -25,6 +24,7 @@ class TrainConfig:
         steps: number of updates.
         batch: prompts per step, all fresh.
         learning_rate: peak of the schedule.
+        optimizer: a name in `icl.training.optimizers.OPTIMIZERS`.
         schedule: after a linear warm-up from 0, half a "cosine" down to 0 or
             "constant".
         warmup: share of the steps that the warm-up takes, 0 to 1.
@@ -41,15 +41,21 @@ class TrainConfig:
         evaluate_every: updates between evaluations on held-out prompts.
         held_out: number of held-out prompts, the same at every evaluation.
         checkpoint_every: updates between checkpoints, where a directory is given.
+        evaluations_per_decade: evaluations besides these, so many between each power of
+            ten and the next, evenly in the logarithm of the step; 0 is none.
+        checkpoints_per_decade: likewise, checkpoints at such steps, which are all kept
+            (of the others the newest two are).
+        curriculum: begins with fewer coordinates or pairs; none by default.
 
     Raises:
         ValueError: a size below 1, a negative or non-finite number, an unknown
-            schedule or precision.
+            optimiser, schedule or precision.
     """
 
     steps: int = 20_000
     batch: int = 64
     learning_rate: float = 1e-3
+    optimizer: str = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
     b1: float = 0.9
@@ -62,10 +68,15 @@ class TrainConfig:
     evaluate_every: int = 1_000
     held_out: int = 512
     checkpoint_every: int = 1_000
+    evaluations_per_decade: int = 0
+    checkpoints_per_decade: int = 0
+    curriculum: Curriculum = field(default_factory=Curriculum)
 
     def __post_init__(self) -> None:
         sizes = ("steps", "batch", "chunk", "evaluate_every", "held_out")
         checks.normalise(self, checks.positive_int, *sizes, "checkpoint_every")
+        extra = ("evaluations_per_decade", "checkpoints_per_decade")
+        checks.normalise(self, checks.positive_int, *extra, minimum=0)
         shares = ("warmup", "b1", "b2")
         checks.normalise(self, checks.finite_number, *shares, "weight_decay")
         positive = ("learning_rate", "eps", *(() if self.clip is None else ("clip",)))
@@ -75,8 +86,32 @@ class TrainConfig:
         for name in ("b1", "b2"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1, got {getattr(self, name)}.")
+        checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
+        if not isinstance(self.curriculum, Curriculum):
+            raise ValueError(
+                f"curriculum must be a Curriculum, got {self.curriculum!r}; "
+                "Curriculum() is none."
+            )
         checks.one_of("schedule", self.schedule, ("cosine", "constant"))
         checks.one_of("precision", self.precision, get_args(Precision))
+
+    @property
+    def evaluation_steps(self) -> list[int]:
+        """The steps after which held-out prompts are evaluated, in order; 0 is one."""
+        even = range(0, self.steps, self.evaluate_every)
+        more = log_spaced(self.evaluations_per_decade, self.steps)
+        return sorted({*even, *more, self.steps})
+
+    @property
+    def kept_steps(self) -> list[int]:
+        """The steps whose checkpoints are never deleted, in order."""
+        return log_spaced(self.checkpoints_per_decade, self.steps)
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps after which a checkpoint is written, in order."""
+        even = range(self.checkpoint_every, self.steps, self.checkpoint_every)
+        return sorted({*even, *self.kept_steps, self.steps})
 
     @classmethod
     def paper(cls, **changes: Any) -> "TrainConfig":
@@ -103,11 +138,14 @@ def schedule(config: TrainConfig) -> optax.Schedule:
     )
 
 
-def optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Clipping and Adam(W) without the learning rate: updates of size about 1."""
-    clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
-    return optax.chain(
-        clip,
-        optax.scale_by_adam(config.b1, config.b2, config.eps),
-        optax.add_decayed_weights(config.weight_decay),
-    )
+def log_spaced(per_decade: int, last: int) -> list[int]:
+    """Returns steps from 1 to `last`, so many between each power of ten and the next.
+
+    Example:
+        >>> log_spaced(3, 1_000)
+        [1, 2, 5, 10, 22, 46, 100, 215, 464, 1000]
+    """
+    if not per_decade:
+        return []
+    count = math.floor(per_decade * math.log10(last) + 1e-9) + 1
+    return sorted({round(10 ** (k / per_decade)) for k in range(count)})

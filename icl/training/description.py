@@ -1,68 +1,153 @@
 """How are the configs of a run written as JSON, and read again?
 
-The description of a run is kept with its checkpoints, and a model is found by the hash
-of its description.
+The description of a run is kept with its checkpoints, whole. A model is found by the
+hash of what differs from the defaults, so that a field that is added later changes no
+hash. A task is written with the name of its class, its `kind`; nothing is imported
+because a description says so (`icl.tasks.registry`).
 """
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
+from icl import checks
 from icl.model.config import ModelConfig
-from icl.tasks.linear import LinearRegression
+from icl.tasks.base import Task
+from icl.tasks.registry import task_kind
 from icl.training.checkpoint import CheckpointError
 from icl.training.config import TrainConfig
+from icl.training.curriculum import Curriculum
 
-TASKS = {task.__name__: task for task in (LinearRegression,)}
+Configs = tuple[Task, ModelConfig, TrainConfig]
+PARTS = ("task", "model", "train")
 
 
 def describe(
-    task: LinearRegression, model_config: ModelConfig, train_config: TrainConfig
+    task: Task, model_config: ModelConfig, train_config: TrainConfig
 ) -> dict[str, Any]:
-    """The configs of a run as they come back from JSON, with lists for tuples."""
-    described: dict[str, dict[str, Any]] = {
-        "task": {"kind": type(task).__name__, **asdict(task)},
-        "model": asdict(model_config),
-        "train": asdict(train_config),
-    }
-    # As if these fields did not exist, which they did not when the first models were
-    # saved: experiments find a model by the hash of this description.
-    if task.fixed_weights is None:
-        del described["task"]["fixed_weights"]
-    if train_config.precision == "default":
-        del described["train"]["precision"]
-    return json.loads(json.dumps(described))
-
-
-def configs(
-    about: Mapping[str, Any],
-) -> tuple[LinearRegression, ModelConfig, TrainConfig]:
-    """The configs that `describe` wrote.
+    """Returns the configs of a run as JSON: {"task": ..., "model": ..., "train": ...}.
 
     Raises:
-        CheckpointError: a task, field or value that this version does not know.
+        ValueError: a field of the task is nothing that JSON can hold.
     """
+    parts = (task, model_config, train_config)
+    return {name: _described(part) for name, part in zip(PARTS, parts, strict=True)}
+
+
+def changed(config: Any) -> dict[str, Any]:
+    """Returns the fields of a config that differ from their defaults, as JSON.
+
+    Configs inside it are described likewise; tuples become lists, as JSON has them.
+
+    Raises:
+        ValueError: a field is nothing that JSON can hold; the message names it.
+
+    Example:
+        >>> changed(ModelConfig(layers=2))
+        {'layers': 2}
+    """
+    names = [
+        field.name
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != _default(field)
+    ]
+    return _kind(config) | {name: _as_json(config, name, changed) for name in names}
+
+
+def differences(about: Mapping[str, Any], made_of: Configs) -> list[str]:
+    """Returns where a description differs from configs, one entry for each field.
+
+    A field that the description does not have yet had its default.
+    """
+    have = {
+        name: _kind(part) | _defaults(part) | dict(about.get(name) or {})
+        for name, part in zip(PARTS, made_of, strict=True)
+    }
+    return checks.differences(have, describe(*made_of))
+
+
+def _described(config: Any) -> dict[str, Any]:
+    """All fields of a config as JSON, and of a task its kind."""
+    names = [field.name for field in dataclasses.fields(config)]
+    return _kind(config) | {name: _as_json(config, name, _described) for name in names}
+
+
+def _kind(config: Any) -> dict[str, str]:
+    return {"kind": type(config).__name__} if isinstance(config, Task) else {}
+
+
+def _defaults(config: Any) -> dict[str, Any]:
+    """The defaults of those fields of a config that have one, as JSON."""
+    plain = {}
+    for field in dataclasses.fields(config):
+        value = _default(field)
+        if dataclasses.is_dataclass(value):
+            plain[field.name] = _described(value)
+        elif value is not dataclasses.MISSING:
+            plain[field.name] = json.loads(json.dumps(value))
+    return plain
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _as_json(config: Any, name: str, nested: Callable[[Any], Any]) -> Any:
+    value = getattr(config, name)
+    if dataclasses.is_dataclass(value):
+        return nested(value)
     try:
-        task = {name: _as_tuples(value) for name, value in about["task"].items()}
-        return (
-            TASKS[task.pop("kind")](**task),
-            ModelConfig(**about["model"]),
-            TrainConfig(**about["train"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"The checkpoint's configs are of another version of icl: {error}."
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} of {type(config).__name__} cannot be kept as JSON: {value!r}; use "
+            "numbers, strings, None, and tuples of them."
         ) from error
 
 
-def _as_tuples(value: Any) -> Any:
-    """JSON's lists, nested or not, as the tuples that a task holds."""
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
-
-
-def fingerprint(described: Mapping[str, Any]) -> str:
-    """A short hash of what can be written as JSON, whatever the order of its fields."""
-    text = json.dumps(described, sort_keys=True)
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """Returns a short hash of JSON, whatever the order of its fields."""
+    text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def configs(about: Mapping[str, Any], tasks: Iterable[type[Task]] = ()) -> Configs:
+    """Returns the configs that `describe` wrote.
+
+    Args:
+        about: the description.
+        tasks: classes of tasks that may appear in it, besides the registered ones.
+
+    Raises:
+        CheckpointError: a task, field or value that is not known.
+    """
+    try:
+        train = dict(about["train"])
+        curriculum = Curriculum(**train.pop("curriculum", {}))
+        return (
+            _task(about["task"], list(tasks)),
+            ModelConfig(**about["model"]),
+            TrainConfig(**train, curriculum=curriculum),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The configs in the checkpoint cannot be read: {error}"
+        ) from error
+
+
+def _task(described: Mapping[str, Any], tasks: list[type[Task]]) -> Task:
+    fields = {name: _read(value, tasks) for name, value in described.items()}
+    return cast(Any, task_kind(fields.pop("kind"), tasks))(**fields)
+
+
+def _read(value: Any, tasks: list[type[Task]]) -> Any:
+    """A value of a task's field: lists as tuples, descriptions of tasks as tasks."""
+    if isinstance(value, list):
+        return tuple(_read(item, tasks) for item in value)
+    if isinstance(value, Mapping) and "kind" in value:
+        return _task(value, tasks)
+    return value

@@ -5,21 +5,30 @@ differ in these only are one program, `vmap`ped over the steps of `icl.training`
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Key
 
 from icl import checks
 from icl.model.config import ModelConfig
-from icl.tasks.linear import LinearRegression
+from icl.model.transformer import Transformer
+from icl.tasks.base import Task, check_is_task, scale_values
 from icl.training import precision, processes
-from icl.training.compiled import compile_program, devices_of, scales_of, unscaled
+from icl.training.compiled import (
+    compile_program,
+    devices_of,
+    program_key,
+    scales_of,
+)
 from icl.training.config import TrainConfig
+from icl.training.curriculum import check_curriculum
+from icl.training.description import describe
 from icl.training.run import (
     Callback,
     NonFiniteLossError,
@@ -29,10 +38,11 @@ from icl.training.run import (
     judge_precision,
 )
 from icl.training.trained import Trained, assemble
+from icl.training.warm_start import origin_of, start_of
 
 
 def train_ensemble(
-    task: LinearRegression | Sequence[LinearRegression],
+    task: Task | Sequence[Task],
     model_config: ModelConfig,
     train_config: TrainConfig,
     *,
@@ -42,6 +52,8 @@ def train_ensemble(
     directories: Sequence[str | Path | None] | None = None,
     callback: Callback | None = None,
     devices: int | Sequence[jax.Device] | None = None,
+    init: Trained | Transformer | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> list[Trained]:
     """Trains one transformer per key, all in one vectorised program.
 
@@ -50,7 +62,7 @@ def train_ensemble(
 
     Args:
         task: as for `train`, shared by all members; or one per member, which may
-            differ in `noise_std` and `weight_std`.
+            differ in their `scales`, such as the noise of a `LinearRegression`.
         model_config: as for `train`, shared by all members.
         train_config: likewise; its learning rate is used if none are given below.
         keys: one key per member.
@@ -61,6 +73,8 @@ def train_ensemble(
             the member. None keeps nothing of it, and neither is one kept that diverged.
         callback: as for `train`, with means over the members still finite.
         devices: as for `train`, but it is the members that are split over them.
+        init: as for `train`: all members begin with these parameters.
+        optimizer: as for `train`; it has one learning rate for all.
 
     Returns:
         The members in the order of `keys`, each with its own task and learning rate.
@@ -74,32 +88,39 @@ def train_ensemble(
     """
     checks.typed_key("keys", keys, ndim=1)
     members = checks.positive_int("len(keys)", len(keys))
-    if isinstance(task, LinearRegression):
-        task = [task] * members
     tasks = _check_tasks(task, members)
+    if optimizer is not None and learning_rates is not None:
+        raise ValueError(
+            "learning_rates have no effect on an optimizer of one's own; leave one of "
+            "the two out."
+        )
     configs = _with_rates(train_config, learning_rates, members)
     places = [None] * members if directories is None else list(directories)
     _check_count("directories", places, members)
-    devices = devices_of(devices, tasks[0], train_config, members)
+    devices = devices_of(devices, tasks[0].codec, train_config, members)
     precision.check_device(train_config.precision, devices[0])
+    check_curriculum(tasks[0], train_config.curriculum)
     scales = map(scales_of, tasks, configs)
-    about = about_of(tasks[0], model_config, train_config, keys)
+    start = None if init is None else start_of(init, tasks[0], model_config)
+    origin = origin_of(start, optimizer)
+    made_of = (tasks[0], model_config, train_config)
+    about = about_of(made_of, keys) | origin
     about |= {
         "members": members,
         "learning_rates": [config.learning_rate for config in configs],
     }
     if len(set(tasks)) > 1:
-        about |= {
-            name: [getattr(task, name) for task in tasks]
-            for name in ("noise_std", "weight_std")
-        }
+        values = [scale_values(each) for each in tasks]
+        about |= {name: [each[name] for each in values] for name in tasks[0].scales}
+    program = program_key(*made_of)
     run = Run(
-        program=compile_program(tasks[0], model_config, train_config, devices, members),
-        config=train_config,
+        program=compile_program(program, devices, members, optimizer),
+        made_of=made_of,
         keys=keys,
         scales=jax.tree.map(lambda *numbers: jnp.stack(numbers), *scales),
         about=about,
         directory=None if directory is None else Path(directory),
+        start=jax.tree.map(lambda a: np.stack([a] * members), start),
     )
     run.finish(callback)
     places = processes.agreed([place and str(place) for place in places])
@@ -108,16 +129,24 @@ def train_ensemble(
     for member, (task, config, place) in enumerate(
         zip(tasks, configs, places, strict=True)
     ):
+        own = (task, model_config, config)
         single = replace(
             run,
-            about=about_of(task, model_config, config, keys[member]),
+            made_of=own,
+            about=about_of(own, keys[member]) | origin,
             directory=None if place is None else Path(place),
             state=jax.tree.map(lambda leaf, m=member: leaf[m], state),
             records={name: [array] for name, array in run.history(member).items()},
         )
         history = single.history()
         trained.append(
-            assemble(task, model_config, config, single.state.params, history, run.step)
+            assemble(
+                own,
+                single.state.params,
+                history,
+                run.step,
+                origin,
+            )
         )
         if divergence(trained[-1]) is None:
             single.save()
@@ -136,18 +165,26 @@ def divergence(trained: Trained) -> NonFiniteLossError | None:
     return diverged(int(np.argmin(finite.values)), trained.steps, [rate])
 
 
-def _check_tasks(
-    tasks: Sequence[LinearRegression], members: int
-) -> list[LinearRegression]:
+def _check_tasks(task: Task | Sequence[Task], members: int) -> list[Task]:
+    """One task for each member, all of which the same program serves."""
+    tasks = list(task) if isinstance(task, Sequence) else [task] * members
     _check_count("task", tasks, members)
-    for task in tasks:
-        apart = checks.differences(asdict(unscaled(tasks[0])), asdict(unscaled(task)))
-        if apart:
-            raise ValueError(
-                "The tasks of an ensemble may differ in noise_std and weight_std only, "
-                f"but: {'; '.join(apart)}."
-            )
-    return list(tasks)
+    for each in tasks:
+        check_is_task(each)
+    config = TrainConfig(), ModelConfig()
+    first = tasks[0]
+    for other in tasks:
+        if program_key(first, *config[::-1]) == program_key(other, *config[::-1]):
+            continue
+        names = " and ".join(first.scales) or "nothing"
+        have, want = (describe(t, *config[::-1])["task"] for t in (first, other))
+        apart = "; ".join(checks.differences(have, want))
+        numbers = scale_values(first)
+        why = "" if not numbers else " where `sample` can be traced with them"
+        raise ValueError(
+            f"The tasks of an ensemble may differ in {names} only{why}, but: {apart}."
+        )
+    return tasks
 
 
 def _with_rates(

@@ -7,23 +7,22 @@ baselines and probes are always at the highest precision. CPUs compute in float3
 
 A model that was trained with rounded products has parameters like any other, but they
 are only as good as rounded products can tell. So a finished model is asked twice, with
-products as in training and with exact ones: if its squared distance from least squares
-by the first is above the 95 % interval (over prompts) of the second, its products are
-coarser than what it has learned, and a `PrecisionWarning` says so.
+products as in training and with exact ones: if the first raise its loss on fresh
+prompts by more than 1 %, beyond chance, its products are coarser than what it has
+learned, and a `PrecisionWarning` says so.
 """
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from icl.baselines import LeastSquares
-from icl.compare import bootstrap_means, interval
-from icl.tasks.base import Prompts
-from icl.training.trained import Trained
+from icl.model.transformer import Transformer
+from icl.resampling import bootstrap_means, interval
+from icl.training.config import Precision
 
 # How JAX calls products of so rounded operands that are summed up in float32.
 PRODUCTS = {
@@ -33,18 +32,22 @@ PRODUCTS = {
 }
 
 
+TOLERATED = 0.01
+"""Share of its loss by which rounded products may raise it."""
+
+
 class PrecisionWarning(UserWarning):
     """Products of training steps were too coarse for the model that came out."""
 
 
 class Rounding(NamedTuple):
-    """What rounded products do to a model's distance from least squares.
+    """What rounded products do to the loss of a model.
 
     Attributes:
-        rounded: SPD / d to least squares with products as in training, averaged over
-            prompts and contexts of one pair and more.
+        rounded: mean loss over prompts and slots with products as in training.
         exact: the same with exact products.
-        low: lower end of its 95 % bootstrap interval over prompts.
+        low: lower end of the 95 % bootstrap interval, over prompts, of the increase
+            rounded - exact; both are of the same prompts.
         high: upper end.
     """
 
@@ -55,8 +58,8 @@ class Rounding(NamedTuple):
 
     @property
     def matters(self) -> bool:
-        """Whether the one is above the interval of the other."""
-        return self.rounded > self.high
+        """Whether the loss is raised by more than 1 %, by all of the interval."""
+        return self.low > TOLERATED * self.exact
 
 
 def products(precision: str) -> AbstractContextManager:
@@ -85,44 +88,36 @@ def check_device(precision: str, device: jax.Device) -> None:
 
 
 def rounding(
-    rounded: Float[ArrayLike, "batch length"],
-    exact: Float[ArrayLike, "batch length"],
-    prompts: Prompts,
+    rounded: Float[ArrayLike, "batch slots"], exact: Float[ArrayLike, "batch slots"]
 ) -> Rounding:
-    """Compares a model's predictions by rounded and by exact products."""
-    reference = np.asarray(LeastSquares()(prompts).predictions)
-    dim = prompts.xs.shape[-1]
-
-    def distances(predictions: Float[ArrayLike, "batch length"]) -> np.ndarray:
-        squares = (np.asarray(predictions, float) - reference) ** 2
-        return squares[:, 1:].mean(axis=1) / dim  # one number for each prompt
-
-    far = distances(exact)
-    low, high = map(float, interval(bootstrap_means(far)))
-    return Rounding(float(distances(rounded).mean()), float(far.mean()), low, high)
+    """Compares the losses of a model by rounded and by exact products."""
+    first, second = (np.asarray(a, float).mean(axis=1) for a in (rounded, exact))
+    low, high = map(float, interval(bootstrap_means(first - second)))
+    return Rounding(float(first.mean()), float(second.mean()), low, high)
 
 
-def judge(trained: Trained, prompts: Prompts) -> Rounding:
+def judge(model: Transformer, precision: Precision, batch: Any) -> Rounding:
     """Warns if the products that a model was trained with are too coarse for it.
 
     To be called on the kind of device that it was trained on.
 
     Args:
-        trained: the model.
-        prompts: some that it was not trained on, two pairs or more.
+        model: the trained model.
+        precision: of products in its training.
+        batch: prompts, or the like, that it was not trained on; two or more.
     """
-    precision = trained.train_config.precision
-    with products(precision):
-        rounded = trained.model.predict(prompts)
-    with products("float32"):
-        exact = trained.model.predict(prompts)
-    found = rounding(rounded, exact, prompts)
+    losses = []
+    for name in (precision, "float32"):
+        with products(name):
+            predictions = model.predict(batch)
+        losses.append(model.codec.losses(predictions, batch))
+    found = rounding(*losses)
     if found.matters:
         warnings.warn(
             f"Products in {precision!r} precision are too coarse for this model: its "
-            f"SPD / d to least squares is {found.rounded:.2g} with them and "
-            f"{found.exact:.2g} [{found.low:.2g}, {found.high:.2g}] with exact ones. "
-            "Training with precision='float32' may get further.",
+            f"loss on fresh prompts is {found.rounded:.4g} with them and "
+            f"{found.exact:.4g} with exact ones (higher by {found.low:.2g} to "
+            f"{found.high:.2g}). Training with precision='float32' may get further.",
             PrecisionWarning,
             stacklevel=3,
         )

@@ -8,6 +8,7 @@ axis (`icl.training.ensemble`); several processes may be one run
 (`icl.training.processes`).
 """
 
+import bisect
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,22 +19,34 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jaxtyping import Array, Key
 
 from icl import checks
 from icl.model.config import ModelConfig
-from icl.tasks.linear import LinearRegression
+from icl.model.transformer import Transformer
+from icl.pytrees import named
+from icl.tasks.base import Task, check_is_task
 from icl.training import checkpoint, precision, processes
 from icl.training.compiled import (
+    RATE,
     Program,
     Scales,
     compile_program,
     devices_of,
+    program_key,
     scales_of,
 )
 from icl.training.config import TrainConfig
-from icl.training.description import describe
+from icl.training.curriculum import check_curriculum
+from icl.training.description import (
+    PARTS,
+    Configs,
+    describe,
+    differences,
+)
 from icl.training.trained import Trained, assemble, history_of
+from icl.training.warm_start import origin_of, start_of
 
 JUDGED = 512
 """Fresh prompts on which the precision of training is judged."""
@@ -46,7 +59,7 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def train(
-    task: LinearRegression,
+    task: Task,
     model_config: ModelConfig,
     train_config: TrainConfig,
     *,
@@ -54,11 +67,13 @@ def train(
     directory: str | Path | None = None,
     callback: Callback | None = None,
     devices: int | Sequence[jax.Device] | None = None,
+    init: Trained | Transformer | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> Trained:
     """Trains a transformer on a task.
 
     Args:
-        task: where prompts come from.
+        task: where prompts come from; one of your own derives from `icl.Task`.
         model_config: shape and variant of the transformer.
         train_config: settings of the run.
         key: a typed key, `jax.random.key(0)`; initial parameters, training data and
@@ -73,6 +88,14 @@ def train(
             None the most that divide the batch (on a CPU not more than have something
             to do). Round-off alone depends on it, and a run may go on with others than
             it began with.
+        init: a model of the same shape, whose parameters training begins with; None
+            draws them from `key`. The optimiser and the schedule begin anew. To train a
+            finished run for longer, hand it over with another key: step s draws its
+            prompts by the key and s, so that the same key would show the same prompts.
+        optimizer: an optax transformation in place of the one that `train_config`
+            names. Its updates are made as they are: it has a learning rate of its own,
+            and `learning_rate`, `schedule`, `clip` and the like have no effect.
+            Checkpoints do not hold it: hand over the same one to resume.
 
     Returns:
         The trained model with its history. A `PrecisionWarning` says if the products
@@ -81,8 +104,9 @@ def train(
     Raises:
         NonFiniteLossError: the loss or its gradient became NaN or infinite. The last
             good checkpoint stays.
-        ValueError: `key` is not a typed key, there are not so many devices, the batch
-            does not divide over them, the precision is not one of the device's, or
+        ValueError: `task` is no task (`icl.testing.check_task` says more), `key` is not
+            a typed key, there are not so many devices, the batch does not divide over
+            them, the precision is not one of the device's, `init` has another shape, or
             `directory` holds a run with other settings (the message says which).
         CheckpointError: every checkpoint in `directory` is damaged.
         OSError: `directory` cannot be written.
@@ -97,22 +121,26 @@ def train(
         >>> dict(trained.history.sizes)
         {'step': 4, 'evaluation': 2, 'context': 4}
     """
+    check_is_task(task)
     checks.typed_key("key", key)
-    devices = devices_of(devices, task, train_config, None)
+    devices = devices_of(devices, task.codec, train_config, None)
     precision.check_device(train_config.precision, devices[0])
+    check_curriculum(task, train_config.curriculum)
+    start = None if init is None else start_of(init, task, model_config)
+    origin = origin_of(start, optimizer)
+    made_of = (task, model_config, train_config)
+    program = program_key(*made_of)
     run = Run(
-        program=compile_program(task, model_config, train_config, devices, None),
-        config=train_config,
+        program=compile_program(program, devices, None, optimizer),
+        made_of=made_of,
         keys=key,
         scales=scales_of(task, train_config),
-        about=about_of(task, model_config, train_config, key),
+        about=about_of(made_of, key) | origin,
         directory=None if directory is None else Path(directory),
+        start=start,
     )
     run.finish(callback)
-    history = run.history()
-    trained = assemble(
-        task, model_config, train_config, run.state.params, history, run.step
-    )
+    trained = assemble(made_of, run.state.params, run.history(), run.step, origin)
     if run.advanced:
         judge_precision(trained, key, devices[0])
     return trained
@@ -120,10 +148,11 @@ def train(
 
 def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
     """Warns if training rounded products (as it may on `device`) and that mattered."""
-    rounds = precision.rounds(trained.train_config.precision, device)
-    if rounds and trained.task.length > 1 and processes.is_first():
+    name = trained.train_config.precision
+    if precision.rounds(name, device) and processes.is_first():
         fresh = jax.random.fold_in(key, trained.steps)
-        precision.judge(trained, trained.task.sample(fresh, batch=JUDGED))
+        batch = trained.task.sample(fresh, batch=JUDGED)
+        precision.judge(trained.model, name, batch)
 
 
 @dataclass
@@ -131,15 +160,21 @@ class Run:
     """A run in progress: where it stands, and what has been recorded so far."""
 
     program: Program
-    config: TrainConfig
+    made_of: Configs  # of an ensemble, the task of its first member
     keys: Array
     scales: Scales
     about: dict[str, Any]
     directory: Path | None
+    start: Any = None  # parameters to begin with; None draws them from the keys
     step: int = 0
     state: Any = None  # a State, once resumed or initialised
     records: dict[str, list[np.ndarray]] = field(default_factory=dict)
     advanced: bool = False  # by this call, and not by an earlier one alone
+
+    def __post_init__(self) -> None:
+        self.config = self.made_of[2]
+        self.evaluations = self.config.evaluation_steps
+        self.checkpoints = self.config.checkpoint_steps
 
     def finish(self, callback: Callback | None) -> None:
         """From the newest checkpoint, or from the start, to the last step."""
@@ -162,8 +197,13 @@ class Run:
         if directory and self.step < self.config.steps:
             processes.by_first(lambda: checkpoint.prepare(directory))
         if not resumed:
-            self.state = self.program.init(self.keys)
+            self.state = self._initial()
             self._evaluate()
+
+    def _initial(self) -> Any:
+        if self.start is None:
+            return self.program.init(self.keys)
+        return self.program.start(self.program.place(self.start))
 
     def _go_on(
         self, callback: Callback | None, interrupted: Callable[[], bool]
@@ -171,11 +211,10 @@ class Run:
         """To the last step."""
         while self.step < self.config.steps:
             means = self._advance()
-            done = self.step == self.config.steps
-            if done or self.step % self.config.evaluate_every == 0:
+            if self.step in self.evaluations:
                 self._evaluate()
-            due = self.step % self.config.checkpoint_every == 0
-            if done or due:
+            due = self.step in self.checkpoints
+            if due:
                 self.save()
             try:
                 if callback:
@@ -184,7 +223,7 @@ class Run:
             except KeyboardInterrupt:
                 stop = True
             if processes.any_of(stop):
-                if not (done or due):
+                if not due:
                     self.save()
                 raise KeyboardInterrupt
 
@@ -199,10 +238,12 @@ class Run:
         }
 
     def _advance(self) -> dict[str, float]:
-        """One chunk, or less where an evaluation or a checkpoint comes first."""
-        config = self.config
-        periods = (config.chunk, config.evaluate_every, config.checkpoint_every)
-        stop = min(config.steps, *((self.step // p + 1) * p for p in periods))
+        """Trains for a chunk, or less where an evaluation or a checkpoint is due."""
+        chunk = self.config.chunk
+        stops = [(self.step // chunk + 1) * chunk]
+        for steps in (self.evaluations, self.checkpoints):
+            stops += steps[bisect.bisect_right(steps, self.step) :][:1]
+        stop = min(stops)
         self.state, losses, norms = self.program.advance(
             self.state, self.keys, self.scales, self.step, stop
         )
@@ -221,7 +262,7 @@ class Run:
         }
 
     def _stop_at(self, step: int) -> None:
-        rates = np.atleast_1d(self.scales.rate).tolist()
+        rates = np.atleast_1d(self.scales[RATE]).tolist()
         saved = self.directory and checkpoint.folders(self.directory)
         kept = f"Checkpoints in {self.directory} stay." if saved else ""
         raise diverged(step, self.config.steps, rates, kept)
@@ -241,10 +282,11 @@ class Run:
         directory = self.directory
         if directory is None:
             return
-        arrays = checkpoint.flatten(processes.on_host(self.state), "state")
-        arrays |= checkpoint.flatten(self.history(), "history")
+        arrays = named(processes.on_host(self.state), "state")
+        arrays |= named(self.history(), "history")
         stored = checkpoint.Stored(self.step, self.about, arrays)
-        processes.by_first(lambda: str(checkpoint.write(directory, stored)))
+        kept = self.config.kept_steps
+        processes.by_first(lambda: str(checkpoint.write(directory, stored, kept)))
 
     def _resume(self) -> bool:
         """Takes the newest checkpoint up; False if there is none."""
@@ -253,7 +295,7 @@ class Run:
             return False
         stored = checkpoint.Stored(*found)
         abstract = jax.eval_shape(self.program.init, self.keys)
-        state = checkpoint.unflatten(stored.arrays, abstract, "state")
+        state = checkpoint.fitted(stored, abstract, "state")
         self.state = self.program.place(state)
         self.step = stored.step
         history = history_of(stored.arrays)
@@ -265,11 +307,15 @@ class Run:
         stored = checkpoint.read_latest(self.directory) if self.directory else None
         if stored is None:
             return None
-        differences = checks.differences(stored.about, self.about)
-        if differences:
+        have, want = (
+            {name: value for name, value in about.items() if name not in PARTS}
+            for about in (stored.about, self.about)
+        )
+        apart = differences(stored.about, self.made_of) + checks.differences(have, want)
+        if apart:
             raise ValueError(
                 f"{self.directory} holds a run with other settings "
-                f"({'; '.join(differences)}); choose another directory."
+                f"({'; '.join(apart)}); choose another directory."
             )
         return stored
 
@@ -309,12 +355,7 @@ def diverged(
     )
 
 
-def about_of(
-    task: LinearRegression,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    key: Array,
-) -> dict[str, Any]:
-    """What a checkpoint says of its run: the configs, and the key as JSON."""
+def about_of(made_of: Configs, key: Array) -> dict[str, Any]:
+    """Returns what a checkpoint says of its run: the configs, and the key as JSON."""
     data = [str(jax.random.key_impl(key)), jax.random.key_data(key).tolist()]
-    return describe(task, model_config, train_config) | {"key": data}
+    return describe(*made_of) | {"key": data}

@@ -4,26 +4,26 @@
 saved model needs nothing else to be loaded.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from icl.model.building import abstract_params, blueprint
+from icl.model.building import abstract_params, model_of
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
-from icl.tasks.linear import LinearRegression
+from icl.pytrees import named
+from icl.tasks.base import Task
 from icl.training import checkpoint
 from icl.training.checkpoint import CheckpointError, Stored
 from icl.training.config import TrainConfig, schedule
-from icl.training.description import configs, describe
+from icl.training.description import Configs, configs, describe
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `import icl.train` does not wait for it
     import xarray as xr
 
 
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 HISTORY = {
     "loss": ("step",),
     "gradient_norm": ("step",),
-    "held_out_loss": ("evaluation", "context"),
+    "held_out_loss": ("evaluation", "slot"),
 }
+ORIGIN = ("init", "optimizer")  # what a checkpoint says of a run beside its configs
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,24 @@ class Trained:
         model: the transformer, ready to be called on prompts.
         history: a Dataset of `loss`, `gradient_norm` and `learning_rate` by step (as
             they were before that step's update), and `held_out_loss` by (evaluation,
-            context), where `evaluation` is the number of updates made until then.
-            Losses are mean squared errors, not halved.
+            slot), where `evaluation` is the number of updates made until then. The
+            slots of prompts are called "context" and are context lengths. Losses are
+            those of the task's codec: mean squared errors, not halved, for pairs.
         task: what it was trained on; `task.sample(key, batch=)` draws more prompts.
         model_config: shape and variant of the model.
         train_config: settings of the run.
         steps: updates made.
+        origin: "init", a hash of the parameters that it began with, if it was a warm
+            start; "optimizer", if that was handed over from Python.
     """
 
     model: Transformer
     history: "xr.Dataset"
-    task: LinearRegression
+    task: Task
     model_config: ModelConfig
     train_config: TrainConfig
     steps: int
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(path: str | Path, trained: Trained) -> Path:
@@ -73,75 +78,75 @@ def save(path: str | Path, trained: Trained) -> Path:
             f"There is a checkpoint in {path} already; choose another directory."
         )
     about = describe(trained.task, trained.model_config, trained.train_config)
+    about |= trained.origin
     history = {name: np.asarray(trained.history[name]) for name in HISTORY}
     history["evaluated"] = np.asarray(trained.history["evaluation"])
     arrays = {
-        **checkpoint.flatten(nnx.state(trained.model), "state.params"),
-        **checkpoint.flatten(history, "history"),
+        **named(nnx.state(trained.model), "state.params"),
+        **named(history, "history"),
     }
     return checkpoint.write(Path(path), Stored(trained.steps, about, arrays))
 
 
-def load(path: str | Path) -> Trained:
-    """A trained model from a run's directory (its newest step) or one step's folder.
+def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
+    """Reads a trained model from a run's directory or from one step's folder.
+
+    Args:
+        path: the directory, of which the newest step is taken, or a step's folder.
+        tasks: classes of tasks of your own that it may have been trained on, such as
+            `[Sparse]`. Registered ones (`icl.tasks.register`) are known.
 
     Raises:
         FileNotFoundError: no checkpoint there.
-        CheckpointError: none that is whole, one of another format, or an ensemble's.
+        CheckpointError: none that is whole, one of another format, an ensemble's, or
+            one of a task that is not known.
     """
-    path = Path(path)
-    whole = (path / "manifest.json").exists()
-    stored = checkpoint.read(path) if whole else checkpoint.read_latest(path)
-    if stored is None:
-        raise FileNotFoundError(f"There is no checkpoint in {path}.")
+    stored = checkpoint.find(Path(path))
     if "members" in stored.about:
         raise CheckpointError(
             f"{path} holds an ensemble of {stored.about['members']} models; call "
             "train_ensemble with its arguments and this directory to get them."
         )
-    task, model_config, train_config = configs(stored.about)
-    abstract = abstract_params(task, model_config)
+    made_of = configs(stored.about, tasks)
+    abstract = abstract_params(made_of[0].codec, made_of[1])
     with jax.enable_x64(True):  # float64 parameters stay what they are
-        params = checkpoint.unflatten(stored.arrays, abstract, "state.params")
-    return assemble(
-        task, model_config, train_config, params, history_of(stored.arrays), stored.step
-    )
+        params = checkpoint.fitted(stored, abstract, "state.params")
+    origin = {name: stored.about[name] for name in ORIGIN if name in stored.about}
+    history = history_of(stored.arrays)
+    return assemble(made_of, params, history, stored.step, origin)
 
 
 def assemble(
-    task: LinearRegression,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
+    made_of: Configs,
     params: Any,
     history: Mapping[str, np.ndarray],
     steps: int,
+    origin: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """The parts of one run put together."""
-    graphdef, _ = blueprint(task, model_config)
-    # On the default device: a model that stayed on all of a run's devices would do
-    # all its later work once on each of them.
-    with jax.enable_x64(True):  # float64 parameters stay what they are
-        params = jax.tree.map(jnp.asarray, jax.device_get(params))
-        model = nnx.merge(graphdef, params)
+    """Returns the parts of one run put together."""
+    task, model_config, train_config = made_of
+    origin = origin or {}
     return Trained(
-        model=model,
-        history=_as_dataset(history, train_config),
+        model=model_of(task.codec, model_config, params),
+        history=_as_dataset(history, task, train_config, "optimizer" in origin),
         task=task,
         model_config=model_config,
         train_config=train_config,
         steps=steps,
+        origin=origin,
     )
 
 
-def untrained(model: Transformer, task: LinearRegression) -> Trained:
-    """A model as it is, in the form that `save` takes: no updates, an empty history.
+def untrained(model: Transformer, task: Task) -> Trained:
+    """Returns a model in the form that `save` takes: no updates, an empty history.
 
     Its `train_config` is the default one, and stands for nothing.
     """
-    history = {name: np.zeros((0,) * len(axes)) for name, axes in HISTORY.items()}
-    history["evaluated"] = np.zeros(0, int)
-    params = nnx.state(model)
-    return assemble(task, model.config, TrainConfig(), params, history, steps=0)
+    slots = len(task.codec.slots)
+    history = {name: np.zeros(0) for name in ("loss", "gradient_norm")}
+    history |= {"held_out_loss": np.zeros((0, slots)), "evaluated": np.zeros(0, int)}
+    made_of = (task, model.config, TrainConfig())
+    return assemble(made_of, nnx.state(model), history, steps=0)
 
 
 def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -150,19 +155,26 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: arrays[f"history.{name}"] for name in names}
 
 
-def _as_dataset(history: Mapping[str, np.ndarray], config: TrainConfig) -> "xr.Dataset":
+def _as_dataset(
+    history: Mapping[str, np.ndarray], task: Task, config: TrainConfig, own: bool
+) -> "xr.Dataset":
+    """The records of a run with their axes; `own`: its optimiser has its own rates."""
     import xarray as xr
 
-    steps = np.arange(len(history["loss"]))
+    codec, steps = task.codec, np.arange(len(history["loss"]))
     # The schedule as an array function: one call, not one dispatch per step.
     rates = config.learning_rate * np.asarray(jax.vmap(schedule(config))(steps))
-    records = {name: (axes, history[name]) for name, axes in HISTORY.items()}
+    records = {
+        name: ([codec.slot if axis == "slot" else axis for axis in axes], history[name])
+        for name, axes in HISTORY.items()
+    }
+    rate = np.full(steps.shape, np.nan) if own else rates
     return xr.Dataset(
-        records | {"learning_rate": (("step",), rates)},
+        records | {"learning_rate": (("step",), rate)},
         coords={
             "step": steps,
             "evaluation": history["evaluated"],
-            "context": np.arange(history["held_out_loss"].shape[1]),
+            codec.slot: np.asarray(codec.slots),
         },
-        attrs={"loss": "mean squared error over prompts and contexts, not halved"},
+        attrs={"loss": codec.loss_name},
     )

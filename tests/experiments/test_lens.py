@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from experiments.fu2024 import lens, lens_claims
-from icl import LinearRegression, ModelConfig, Transformer, inference
+from icl import LinearRegression, ModelConfig, Pairs, Transformer, inference
 from icl.baselines import GradientDescent, Newton, optimal_rate
 
 TASK = LinearRegression(dim=3, length=7)
@@ -90,7 +90,7 @@ def test_a_read_out_that_means_nothing_is_not_explained(contexts):
 
 def test_own_heads_find_what_is_there_and_final_heads_are_the_models(contexts):
     model = Transformer(
-        ModelConfig(layers=1, width=8), dim=3, length=7, rngs=nnx.Rngs(0)
+        ModelConfig(layers=1, width=8), Pairs(dim=3, length=7), rngs=nnx.Rngs(0)
     )
     # What the embedding at x_i says does not depend on labels, which may then be it.
     embedded = jax.numpy.asarray(inference.hidden_states(model, contexts)[0])

@@ -25,7 +25,7 @@ from icl.baselines import (
     optimal_rate,
     solve,
 )
-from icl.tasks.base import Prompts
+from icl.prompts import Prompts
 from icl.tasks.linear import LinearRegression
 
 SPECTRAL = [

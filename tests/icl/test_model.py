@@ -12,8 +12,9 @@ import scipy.special
 from flax import nnx
 
 from icl import LinearRegression, ModelConfig, Prompts, Transformer, encode, token_count
+from icl.codecs import Pairs
 from icl.model.building import abstract_params
-from icl.training.checkpoint import flatten
+from icl.pytrees import named
 
 DIM, LENGTH, BATCH = 3, 5, 2
 TOKENS = token_count(LENGTH)
@@ -39,7 +40,9 @@ every_variant = pytest.mark.parametrize("name", CONFIGS)
 
 def filled(config, fill, **sizes):
     """A model whose parameters are `fill(shape)`: nothing to compile for."""
-    model = nnx.eval_shape(lambda: Transformer(config, **sizes, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(
+        lambda: Transformer(config, Pairs(**sizes), rngs=nnx.Rngs(0))
+    )
     params = jax.tree.map(lambda leaf: jnp.float32(fill(leaf.shape)), nnx.state(model))
     nnx.update(model, params)
     return model
@@ -242,7 +245,7 @@ def test_prompts_do_not_see_each_other():
 
 
 def test_a_shorter_prompt_is_the_beginning_of_a_longer_one():
-    xs, ys, _ = prompts()
+    xs, ys, *_ = prompts()
     short = model_of("pre")(Prompts(xs[:, :3], ys[:, :3])).predictions
     # Sums over fewer tokens may be added in another order.
     np.testing.assert_allclose(short, output_of("pre").predictions[:, :3], rtol=2e-6)
@@ -320,28 +323,28 @@ def test_the_inputs_themselves_as_queries(name):
 
 def leaves_of(config, **sizes):
     def initialise(key):
-        return nnx.state(Transformer(config, **sizes, rngs=nnx.Rngs(key)))
+        return nnx.state(Transformer(config, Pairs(**sizes), rngs=nnx.Rngs(key)))
 
-    return flatten(jax.jit(initialise)(jax.random.key(0)), "")
+    return named(jax.jit(initialise)(jax.random.key(0)))
 
 
 def test_uniform_initialisation_fills_its_bounds():
     config = ModelConfig(layers=1, width=48, heads=2, norm="code", init="uniform")
     leaves = leaves_of(config, dim=3, length=20)
     rows = {
-        ".read_in.kernel": 4,
-        ".read_in.bias": 48,
-        ".positions": 39,
-        ".body.0.attention.qkv.kernel": 48,
-        ".body.0.attention.qkv.bias": 48,  # three biases of 48, each as if alone
-        ".body.0.attention.out.kernel": 48,
-        ".body.0.attention.out.bias": 48,
-        ".body.0.mlp.up.kernel": 48,
-        ".body.0.mlp.up.bias": 192,
-        ".body.0.mlp.down.kernel": 192,
-        ".body.0.mlp.down.bias": 48,
-        ".head.kernel": 48,
-        ".head.bias": 1,
+        "read_in.kernel": 4,
+        "read_in.bias": 48,
+        "positions": 39,
+        "body.0.attention.qkv.kernel": 48,
+        "body.0.attention.qkv.bias": 48,  # three biases of 48, each as if alone
+        "body.0.attention.out.kernel": 48,
+        "body.0.attention.out.bias": 48,
+        "body.0.mlp.up.kernel": 48,
+        "body.0.mlp.up.bias": 192,
+        "body.0.mlp.down.kernel": 192,
+        "body.0.mlp.down.bias": 48,
+        "head.kernel": 48,
+        "head.bias": 1,
     }
     for name, k in rows.items():
         values = np.abs(leaves.pop(name)) * np.sqrt(k)
@@ -362,12 +365,12 @@ def test_default_initialisation_is_lecun_normal_with_zero_biases():
             # A variance estimated from so many draws is within 5 sqrt(2 / size).
             error = 5 * np.sqrt(2 / values.size)
             assert np.var(values) * len(values) == pytest.approx(1, rel=error)
-    deviation = np.std(leaves[".positions"])
+    deviation = np.std(leaves["positions"])
     assert deviation == pytest.approx(0.02, rel=5 / np.sqrt(2 * 39 * 64))  # as above
 
 
 def size_of(config, **sizes):
-    leaves = jax.tree.leaves(abstract_params(LinearRegression(**sizes), config))
+    leaves = jax.tree.leaves(abstract_params(Pairs(**sizes), config))
     return sum(math.prod(leaf.shape) for leaf in leaves)
 
 
@@ -452,8 +455,8 @@ def ones(*shape):
             lambda m: m.predict_at(prompts(), ones(2, 5, 1, 3) / 0),
             "queries must be fin",
         ),
-        (lambda m: Transformer(BASE, dim=0, length=5, rngs=nnx.Rngs(0)), "dim must be"),
-        (lambda m: Transformer(BASE, dim=3, length=0, rngs=nnx.Rngs(0)), "length must"),
+        (lambda m: Pairs(dim=0, length=5), "dim must be"),
+        (lambda m: Pairs(dim=3, length=0), "length must"),
     ],
 )
 def test_bad_input_is_refused(call, message):

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from icl import LinearRegression, ModelConfig, TrainConfig, train
-from icl.baselines import LeastSquares, Ridge
-from icl.compare import squared_prediction_difference
+from icl.baselines import Ridge
 from icl.training import precision
-from icl.training.description import describe
+from icl.training.description import changed
 
 TASK = LinearRegression(dim=2, length=5)
 MODEL = ModelConfig(layers=1, width=8)
@@ -56,23 +55,27 @@ def test_products_are_traced_with_the_precision_asked_for(name, products):
     assert product.params["precision"] == products
 
 
-def test_rounding_is_the_distance_to_least_squares_by_both_products(prompts):
-    exact = Ridge(0.1)(prompts).predictions
-    rounded = Ridge(0.2)(prompts).predictions
-    found = precision.rounding(rounded, exact, prompts)
-    ols = LeastSquares()(prompts).predictions
-    for value, predictions in ((found.rounded, rounded), (found.exact, exact)):
-        spd = squared_prediction_difference(predictions, ols, divide_by=TASK.dim)
-        assert value == pytest.approx(spd.value[1:].mean(), rel=1e-6)  # sums of float32
-    assert found.low < found.exact < found.high
+def losses_of(learner, prompts):
+    return (np.asarray(learner(prompts).predictions) - np.asarray(prompts.ys)) ** 2
 
 
-def test_rounding_matters_once_it_leaves_the_interval(prompts):
-    exact = np.asarray(Ridge(0.1)(prompts).predictions)
+def test_rounding_is_the_mean_loss_by_both_products(prompts):
+    exact, rounded = (losses_of(Ridge(alpha), prompts) for alpha in (0.1, 0.2))
+    found = precision.rounding(rounded, exact)
+    assert found.rounded == pytest.approx(rounded.mean())
+    assert found.exact == pytest.approx(exact.mean())
+    increase = rounded.mean() - exact.mean()
+    assert found.low < increase < found.high
+
+
+def test_rounding_matters_once_it_raises_the_loss_by_a_hundredth(prompts):
+    exact = losses_of(Ridge(0.1), prompts)
     noise = np.random.default_rng(0).normal(size=exact.shape)
-    assert not precision.rounding(exact, exact, prompts).matters
-    assert not precision.rounding(exact + 1e-4 * noise, exact, prompts).matters
-    assert precision.rounding(exact + noise, exact, prompts).matters
+    assert not precision.rounding(exact, exact).matters
+    assert not precision.rounding(exact * 1.009, exact).matters  # for sure, but little
+    assert precision.rounding(exact * 1.02, exact).matters
+    by_chance = exact + exact.mean() * noise  # more on average, but not beyond chance
+    assert not precision.rounding(by_chance, exact).matters
 
 
 def test_a_model_whose_products_are_too_coarse_is_named_with_the_numbers(
@@ -84,14 +87,13 @@ def test_a_model_whose_products_are_too_coarse_is_named_with_the_numbers(
     def predict(prompts):  # first asked with products as in training, then exactly
         return next(answers, exact)
 
-    config = replace(CONFIG, precision="bfloat16")
-    model = SimpleNamespace(predict=predict)
-    trained = SimpleNamespace(model=model, train_config=config)
+    model = SimpleNamespace(predict=predict, codec=TASK.codec)
     with pytest.warns(precision.PrecisionWarning) as caught:
-        found = precision.judge(trained, prompts)
+        found = precision.judge(model, "bfloat16", prompts)
     said = str(caught[0].message)
-    assert "'bfloat16'" in said and f"{found.rounded:.2g}" in said
-    assert f"{found.exact:.2g} [{found.low:.2g}, {found.high:.2g}]" in said
+    assert "'bfloat16'" in said and f"{found.rounded:.4g}" in said
+    assert f"{found.exact:.4g} with exact ones" in said
+    assert f"by {found.low:.2g} to {found.high:.2g}" in said
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,6 @@ def test_who_rounds(name, device, expected, untyped):
     assert precision.rounds(name, device) is expected
 
 
-def test_models_trained_before_precision_was_a_setting_are_still_found():
-    assert "precision" not in describe(TASK, MODEL, CONFIG)["train"]
-    rounded = replace(CONFIG, precision="bfloat16")
-    assert describe(TASK, MODEL, rounded)["train"]["precision"] == "bfloat16"
+def test_the_hash_of_a_model_leaves_the_default_precision_out():
+    assert "precision" not in changed(CONFIG)
+    assert changed(replace(CONFIG, precision="bfloat16"))["precision"] == "bfloat16"

@@ -21,12 +21,12 @@ from icl import (
     train,
     train_ensemble,
 )
+from icl.pytrees import named
 from icl.sweeps import hosts, jobs, store, workers
 from icl.sweeps.planning import plan
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.training import checkpoint, processes
-from icl.training.checkpoint import flatten
 from icl.training.trained import load
 
 TASK, MODEL = LinearRegression(dim=1, length=4), ModelConfig(layers=1, width=8)
@@ -111,7 +111,7 @@ def as_two_processes(folder):
     members = ensemble(folder / "ensemble on two", 2, directories=places)
     np.savez(
         folder / f"seen by {me}.npz",
-        **{name[1:]: x for name, x in flatten(nnx.state(trained.model), "").items()},
+        **named(nnx.state(trained.model)),
         loss=trained.history.loss,
         members=np.stack([member.history.loss for member in members]),
     )

@@ -60,7 +60,7 @@ def assert_close_ceiling(found, exact, batch):
 @pytest.mark.parametrize("scale", ["sum", "mean"])
 def test_sums_over_the_pairs_before(dim, scale):
     prompts = sample(dim, noise_std=0.3)
-    xs, ys, _ = doubles(prompts)
+    xs, ys, *_ = doubles(prompts)
     found = target_values([moment(scale), gram(scale), mean_label()], prompts)
     suffix = " / n" if scale == "mean" else ""
     upper = np.triu_indices(dim)
@@ -215,7 +215,7 @@ def test_the_norm_in_two_dimensions_by_quadrature():
 def test_no_regression_beats_the_ceiling_and_a_rich_one_reaches_it():
     """The posterior of |w| depends on |x| and |y| only: neighbours share it."""
     prompts = sample(2, length=2, batch=20_000, noise_std=0.5)
-    xs, ys, _ = doubles(prompts)
+    xs, ys, *_ = doubles(prompts)
     norms = value(weight_norm(), prompts)[:, 0]
     seen = np.stack([np.linalg.norm(xs[:, 0], axis=1), np.abs(ys[:, 0])], axis=1)
     reader = KNeighborsRegressor(100).fit(seen[:10_000], norms[:10_000])

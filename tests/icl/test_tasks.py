@@ -11,7 +11,7 @@ import pytest
 from icl import LinearRegression, Prompts, encode, token_contexts, token_count
 from icl import token_names as names_of
 from icl.codecs.pairs import at_inputs, encode_inputs
-from icl.tasks.base import check_prompts
+from icl.prompts import check_prompts
 
 KEY = jax.random.key(0)
 BATCH = 20_000
@@ -34,7 +34,7 @@ def products(rows):
 
 
 def noise(prompts):
-    xs, ys, weights = (np.asarray(each, float) for each in prompts)
+    xs, ys, weights = (np.asarray(each, float) for each in prompts[:3])
     return ys - np.einsum("bnd,bd->bn", xs, weights)
 
 
@@ -134,7 +134,7 @@ def test_a_sample_is_a_function_of_its_key():
     task = LinearRegression(dim=2, length=3, noise_std=1.0)
     first, again = task.sample(KEY, batch=5), task.sample(KEY, batch=5)
     other = task.sample(jax.random.key(1), batch=5)
-    for a, b, c in zip(first, again, other, strict=True):
+    for a, b, c in zip(first[:3], again[:3], other[:3], strict=True):
         np.testing.assert_array_equal(a, b)
         assert (np.asarray(a) != np.asarray(c)).all()
 
@@ -149,7 +149,7 @@ def test_parts_of_a_sample_are_independent():
 def test_sampling_compiles():
     task = LinearRegression(dim=3, length=2, noise_std=0.1, covariance=COVARIANCE)
     compiled = jax.jit(lambda key: task.sample(key, batch=5))(KEY)
-    for a, b in zip(task.sample(KEY, batch=5), compiled, strict=True):
+    for a, b in zip(task.sample(KEY, batch=5)[:3], compiled[:3], strict=True):
         # XLA fuses and reorders a few float32 operations.
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 

@@ -21,16 +21,22 @@ from icl import (
     train_ensemble,
 )
 from icl.codecs.pairs import token_count
+from icl.pytrees import named
 from icl.training import compiled
-from icl.training.checkpoint import flatten
-from icl.training.compiled import _streams, compile_program, scales_of
-from icl.training.config import optimizer, schedule
+from icl.training.compiled import (
+    _streams,
+    compile_program,
+    program_key,
+    scales_of,
+)
+from icl.training.config import schedule
+from icl.training.optimizers import adam
 
 KEY = jax.random.key(0)
 
 
 def parameters(trained):
-    return flatten(nnx.state(trained.model), "")
+    return named(nnx.state(trained.model))
 
 
 def assert_same_bits(one, other):
@@ -140,7 +146,7 @@ def test_periods_change_no_bit(
 
 
 def test_devices_change_round_off_only(trained, task, model_config, train_config):
-    by_default = compiled.devices_of(None, task, train_config, None)
+    by_default = compiled.devices_of(None, task.codec, train_config, None)
     assert len(by_default) == 1  # of `trained`
     double = train(task, model_config, train_config, key=KEY, devices=2)
     one, two = trained.history, double.history
@@ -212,7 +218,7 @@ def test_optimiser_is_adam(changes):
     config = TrainConfig(**changes)
     generator = np.random.default_rng(0)
     params, *gradients = generator.normal(size=(4, 6))
-    ours, reference = optimizer(config), NumpyAdam(config)
+    ours, reference = adam(config), NumpyAdam(config)
     state = ours.init(jnp.float32(params))
     for gradient in gradients:
         have, state = ours.update(jnp.float32(gradient), state, jnp.float32(params))
@@ -225,7 +231,7 @@ def test_optimiser_is_adam(changes):
 def test_first_steps_of_a_run_by_hand(trained, task, model_config, train_config):
     """Prompts, loss, gradient, clipping, Adam and the schedule, step by step."""
     program = compile_program(
-        task, model_config, train_config, tuple(jax.local_devices()), None
+        program_key(task, model_config, train_config), tuple(jax.local_devices()), None
     )
     scales = scales_of(task, train_config)
     graphdef = nnx.graphdef(trained.model)
@@ -244,7 +250,7 @@ def test_first_steps_of_a_run_by_hand(trained, task, model_config, train_config)
         )
 
     state = program.init(KEY)
-    adam = NumpyAdam(train_config)
+    by_hand = NumpyAdam(train_config)
     for step in range(3):
         data_key = jax.random.fold_in(_streams(KEY)["data"], step)
         prompts = task.sample(data_key, batch=16)
@@ -257,7 +263,7 @@ def test_first_steps_of_a_run_by_hand(trained, task, model_config, train_config)
         assert norms[0] == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
         assert losses[0] == pytest.approx(float(trained.history.loss[step]), rel=1e-5)
         share = closed_form(step, 300, 30)
-        want = before - 0.01 * share * adam.update(gradient, before)
+        want = before - 0.01 * share * by_hand.update(gradient, before)
         # In units of the step. A parameter of size 1 is rounded to 6e-8, of a step of
         # 3e-4. The gradient of the keys' biases is zero but for rounding (softmax does
         # not see them), and Adam makes steps of size up to 1 of that.
@@ -372,7 +378,7 @@ def test_scales_are_no_part_of_a_program(task, model_config, train_config):
     noisy = replace(task, noise_std=0.5, weight_std=1.5)
     fast = replace(train_config, learning_rate=1.0)
     one, two = (
-        compile_program(each, model_config, config, devices, None)
+        compile_program(program_key(each, model_config, config), devices, None)
         for each, config in ((task, train_config), (noisy, fast))
     )
     assert one is two
@@ -423,7 +429,7 @@ def test_bad_ensembles_are_refused(task, model_config, train_config, changes, me
 def first_bad_step(task, model_config, config):
     """By single steps: where the loss first is NaN or infinite."""
     program = compile_program(
-        task, model_config, config, tuple(jax.local_devices()), None
+        program_key(task, model_config, config), tuple(jax.local_devices()), None
     )
     state, scales = program.init(KEY), scales_of(task, config)
     for step in range(50):
@@ -454,7 +460,9 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_it_is_saved(
 ):
     """The loss of the last step before a checkpoint does not show it."""
     devices = tuple(jax.local_devices())
-    program = compile_program(task, model_config, train_config, devices, None)
+    program = compile_program(
+        program_key(task, model_config, train_config), devices, None
+    )
 
     def advance(state, keys, scales, start, stop):
         state, losses, norms = program.advance(state, keys, scales, start, stop)
@@ -713,7 +721,9 @@ def test_the_papers_model_can_be_initialised_by_a_run():
     """Its initialisation has to compile, which what needs concrete sizes does not."""
     task, config = LinearRegression(dim=8), TrainConfig.paper()
     devices = tuple(jax.local_devices())
-    program = compile_program(task, ModelConfig.paper(), config, devices, None)
+    program = compile_program(
+        program_key(task, ModelConfig.paper(), config), devices, None
+    )
     state = jax.eval_shape(program.init, KEY)
     assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) > 50e6
 
@@ -728,7 +738,7 @@ def test_a_batch_in_parts_is_the_same_step(
     config = replace(train_config, steps=20, chunk=20, evaluate_every=20)
 
     def losses():
-        compiled._compile.cache_clear()  # it was compiled for one number of parts
+        compiled.compile_program.cache_clear()  # compiled for one number of parts
         keys = jax.random.split(jax.random.key(0), 2)
         runs = (
             train_ensemble(task, model_config, config, keys=keys, devices=1)
@@ -740,7 +750,7 @@ def test_a_batch_in_parts_is_the_same_step(
     def parts(tokens):
         monkeypatch.setattr(compiled, "TOKENS", tokens)
         device = tuple(jax.devices()[:1])
-        return compiled._passes(task, config, device, members)
+        return compiled._parts(program_key(task, model_config, config), device, members)
 
     one = (members or 1) * config.batch * token_count(task.length)
     assert parts(one) == 1
@@ -748,7 +758,7 @@ def test_a_batch_in_parts_is_the_same_step(
     assert parts(one // 8) == 8
     # Sums of float32 in another order, through 20 steps.
     np.testing.assert_allclose(losses(), whole, rtol=1e-5)
-    compiled._compile.cache_clear()
+    compiled.compile_program.cache_clear()
 
 
 def test_parts_of_a_batch_divide_it_and_are_for_cpus_alone(task, train_config, untyped):
@@ -758,9 +768,10 @@ def test_parts_of_a_batch_divide_it_and_are_for_cpus_alone(task, train_config, u
         for length in (2, 17, 400):
             config = replace(train_config, batch=batch)
             long = replace(task, length=length)
-            found = compiled._passes(long, config, (cpu,), None)
+            key = program_key(long, ModelConfig(), config)
+            found = compiled._parts(key, (cpu,), None)
             assert batch % found == 0
-            assert compiled._passes(long, config, (gpu,), None) == 1
+            assert compiled._parts(key, (gpu,), None) == 1
 
 
 @pytest.mark.parametrize(("batch", "length", "most"), [(16, 4, 1), (64, 17, 2)])
@@ -768,5 +779,6 @@ def test_a_default_device_of_a_cpu_has_something_to_do(
     task, train_config, batch, length, most
 ):
     config = replace(train_config, batch=batch)
-    found = compiled.devices_of(None, replace(task, length=length), config, None)
+    codec = replace(task, length=length).codec
+    found = compiled.devices_of(None, codec, config, None)
     assert len(found) == most

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import jax
 
-from icl import LinearRegression, Prompts, checks, inference
+from icl import LinearRegression, Prompts, Task, checks, inference
 from icl.sweeps.setting import Setting
+from icl.tasks.linear import as_linear
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Evaluation:
             )
 
     def sample(
-        self, task: LinearRegression, *, more: int = 0, whole: bool = False
+        self, task: Task, *, more: int = 0, whole: bool = False
     ) -> tuple[Prompts, jax.Array]:
         """Draws the prompts, and a key for whatever else is drawn.
 
@@ -82,12 +83,7 @@ def linear_task(setting: Setting, *, own_weights: bool = False) -> LinearRegress
         ValueError: it is another task, of which a figure that uses w and the noise can
             say nothing; or all prompts have one w.
     """
-    task = setting.task
-    if not isinstance(task, LinearRegression):
-        raise ValueError(
-            f"task.kind must be LinearRegression, whose weights and noise this figure "
-            f"is about, got {type(task).__name__}."
-        )
+    task = as_linear(setting.task)
     if own_weights and task.fixed_weights is not None:
         raise ValueError(
             "task.fixed_weights must be None: where all prompts have one weight "

@@ -103,18 +103,15 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
 
 def task_kinds() -> Mapping[str, type]:
     """Returns the classes of tasks that are known by name."""
-    from icl.training.description import TASKS
+    from icl.tasks.registry import TASKS
 
     return TASKS
 
 
 def _task_kind(name: str) -> type:
-    known = task_kinds()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"unknown task {name!r}; known are {', '.join(known)}.{meant}")
-    return known[name]
+    from icl.tasks.registry import task_kind
+
+    return task_kind(name)
 
 
 def _with_kind(config: Any, argv: Sequence[str]) -> tuple[Any, list[str]]:

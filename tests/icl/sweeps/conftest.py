@@ -1,5 +1,7 @@
 """Fixtures that the tests of sweeps share."""
 
+import os
+
 import pytest
 from sweep_cases import (
     SETTINGS,
@@ -12,6 +14,8 @@ from icl import (
 )
 from icl.sweeps import hosts, store
 from icl.sweeps.store import Models
+
+os.environ["PROCESS_OF_TESTS"] = str(os.getpid())  # for tasks that end a worker
 
 
 @pytest.fixture

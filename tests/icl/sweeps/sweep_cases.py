@@ -38,17 +38,19 @@ RATES = {"train.learning_rate": (1e-2, 1e30)}
 
 @dataclass(frozen=True)
 class Deadly(LinearRegression):
-    """A task that ends the process that draws from it."""
+    """A task that ends the process that draws from it, unless it runs the tests."""
 
-    def sample_scaled(self, *_, **__):
-        os._exit(3)
+    def sample(self, key, *, batch):
+        if os.environ["PROCESS_OF_TESTS"] != str(os.getpid()):
+            os._exit(3)
+        return super().sample(key, batch=batch)
 
 
 @dataclass(frozen=True)
 class Counting(LinearRegression):
     """A task that fails, and says how many threads XLA computes with."""
 
-    def sample_scaled(self, *_, **__):
+    def sample(self, *_, **__):
         names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
         raise ValueError(f"threads: {sum('XLAEigen' in name for name in names)}.")
 

@@ -118,7 +118,7 @@ def other_model(folder):
     ("harm", "message"),
     [
         (damage, "Every checkpoint in .* is damaged; delete it"),
-        (newer_format, "has checkpoint format 2, this version of icl reads 1; move"),
+        (newer_format, "has checkpoint format 3, this version of icl reads 2; move"),
         (other_model, r"other settings \(train\.b2: 0\.5 there, 0\.98 asked for\); mo"),
     ],
 )

@@ -25,7 +25,7 @@ from icl import (
 from icl.sweeps import planning, store
 from icl.sweeps.store import Models
 from icl.training import checkpoint
-from icl.training.compiled import compile_program
+from icl.training.compiled import compile_program, program_key
 from icl.training.trained import load
 
 
@@ -126,7 +126,8 @@ def test_programs_of_many_shapes_are_let_go():
     def compiled(width):
         model = ModelConfig(layers=1, width=width)
         device = jax.devices()[:1]
-        return compile_program(BASE.task, model, BASE.train, tuple(device), None)
+        program = program_key(BASE.task, model, BASE.train)
+        return compile_program(program, tuple(device), None)
 
     first = compiled(2)
     first.init(jax.random.key(0))

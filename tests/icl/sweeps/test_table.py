@@ -52,7 +52,7 @@ def test_the_table_says_what_is_there_and_what_it_costs(here, tmp_path):
 def test_the_cost_is_that_of_the_matrix_products():
     """Kernels of the model itself, and attention over all pairs of tokens."""
     setting = replace(BASE, model=ModelConfig(layers=3, width=8, heads=2, head_dim=5))
-    params = nnx.to_pure_dict(abstract_params(setting.task, setting.model))
+    params = nnx.to_pure_dict(abstract_params(setting.task.codec, setting.model))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     tokens, channels, length = 7, 10, 4
     forward = 0

@@ -1,0 +1,91 @@
+"""How does a batch become tokens, and where is read what the model says?
+
+A codec is the only thing that knows what the tokens of a task mean. The model asks it
+how wide a token is (or how many different ones there are) and which tokens are read;
+training asks it how wrong the predictions are. The body of the transformer, the
+trainer, the checkpoints and the probes know nothing of it.
+
+Shapes: tokens are vectors, (batch, tokens, entries), or integers, (batch, tokens), if
+the codec is `discrete`. A *slot* is a place at which something is predicted: losses are
+(batch, slots).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Codec(ABC):
+    """What the tokens of a task are, which are read, and what is right there.
+
+    Subclasses are frozen dataclasses, so that models and compiled programs can be found
+    by them.
+
+    Attributes:
+        discrete: whether tokens are integers from 0 to entries - 1, which are looked up
+            in a table; otherwise they are vectors of this many entries.
+        tied: whether the read-out is the transposed table of a discrete codec: the
+            predictions are then logits, one for each token that there is.
+        slot: the name of the axis of slots in a run's history.
+    """
+
+    discrete: ClassVar[bool] = False
+    tied: ClassVar[bool] = False
+    slot: ClassVar[str] = "slot"
+
+    @property
+    @abstractmethod
+    def entries(self) -> int:
+        """The width of a token; for a discrete codec the number of different tokens."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """The number of tokens of the longest sequence."""
+
+    @property
+    def loss_name(self) -> str:
+        """What a loss is, and in which unit, in words for the history."""
+        return "mean loss over the batch and its slots"
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers are read out at each slot; one gives an axis less."""
+        return 1
+
+    @property
+    def read_at(self) -> slice:
+        """Which tokens are slots; all of them by default."""
+        return slice(None)
+
+    @property
+    def slots(self) -> Sequence[Any] | np.ndarray:
+        """A label for every slot, such as the context length there."""
+        return np.arange(self.count)[self.read_at]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """A name for every token."""
+        return [f"token {i}" for i in range(self.count)]
+
+    @abstractmethod
+    def check(self, batch: Any) -> Any:
+        """Returns the batch as JAX arrays, or raises a `ValueError` that says why."""
+
+    @abstractmethod
+    def encode(self, batch: Any) -> Array:
+        """Returns the tokens of a batch, vectors or integers."""
+
+    @abstractmethod
+    def losses(self, predictions: Array, batch: Any) -> Float[Array, "batch slots"]:
+        """Returns how wrong each prediction is: one of `icl.losses`, or one's own."""
+
+    def slot_weights(self, batch: Any) -> Float[Array, "batch slots"] | None:
+        """Returns how much each slot counts in training; None if all count the same.
+
+        The loss of a step is the sum of weight times loss over the sum of weights.
+        """
+        return None

@@ -1,0 +1,90 @@
+"""What is a prompt? A regression problem: pairs (x_i, y_i) that share one function.
+
+Whatever reads the pairs (models, textbook learners, targets of probes) speaks of
+`Prompts`, and knows no more of the task that drew them.
+
+Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from icl import checks
+
+
+class Prompts(NamedTuple):
+    """A batch of regression problems, one per prompt.
+
+    Attributes:
+        xs: inputs, (batch, length, dim).
+        ys: labels, (batch, length), noise included.
+        weights: the w that made the labels, (batch, dim), if they are a linear function
+            of x; None where it is unknown, as for data of your own.
+        latents: whatever else made the labels (a tree, the weights of a network, an
+            index into a pool of tasks), by name: arrays with a first axis of prompts.
+    """
+
+    xs: Float[Array, "batch length dim"]
+    ys: Float[Array, "batch length"]
+    weights: Float[Array, "batch dim"] | None = None
+    latents: Mapping[str, Any] | None = None
+
+
+def check_prompts(prompts: Prompts) -> Prompts:
+    """Returns the prompts as JAX arrays, or raises a `ValueError`.
+
+    Refuses wrong ranks, sizes that do not agree, empty axes, NaN and infinity. Latents
+    keep their dtype; all else becomes floating point.
+
+    Example:
+        >>> import numpy as np
+        >>> check_prompts(Prompts(np.zeros((2, 5, 3)), np.zeros((2, 4))))
+        Traceback (most recent call last):
+        ...
+        ValueError: ys must have axes (batch, length) of sizes (2, 5), got shape (2, 4).
+    """
+    checks.shape_of("xs", prompts.xs, (None, None, None), "(batch, length, dim)")
+    batch, length, dim = np.shape(prompts.xs)
+    if 0 in (batch, length, dim):
+        raise ValueError(f"xs must not be empty, got shape {np.shape(prompts.xs)}.")
+    checks.shape_of("ys", prompts.ys, (batch, length), "(batch, length)")
+    if prompts.weights is not None:
+        checks.shape_of("weights", prompts.weights, (batch, dim), "(batch, dim)")
+    given = {name: a for name, a in prompts._asdict().items() if a is not None}
+    latents = given.pop("latents", None)
+    arrays = {name: _as_float(array) for name, array in given.items()}
+    for name, array in arrays.items():  # as floats: 1e300 is infinite in float32
+        checks.all_finite(name, array)
+    return Prompts(**arrays, latents=_checked_latents(latents, batch))
+
+
+def _checked_latents(latents: Any, batch: int) -> Mapping[str, Array] | None:
+    if latents is None:
+        return None
+    if not isinstance(latents, Mapping):
+        raise ValueError(
+            "latents must be a dictionary of arrays by name, such as "
+            f'{{"index": index}}, got {latents!r}.'
+        )
+    checked = {}
+    for name, array in latents.items():
+        array = array if isinstance(array, jax.Array) else jnp.asarray(array)
+        if array.ndim == 0 or array.shape[0] != batch:
+            raise ValueError(
+                f"latents[{name!r}] must have a first axis of {batch} prompts, got "
+                f"shape {array.shape}."
+            )
+        checks.all_finite(f"latents[{name!r}]", array)
+        checked[name] = array
+    return checked
+
+
+def _as_float(array: object) -> Array:
+    """A float JAX array; integers are promoted, float32 and float64 stay."""
+    array = jnp.asarray(array)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)

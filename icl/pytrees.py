@@ -1,0 +1,46 @@
+"""How are the arrays of a pytree told apart? By names, such as "body.0.mlp.up.kernel".
+
+Checkpoints keep arrays under these names, and parameters are set by them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def named(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the arrays of a pytree by name, such as "body.0.mlp.up.kernel".
+
+    How flax calls the array inside a variable ("value") is left out of the name. With a
+    prefix names begin with it and a dot.
+    """
+    arrays = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = name.removesuffix(".value")
+        arrays[f"{prefix}.{name}" if prefix else name] = leaf
+    return arrays
+
+
+def unnamed(arrays: Mapping[str, Any], abstract: Any, prefix: str = "") -> Any:
+    """Returns the pytree of `abstract`'s structure whose arrays have these names.
+
+    Raises:
+        ValueError: arrays are missing, left over, or of another shape.
+    """
+    expected = named(abstract, prefix)
+    given = {name for name in arrays if not prefix or name.startswith(f"{prefix}.")}
+    wrong = [f"{name} is missing" for name in expected if name not in given]
+    wrong += [f"{name} is not expected" for name in given - expected.keys()]
+    wrong += [
+        f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
+        for name, leaf in expected.items()
+        if name in given and arrays[name].shape != leaf.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{'; '.join(wrong[:3])}{more}.")
+    leaves = [jnp.asarray(arrays[name]) for name in expected]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)

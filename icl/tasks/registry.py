@@ -1,0 +1,56 @@
+"""Which tasks are known by name, on the command line and in checkpoints?
+
+A checkpoint holds the name of a task's class and its fields. Nothing is imported
+because a checkpoint says so: the class must be one of these, or be handed over,
+`load(path, tasks=[Sparse])`.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from icl.tasks.base import Task
+from icl.tasks.linear import LinearRegression
+
+TASKS: dict[str, type[Task]] = {"LinearRegression": LinearRegression}
+"""Every registered class by its name."""
+
+Kind = TypeVar("Kind", bound=type[Task])
+
+
+def register(kind: Kind) -> Kind:
+    """Makes a class of tasks known by its name; may stand above it as a decorator.
+
+    Raises:
+        ValueError: another class has that name already, or it is no class of tasks.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise ValueError(
+            f"register takes a class that derives from Task, got {kind!r}."
+        )
+    there = TASKS.setdefault(kind.__name__, kind)
+    # A module that is run again, as in a notebook, defines its classes again.
+    if (there.__module__, there.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise ValueError(
+            f"A task of the name {kind.__name__!r} is registered already, from "
+            f"{there.__module__}; give yours another name."
+        )
+    TASKS[kind.__name__] = kind
+    return kind
+
+
+def task_kind(name: str, tasks: Iterable[type[Task]] = ()) -> type[Task]:
+    """Returns the class of that name, among the registered ones and `tasks`.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    known: Mapping[str, Any] = TASKS | {kind.__name__: kind for kind in tasks}
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(
+            f"unknown task {name!r}; known are {', '.join(known)}.{meant} A task of "
+            "your own is named by register(Class), or load(path, tasks=[Class])."
+        )
+    return known[name]

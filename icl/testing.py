@@ -1,0 +1,263 @@
+"""Is a task of one's own what training needs? `check_task` says what is wrong with it.
+
+As `check_estimator` of scikit-learn: call it once, in a test of your own. It draws a
+few batches and builds a tiny model; it does not train.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from icl import checks
+from icl.codecs import Codec, Pairs
+from icl.model.building import build
+from icl.model.config import ModelConfig
+from icl.prompts import Prompts
+from icl.tasks.base import Task, check_is_task, scale_values, with_values
+from icl.training.compiled import traced_scales
+from icl.training.config import TrainConfig
+from icl.training.description import configs, describe
+
+BATCH = 4
+TOLERANCE = 1e-4  # of float32: compiled code may add in another order
+
+
+def check_task(task: Task) -> None:
+    """Checks that a task can be trained on, saved, loaded, swept and probed.
+
+    That it is a frozen dataclass which can be compared, hashed and written as JSON;
+    that `sample` is a pure function of its key, also where it is compiled, and depends
+    on it; that its batches have the shapes that its codec says, and no NaN; that a
+    model can read them, and that its losses are (batch, slots); and that training draws
+    what `sample` draws, with the task's `scales` as numbers or as JAX scalars.
+
+    Raises:
+        ValueError: the first thing that is wrong, in one sentence with the fix.
+
+    Example:
+        >>> from icl import LinearRegression
+        >>> check_task(LinearRegression(dim=2, length=3))
+    """
+    check_is_task(task)
+    _check_identity(task)
+    _check_json(task)
+    codec = _checked_codec(task)
+    batch = _check_sampling(task)
+    _check_shapes(task, codec, batch)
+    _check_model(task, codec, batch)
+    _check_scales(task, batch)
+
+
+def _check_identity(task: Task) -> None:
+    """Equal to a copy of itself, with the same hash."""
+    name = type(task).__name__
+    try:
+        again = dataclasses.replace(cast(Any, task))
+        same = bool(task == again) and hash(task) == hash(again)
+    except Exception as error:
+        raise ValueError(
+            f"{name} cannot be compared and hashed ({_said(error)}); let its fields be "
+            "numbers, strings, None, or tuples of them, not arrays or lists."
+        ) from error
+    if not same:
+        raise ValueError(
+            f"{name} differs from a copy of itself; let its fields alone decide what "
+            "it is equal to (no eq=False, and no NaN)."
+        )
+
+
+def _check_json(task: Task) -> None:
+    """Written as JSON and read again it is the same task."""
+    kind = type(task)
+    about = describe(task, ModelConfig(), TrainConfig())
+    again, *_ = configs(about, [kind])
+    if again != task or hash(again) != hash(task):
+        raise ValueError(
+            f"{kind.__name__} is not the same once written as JSON and read again: "
+            f"{task!r} became {again!r}; let its fields be numbers, strings, None, or "
+            "tuples of them, and keep what `__post_init__` makes of them the same."
+        )
+
+
+def _checked_codec(task: Task) -> Codec:
+    codec = task.codec
+    name = type(task).__name__
+    if not isinstance(codec, Codec):
+        raise ValueError(f"codec of {name} must be an icl.Codec, got {codec!r}.")
+    try:
+        same = codec == task.codec and hash(codec) == hash(task.codec)
+    except Exception as error:
+        raise ValueError(
+            f"codec of {name} cannot be compared and hashed ({_said(error)}); let it "
+            "be a frozen dataclass."
+        ) from error
+    if not same:
+        raise ValueError(
+            f"codec of {name} is another each time it is asked for; let it be a frozen "
+            "dataclass, so that two of the same fields are equal."
+        )
+    checks.positive_int(f"codec.count of {name}", codec.count)
+    checks.positive_int(f"codec.entries of {name}", codec.entries)
+    return codec
+
+
+def _check_sampling(task: Task) -> Any:
+    """The same batch for the same key, compiled or not, and another for another."""
+    name, key = type(task).__name__, jax.random.key(0)
+    batch = _drawn(name, lambda: task.sample(key, batch=BATCH))
+    again = _drawn(name, lambda: task.sample(key, batch=BATCH))
+    if not _same(batch, again, 0.0):
+        raise ValueError(
+            f"sample of {name} returns another batch for the same key; draw with "
+            "jax.random from the key alone, and keep no state."
+        )
+    if _same(batch, task.sample(jax.random.key(1), batch=BATCH), 0.0):
+        raise ValueError(
+            f"sample of {name} returns the same batch for two keys; draw from the key."
+        )
+    try:
+        compiled = jax.jit(lambda key: task.sample(key, batch=BATCH))(key)
+    except Exception as error:
+        raise ValueError(
+            f"sample of {name} cannot be compiled by jax.jit ({_said(error)}); compute "
+            "with jax.numpy, and choose by jnp.where, not by `if`."
+        ) from error
+    if not _same(batch, compiled, TOLERANCE):
+        raise ValueError(
+            f"sample of {name} returns another batch when it is compiled by jax.jit, "
+            "as in training; draw with jax.random, not with NumPy or Python's random."
+        )
+    return batch
+
+
+def _drawn(name: str, draw: Callable[[], Any]) -> Any:
+    try:
+        return draw()
+    except Exception as error:
+        raise ValueError(
+            f"sample of {name} failed ({_said(error)}); it is called as "
+            "`task.sample(key, batch=4)`."
+        ) from error
+
+
+def _check_shapes(task: Task, codec: Codec, batch: Any) -> None:
+    """The batch is as long and wide as the task says, and finite."""
+    name = type(task).__name__
+    if isinstance(codec, Pairs) and not isinstance(batch, Prompts):
+        raise ValueError(
+            f"sample of {name} must return icl.Prompts(xs, ys), got "
+            f"{type(batch).__name__}; or give the task a codec of its own."
+        )
+    for path, array in jax.tree_util.tree_leaves_with_path(batch):
+        where = jax.tree_util.keystr(path, simple=True, separator=".")
+        if np.ndim(array) == 0 or np.shape(array)[0] != BATCH:
+            raise ValueError(
+                f"sample of {name} was asked for {BATCH} prompts, but {where} has "
+                f"shape {np.shape(array)}; its first axis must be the batch."
+            )
+    if isinstance(batch, Prompts):
+        axes = "(batch, length, dim)"
+        expected = (
+            (BATCH, codec.length, codec.dim) if isinstance(codec, Pairs) else None
+        )
+        if expected:
+            checks.shape_of(f"xs of {name}", batch.xs, expected, axes)
+    try:
+        codec.check(batch)
+    except ValueError as error:
+        raise ValueError(
+            f"sample of {name} is not as its codec says: {error}"
+        ) from error
+
+
+def _check_model(task: Task, codec: Codec, batch: Any) -> None:
+    """A tiny model reads the batch, and is told how wrong it is at every slot."""
+    name = type(task).__name__
+    tokens = codec.encode(codec.check(batch))
+    wide = () if codec.discrete else (codec.entries,)
+    checks.shape_of(
+        f"tokens of {name}", tokens, (BATCH, codec.count, *wide), "(batch, tokens, ...)"
+    )
+    if codec.discrete and not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise ValueError(
+            f"tokens of {name} must be integers, for its codec is discrete, got "
+            f"{tokens.dtype}."
+        )
+    model = build(codec, ModelConfig(layers=1, width=8), jax.random.key(0))
+    losses = codec.losses(model.predict(batch), batch)
+    slots = len(codec.slots)
+    checks.shape_of(f"losses of {name}", losses, (BATCH, slots), "(batch, slots)")
+    checks.all_finite(f"losses of {name}", losses)
+    weights = codec.slot_weights(batch)
+    if weights is not None:
+        what = f"slot_weights of {name}"
+        checks.shape_of(what, weights, (BATCH, slots), "(batch, slots)")
+        if not (np.asarray(weights) >= 0).all() or not np.asarray(weights).any():
+            raise ValueError(f"{what} must not be negative, nor all 0.")
+    gradient = jax.grad(lambda state: _loss(codec, model, state, batch))(
+        nnx.state(model)
+    )
+    for leaf in jax.tree.leaves(gradient):
+        checks.all_finite(f"the gradient of the loss of {name}", leaf)
+
+
+def _loss(codec: Codec, model: Any, state: Any, batch: Any) -> jax.Array:
+    """The mean loss as a function of the parameters."""
+    graphdef, _ = nnx.split(model)
+    return codec.losses(nnx.merge(graphdef, state).predict(batch), batch).mean()
+
+
+def _check_scales(task: Task, batch: Any) -> None:
+    """Training, which sets the scales as JAX scalars, draws what `sample` draws."""
+    name, key = type(task).__name__, jax.random.key(0)
+    fields = {field.name for field in dataclasses.fields(cast(Any, task))}
+    for scale in task.scales:
+        value = getattr(task, scale, None)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if scale not in fields or not number or not math.isfinite(value):
+            raise ValueError(
+                f"scales of {name} names {scale!r}, which must be a field that is a "
+                f"finite number, got {value!r}; leave it out of `scales`."
+            )
+    if not task.scales:
+        return
+    if not traced_scales(task):
+        raise ValueError(
+            f"sample of {name} cannot be compiled for any value of its scales "
+            f"({', '.join(task.scales)}): it branches on one of them, or reads what "
+            "`__post_init__` made of one; compute with the fields by jax.numpy, or "
+            "leave them out of `scales`."
+        )
+    values = {n: jnp.float32(value) for n, value in scale_values(task).items()}
+    other = with_values(task, dict.fromkeys(values, 0.0))
+    drawn = jax.jit(lambda v: with_values(other, v).sample(key, batch=BATCH))(values)
+    if not _same(batch, drawn, TOLERANCE):
+        raise ValueError(
+            f"{name} is trained on other data than its sample returns: with its scales "
+            f"({', '.join(task.scales)}) as JAX scalars it draws another batch; let "
+            "`sample` use these fields alone, or leave them out of `scales`."
+        )
+
+
+def _same(one: Any, other: Any, tolerance: float) -> bool:
+    """Whether two batches hold the same numbers, up to a relative tolerance."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(
+        np.shape(a) == np.shape(b)
+        and np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for a, b in pairs
+    )
+
+
+def _said(error: Exception) -> str:
+    """What an error says, in its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

@@ -1,0 +1,102 @@
+"""Does training begin with easier prompts? Fewer coordinates, and fewer pairs.
+
+A curriculum is a pure function of the step, so that a run that was interrupted goes on
+in the same bits. Shapes stay what they are: coordinates of x that are not yet active
+are set to 0 before labels are made, and predictions after the active pairs do not
+count. Held-out prompts are always whole.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from icl import checks
+from icl.codecs import Pairs
+from icl.tasks.base import Task, with_values
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """How many coordinates and pairs there are at each step (Garg et al. 2022, A.2).
+
+    At step s, counted from 0, there are min(dims + dims_by * floor(s / dims_every), d)
+    coordinates, and likewise pairs. The default is no curriculum; `garg()` is theirs.
+
+    Attributes:
+        dims: coordinates at the first step; 0 is all of them, from the start.
+        dims_by: how many more there are each time.
+        dims_every: steps between two times.
+        pairs: pairs at the first step; 0 is all of them.
+        pairs_by: how many more there are each time.
+        pairs_every: steps between two times.
+
+    Raises:
+        ValueError: a number that is no integer, is negative, or, but for `dims` and
+            `pairs`, is 0.
+
+    Example:
+        >>> curriculum = Curriculum.garg()
+        >>> [int(curriculum.active_dims(s, 20)) for s in (0, 1_999, 2_000, 30_000)]
+        [5, 5, 6, 20]
+        >>> int(curriculum.active_pairs(4_000, 41))
+        15
+    """
+
+    dims: int = 0
+    dims_by: int = 1
+    dims_every: int = 2_000
+    pairs: int = 0
+    pairs_by: int = 2
+    pairs_every: int = 2_000
+
+    def __post_init__(self) -> None:
+        checks.normalise(self, checks.positive_int, "dims", "pairs", minimum=0)
+        growth = ("dims_by", "dims_every", "pairs_by", "pairs_every")
+        checks.normalise(self, checks.positive_int, *growth)
+
+    @classmethod
+    def garg(cls) -> "Curriculum":
+        """Returns that of Garg et al. 2022 for linear functions at d = 20, 41 pairs."""
+        return cls(dims=5, pairs=11)
+
+    def active_dims(self, step: Any, dim: int) -> Any:
+        """Returns the number of coordinates at a step, which may be traced."""
+        return _grown(self.dims, self.dims_by, self.dims_every, step, dim)
+
+    def active_pairs(self, step: Any, length: int) -> Any:
+        """Returns the number of pairs at a step, which may be traced."""
+        return _grown(self.pairs, self.pairs_by, self.pairs_every, step, length)
+
+
+def _grown(start: int, by: int, every: int, step: Any, most: int) -> Any:
+    if not start:
+        return most
+    return jnp.minimum(start + by * (step // every), most)
+
+
+def check_curriculum(task: Task, curriculum: Curriculum) -> None:
+    """Refuses a curriculum that the task does not follow.
+
+    Raises:
+        ValueError: its batches are no pairs, or it does not mask its inputs.
+    """
+    name = type(task).__name__
+    if not (curriculum.dims or curriculum.pairs):
+        return
+    if not isinstance(task.codec, Pairs):
+        raise ValueError(
+            f"a curriculum grows dimensions and pairs, and {name} has no pairs (its "
+            f"codec is {type(task.codec).__name__}); use Curriculum(), which is none."
+        )
+    if curriculum.dims and task.codec.dim > 1:
+        masked = with_values(task, {"active_dims": 1})
+        xs = masked.sample(jax.random.key(0), batch=2).xs
+        if np.any(np.asarray(xs)[..., 1:]):
+            raise ValueError(
+                f"a curriculum of dimensions needs a task that sets coordinates to 0, "
+                f"and {name} does not; let its `sample` pass its inputs through "
+                "self.mask_inputs(xs) before it makes labels, or use dims=0."
+            )

@@ -1,0 +1,59 @@
+"""How does a run begin with the parameters of another, or with a caller's optimiser?
+
+Both are noted in the run's checkpoints, beside its configs: as its `origin`.
+"""
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from icl import checks
+from icl.codecs import Codec
+from icl.model.config import ModelConfig
+from icl.model.transformer import Transformer
+from icl.pytrees import named
+from icl.tasks.base import Task
+from icl.training.description import fingerprint
+from icl.training.trained import Trained
+
+
+def start_of(init: Trained | Transformer, task: Task, model_config: ModelConfig) -> Any:
+    """Returns the parameters of a model that another run begins with, as NumPy's.
+
+    Raises:
+        ValueError: the model has another shape than the run's.
+    """
+    model = init if isinstance(init, Transformer) else init.model
+    have = asdict(model.config) | _sizes(model.codec)
+    want = asdict(model_config) | _sizes(task.codec)
+    apart = checks.differences(have, want)
+    if apart:
+        raise ValueError(
+            "init must be a model of the shape that is trained, but "
+            f"{'; '.join(apart)}."
+        )
+    return jax.tree.map(np.asarray, nnx.state(model))
+
+
+def _sizes(codec: Codec) -> dict[str, Any]:
+    names = ("entries", "count", "outputs", "discrete", "tied")
+    return {name: getattr(codec, name) for name in names}
+
+
+def origin_of(
+    start: Any, optimizer: optax.GradientTransformation | None
+) -> dict[str, Any]:
+    """Returns what a checkpoint says of a warm start and of a caller's optimiser."""
+    about = {}
+    if start is not None:
+        arrays = named(start).items()
+        sums = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays}
+        about["init"] = fingerprint(sums)
+    if optimizer is not None:
+        about["optimizer"] = "the caller's"
+    return about
