@@ -38,31 +38,31 @@ Scales = Mapping[str, jax.Array]
 """The peak learning rate, called "rate", and the scales of the task, by name."""
 
 
-class State(NamedTuple):
+class TrainState(NamedTuple):
     """What a step changes: parameters and the optimiser's moments."""
 
     params: Any
     moments: Any
 
 
-class Program(NamedTuple):
+class Compiled(NamedTuple):
     """The compiled functions of a run. `keys`, `scales`: for it, or for each member.
 
     Attributes:
-        init: keys -> State.
-        start: params -> State: training begins from these parameters.
-        advance: (State, keys, scales, start, stop) -> (State, losses, gradient norms),
-            each of the two (chunk,) or (chunk, members) with stop - start entries
+        init: keys -> TrainState.
+        start: params -> TrainState: training begins from these parameters.
+        advance: (TrainState, keys, scales, start, stop) -> (TrainState, losses,
+            gradient norms), each of the two (chunk,) or (chunk, members) with stop - start entries
             filled; it stops early after a step whose loss is not finite (for an
             ensemble: not finite for any member). Takes its state's memory over.
         evaluate: (params, keys, scales) -> held-out loss, (slots,) or
             (members, slots).
-        place: puts a State on the run's devices.
+        place: puts a TrainState on the run's devices.
     """
 
-    init: Callable[..., State]
-    start: Callable[..., State]
-    advance: Callable[..., tuple[State, jax.Array, jax.Array]]
+    init: Callable[..., TrainState]
+    start: Callable[..., TrainState]
+    advance: Callable[..., tuple[TrainState, jax.Array, jax.Array]]
     evaluate: Callable[..., jax.Array]
     place: Callable[[Any], Any]
 
@@ -142,7 +142,7 @@ def compile_program(
     devices: tuple[jax.Device, ...],
     members: int | None,
     optimizer: optax.GradientTransformation | None = None,
-) -> Program:
+) -> Compiled:
     """Returns the program of one run (`members` None) or of an ensemble.
 
     One run splits its batch over the devices; an ensemble splits its members. With an
@@ -169,7 +169,7 @@ def compile_program(
         jax.jit,
         compiler_options={"xla_backend_optimization_level": 1} if on_cpu else None,
     )
-    return Program(
+    return Compiled(
         init=compiled(init, out_shardings=home),
         start=compiled(start, out_shardings=home),
         advance=compiled(advance, donate_argnums=0, out_shardings=(home, whole, whole)),
@@ -195,14 +195,14 @@ class _Functions:
         self.schedule = schedule(self.config)
         self.parts = parts
 
-    def init(self, key: jax.Array) -> State:
+    def init(self, key: jax.Array) -> TrainState:
         """The initial state, its parameters drawn from the key."""
         model = build(self.codec, self.model, _streams(key)["init"])
         return self.start(nnx.state(model))
 
-    def start(self, params: Any) -> State:
+    def start(self, params: Any) -> TrainState:
         """The state of a run that begins with these parameters."""
-        return State(params, self.optimizer.init(params))
+        return TrainState(params, self.optimizer.init(params))
 
     def sample(self, key: jax.Array, values: Mapping[str, Any], batch: int) -> Any:
         """What the task's own `sample` draws, with these numbers in its fields."""
@@ -277,14 +277,14 @@ class _Functions:
 
     def step(
         self,
-        state: State,
+        state: TrainState,
         key: jax.Array,
         scales: Scales,
         number: jax.Array,
         *,
         derive: Callable[..., tuple[jax.Array, Any]],
         sharding: NamedSharding | None,
-    ) -> tuple[State, jax.Array, jax.Array]:
+    ) -> tuple[TrainState, jax.Array, jax.Array]:
         """One update: the new state, the loss and the gradient's norm before it."""
         data_key = jax.random.fold_in(_streams(key)["data"], number)
         values, pairs = self.curriculum(number)
@@ -297,7 +297,7 @@ class _Functions:
             rate = scales[RATE] * self.schedule(number)
             updates = jax.tree.map(lambda update: -rate * update, updates)
         params = optax.apply_updates(state.params, updates)
-        return State(params, moments), loss, optax.tree.norm(gradient)
+        return TrainState(params, moments), loss, optax.tree.norm(gradient)
 
     def curriculum(self, number: jax.Array) -> tuple[dict[str, Any], Any]:
         """What the curriculum sets in the task at a step, and the pairs that count."""
@@ -321,15 +321,15 @@ class _Functions:
 
 
 def _advance(
-    state: State,
+    state: TrainState,
     keys: jax.Array,
     scales: Scales,
     start: jax.Array,
     stop: jax.Array,
     *,
-    step: Callable[..., tuple[State, jax.Array, jax.Array]],
+    step: Callable[..., tuple[TrainState, jax.Array, jax.Array]],
     records: tuple[int, ...],
-) -> tuple[State, jax.Array, jax.Array]:
+) -> tuple[TrainState, jax.Array, jax.Array]:
     """Steps from `start` to `stop`, with what each of them records."""
 
     # Dynamic bounds: a stretch of any length is the same compiled code, so where a run

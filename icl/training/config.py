@@ -10,7 +10,7 @@ from icl import checks
 from icl.training.curriculum import Curriculum
 from icl.training.optimizers import OPTIMIZERS
 
-Precision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
+ProductPrecision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TrainConfig:
     eps: float = 1e-9
     weight_decay: float = 0.0
     clip: float | None = 1.0
-    precision: Precision = "default"
+    precision: ProductPrecision = "default"
     chunk: int = 100
     evaluate_every: int = 1_000
     held_out: int = 512
@@ -93,7 +93,7 @@ class TrainConfig:
                 "Curriculum() is none."
             )
         checks.one_of("schedule", self.schedule, ("cosine", "constant"))
-        checks.one_of("precision", self.precision, get_args(Precision))
+        checks.one_of("precision", self.precision, get_args(ProductPrecision))
 
     @property
     def evaluation_steps(self) -> list[int]:

@@ -22,7 +22,7 @@ from jaxtyping import ArrayLike, Float
 
 from icl.model.transformer import Transformer
 from icl.resampling import bootstrap_means, interval
-from icl.training.config import Precision
+from icl.training.config import ProductPrecision
 
 # How JAX calls products of so rounded operands that are summed up in float32.
 PRODUCTS = {
@@ -96,7 +96,7 @@ def rounding(
     return Rounding(float(first.mean()), float(second.mean()), low, high)
 
 
-def judge(model: Transformer, precision: Precision, batch: Any) -> Rounding:
+def judge(model: Transformer, precision: ProductPrecision, batch: Any) -> Rounding:
     """Warns if the products that a model was trained with are too coarse for it.
 
     To be called on the kind of device that it was trained on.

@@ -30,7 +30,7 @@ from icl.tasks.base import Task, check_is_task
 from icl.training import checkpoint, precision, processes
 from icl.training.compiled import (
     RATE,
-    Program,
+    Compiled,
     Scales,
     compile_program,
     devices_of,
@@ -159,7 +159,7 @@ def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
 class Run:
     """A run in progress: where it stands, and what has been recorded so far."""
 
-    program: Program
+    program: Compiled
     made_of: Configs  # of an ensemble, the task of its first member
     keys: Array
     scales: Scales
@@ -167,7 +167,7 @@ class Run:
     directory: Path | None
     start: Any = None  # parameters to begin with; None draws them from the keys
     step: int = 0
-    state: Any = None  # a State, once resumed or initialised
+    state: Any = None  # a TrainState, once resumed or initialised
     records: dict[str, list[np.ndarray]] = field(default_factory=dict)
     advanced: bool = False  # by this call, and not by an earlier one alone
 
