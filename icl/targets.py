@@ -1,11 +1,13 @@
 """What may a model hold in its head about a prompt, and how much of it can it know?
 
 A target is a named function of prompts that a probe may look for in hidden states. Of
-the two kinds, different amounts can be known:
+the three kinds, different amounts can be known:
 
 - `OfContext`: computed from the pairs so far, such as X'y. Shape (batch, length, q) by
   context length i (entry i is known after i complete pairs: `icl.token_contexts`).
   Whoever reads the context can compute it: the ceiling of R2 is 1.
+- `OfLatents`: a function of whatever else made the labels. Shape (batch, q). What can
+  be known of it depends on the task: its ceiling is NaN, not known.
 - `OfWeights`: a function f of the true w, such as |w|. Shape (batch, q), the same at
   all tokens. Whoever reads the context knows w up to its posterior, so that no reader
   has a higher R2 than 1 - E[Var(f(w) | context)] / Var f(w), by the law of total
@@ -82,7 +84,20 @@ class OfWeights:
     function: Callable[[np.ndarray], Any]
 
 
-Target = OfContext | OfWeights
+@dataclass(frozen=True)
+class OfLatents:
+    """A quantity that other latents of a prompt determine, such as a tree's root.
+
+    Attributes:
+        name: of the target.
+        function: from `Prompts.latents`, NumPy arrays by name, to values (batch, q).
+    """
+
+    name: str
+    function: Callable[[Mapping[str, np.ndarray]], Any]
+
+
+Target = OfContext | OfWeights | OfLatents
 
 
 # --- the targets ---
@@ -183,7 +198,7 @@ def target_values(targets: Iterable[Target], prompts: Prompts) -> dict[str, Valu
     """What each target is for each prompt, by name.
 
     Args:
-        targets: of either kind; the linear learners among them share one decomposition.
+        targets: of any kind; the linear learners among them share one decomposition.
         prompts: with their `weights`, if a target is a function of those.
 
     Returns:
@@ -209,6 +224,8 @@ def target_values(targets: Iterable[Target], prompts: Prompts) -> dict[str, Valu
         if isinstance(target, OfContext):
             solution = solutions[target.learner] if target.learner else None
             found, leading = target.function(xs, ys, solution), ys.shape
+        elif isinstance(target, OfLatents):
+            found, leading = _of_latents(target, prompts), ys.shape[:1]
         elif prompts.weights is None:
             raise ValueError(
                 f"target {target.name!r} is a function of the true weights, which the "
@@ -237,8 +254,8 @@ def target_ceilings(
 ) -> dict[str, Float[np.ndarray, " length"]]:
     """The highest R2 that any reader of i pairs can reach, by name and context length.
 
-    1 for what the context determines; for w itself `PosteriorMean.ceiling`; for any
-    other function f of w a Monte-Carlo estimate for w ~ N(0, weight_std^2 I) and
+    1 for what the context determines; NaN for latents, of which it is not known; for w
+    itself `PosteriorMean.ceiling`; for any other function f of w an estimate for w ~ N(0, weight_std^2 I) and
     Gaussian noise. Given a context, w is Gaussian in the eigenbasis of X'X: its
     coordinates are independent, with the posterior mean as mean and the variances
     weight_std^2 (1 - lambda g(lambda)) for the filter g of `PosteriorMean`. Without
@@ -253,7 +270,7 @@ def target_ceilings(
     and without. At i = 0 the ceiling is exactly 0; it is NaN where f is constant.
 
     Args:
-        targets: of either kind.
+        targets: of any kind.
         prompts: contexts over which the expectation is taken, or their spectrum.
         noise_std: standard deviation of the noise on y.
         weight_std: standard deviation of each coordinate of w.
@@ -283,6 +300,8 @@ def target_ceilings(
     for target in targets:
         if isinstance(target, OfContext):
             ceilings[target.name] = np.ones(spectrum.inputs.shape[1])
+        elif isinstance(target, OfLatents):
+            ceilings[target.name] = np.full(spectrum.inputs.shape[1], np.nan)
         elif target.function is _itself:
             ceilings[target.name] = np.asarray(prior.ceiling(spectrum), float)
         else:
@@ -318,6 +337,18 @@ def _unknown(
 
 def _itself(weights: np.ndarray) -> np.ndarray:
     return weights
+
+
+def _of_latents(target: OfLatents, prompts: Prompts) -> Any:
+    latents = {n: np.asarray(array) for n, array in (prompts.latents or {}).items()}
+    try:
+        return target.function(latents)
+    except KeyError as error:
+        there = ", ".join(latents) or "none"
+        raise ValueError(
+            f"target {target.name!r} needs the latent {error}, which the prompts do "
+            f"not hold (there are: {there}); give Prompts(xs, ys, latents=...)."
+        ) from error
 
 
 def _delay(values: Float[np.ndarray, "batch length q"]) -> np.ndarray:

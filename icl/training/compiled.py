@@ -52,8 +52,8 @@ class Compiled(NamedTuple):
         init: keys -> TrainState.
         start: params -> TrainState: training begins from these parameters.
         advance: (TrainState, keys, scales, start, stop) -> (TrainState, losses,
-            gradient norms), each of the two (chunk,) or (chunk, members) with stop - start entries
-            filled; it stops early after a step whose loss is not finite (for an
+            gradient norms), each of the last two (chunk,) or (chunk, members) with
+            stop - start entries filled; it stops early after a step whose loss is not finite (for an
             ensemble: not finite for any member). Takes its state's memory over.
         evaluate: (params, keys, scales) -> held-out loss, (slots,) or
             (members, slots).

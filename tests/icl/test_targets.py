@@ -15,6 +15,7 @@ from icl.baselines import LeastSquares, NearestNeighbors, OnePassSGD, PosteriorM
 from icl.targets import (
     TARGETS,
     OfContext,
+    OfLatents,
     OfWeights,
     gram,
     learner_weights,
@@ -270,3 +271,18 @@ def test_nonsense_is_refused(call, message, untyped):
     with pytest.raises(ValueError, match=message) as caught:
         call(sample())
     assert "\n" not in str(caught.value)
+
+
+INDEX = {"index": np.arange(3)}
+
+
+def test_latents_are_targets_by_name():
+    prompts = Prompts(
+        np.ones((3, 2, 1)), np.ones((3, 2)), None, {"index": np.arange(3)}
+    )
+    target = OfLatents("parity", lambda latents: latents["index"][:, None] % 2)
+    values = target_values([target], prompts)["parity"]
+    assert values.ravel().tolist() == [0, 1, 0]
+    assert np.isnan(target_ceilings([target], prompts)["parity"]).all()  # not known
+    with pytest.raises(ValueError, match=r"latent 'index', which .*there are: none"):
+        target_values([target], prompts._replace(latents=None))
