@@ -53,8 +53,9 @@ class Compiled(NamedTuple):
         start: params -> TrainState: training begins from these parameters.
         advance: (TrainState, keys, scales, start, stop) -> (TrainState, losses,
             gradient norms), each of the last two (chunk,) or (chunk, members) with
-            stop - start entries filled; it stops early after a step whose loss is not finite (for an
-            ensemble: not finite for any member). Takes its state's memory over.
+            stop - start entries filled; it stops early after a step whose loss is not
+            finite (for an ensemble: not finite for any member). It takes its state's
+            memory over.
         evaluate: (params, keys, scales) -> held-out loss, (slots,) or
             (members, slots).
         place: puts a TrainState on the run's devices.

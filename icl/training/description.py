@@ -33,7 +33,7 @@ def describe(
         ValueError: a field of the task is nothing that JSON can hold.
     """
     parts = (task, model_config, train_config)
-    return {name: _described(part) for name, part in zip(PARTS, parts, strict=True)}
+    return {name: described(part) for name, part in zip(PARTS, parts, strict=True)}
 
 
 def changed(config: Any) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def differences(about: Mapping[str, Any], made_of: Configs) -> list[str]:
     return checks.differences(have, describe(*made_of))
 
 
-def _described(config: Any) -> dict[str, Any]:
-    """All fields of a config as JSON, and of a task its kind."""
+def described(config: Any) -> dict[str, Any]:
+    """Returns all fields of a config as JSON, and of a task its kind."""
     names = [field.name for field in dataclasses.fields(config)]
-    return _kind(config) | {name: _as_json(config, name, _described) for name in names}
+    return _kind(config) | {name: _as_json(config, name, described) for name in names}
 
 
 def _kind(config: Any) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _defaults(config: Any) -> dict[str, Any]:
     for field in dataclasses.fields(config):
         value = _default(field)
         if dataclasses.is_dataclass(value):
-            plain[field.name] = _described(value)
+            plain[field.name] = described(value)
         elif value is not dataclasses.MISSING:
             plain[field.name] = json.loads(json.dumps(value))
     return plain

@@ -28,7 +28,7 @@ from icl.training.compiled import (
 )
 from icl.training.config import TrainConfig
 from icl.training.curriculum import check_curriculum
-from icl.training.description import describe
+from icl.training.description import described
 from icl.training.run import (
     Callback,
     NonFiniteLossError,
@@ -171,20 +171,31 @@ def _check_tasks(task: Task | Sequence[Task], members: int) -> list[Task]:
     _check_count("task", tasks, members)
     for each in tasks:
         check_is_task(each)
-    config = TrainConfig(), ModelConfig()
-    first = tasks[0]
+    first, config = tasks[0], (ModelConfig(), TrainConfig())
     for other in tasks:
-        if program_key(first, *config[::-1]) == program_key(other, *config[::-1]):
-            continue
-        names = " and ".join(first.scales) or "nothing"
-        have, want = (describe(t, *config[::-1])["task"] for t in (first, other))
-        apart = "; ".join(checks.differences(have, want))
-        numbers = scale_values(first)
-        why = "" if not numbers else " where `sample` can be traced with them"
-        raise ValueError(
-            f"The tasks of an ensemble may differ in {names} only{why}, but: {apart}."
-        )
+        if program_key(first, *config) != program_key(other, *config):
+            raise ValueError(_apart(first, other))
     return tasks
+
+
+def _apart(first: Task, other: Task) -> str:
+    """Why two tasks cannot be members of one ensemble."""
+    have, want = (described(task) for task in (first, other))
+    numbers = set(first.scales) if type(first) is type(other) else set()
+    lines = checks.differences(
+        *({n: v for n, v in each.items() if n not in numbers} for each in (have, want))
+    )
+    names = " and ".join(first.scales) or "nothing"
+    if lines:
+        return (
+            f"The tasks of an ensemble may differ in {names} only, but: "
+            f"{'; '.join(lines)}."
+        )
+    return (
+        f"The tasks of an ensemble may differ in {names} only where `sample` of "
+        f"{type(first).__name__} can be compiled for any of these numbers, and it cannot; "
+        "icl.testing.check_task says why, or train them one by one."
+    )
 
 
 def _with_rates(

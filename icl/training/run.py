@@ -112,6 +112,7 @@ def train(
         OSError: `directory` cannot be written.
 
     Example:
+        >>> from icl import LinearRegression
         >>> trained = train(
         ...     LinearRegression(dim=2, length=4),
         ...     ModelConfig(layers=1, width=8),

@@ -47,6 +47,7 @@ from experiments.fu2024 import lens
 from icl import LinearRegression, ModelConfig
 from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors
 from icl.sweeps import store
+from icl.training import description
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
@@ -801,7 +802,7 @@ def test_what_weights_can_be_read_is_judged(results):
 def test_a_field_that_has_its_default_is_not_part_of_a_hash():
     """One that is added to a setting does not change the hash of what did not."""
     quick = fig1.PRESETS["quick"]
-    assert provenance.described(quick, defaults=False) == {
+    assert description.changed(quick) == {
         "setting": {
             "task": {"kind": "LinearRegression", "length": 17},
             "model": {"layers": 12, "width": 32},

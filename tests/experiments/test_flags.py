@@ -6,18 +6,20 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jax
 import pytest
 
 from experiments import __main__ as listing
 from experiments.akyurek2023 import __main__ as paper
 from experiments.akyurek2023 import fig1, fig3, fig4
-from experiments.engine.figures import command, flags
+from experiments.engine.figures import command
 from experiments.engine.figures.changes import changed, flag_values
 from experiments.engine.figures.figure import Figure, command_line, load_figure
 from experiments.engine.provenance import described
 from experiments.fu2024 import lens
 from experiments.vonoswald2023 import fig2 as vonoswald
-from icl import LinearRegression
+from icl import LinearRegression, Prompts, Task
+from icl.tasks import registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,19 +32,23 @@ class Sparse(LinearRegression):
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(Task):
     """One that is none, and has no weights."""
 
     dim: int = 8
     length: int = 40
     height: float = 1.0
 
+    def sample(self, key, *, batch):
+        xs = jax.random.normal(key, (batch, self.length, self.dim))
+        return Prompts(xs, self.height * (xs[..., 0] > 0))
+
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     """They are known on the command line."""
     known = {"LinearRegression": LinearRegression, "Sparse": Sparse, "Steps": Steps}
-    monkeypatch.setattr(flags, "task_kinds", lambda: known)
+    monkeypatch.setattr(registry, "TASKS", known)
 
 
 def parsed(figure, *words):

@@ -182,7 +182,7 @@ def test_its_lens_gets_sharper_with_depth(shipped, prompts, right):
 @pytest.fixture(scope="module")
 def states(shipped):
     """After d examples and a new x, (layers + 1, prompts, 2d + 1, width)."""
-    (xs, ys, weights), _ = inference.sample(shipped.task, 2_500, SEED)
+    (xs, ys, weights, _), _ = inference.sample(shipped.task, 2_500, SEED)
     count = shipped.task.dim + 1
     some = Prompts(xs[:, :count], ys[:, :count], weights)
     return some, inference.hidden_states(shipped.model, some)

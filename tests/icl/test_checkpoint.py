@@ -282,7 +282,7 @@ def test_a_whole_checkpoint_of_another_version_is_not_skipped(
     directory = tmp_path / "copy"
     shutil.copytree(run, directory)
     newest = read_latest(directory)
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
     write(directory, newest._replace(step=260))
     monkeypatch.undo()
     message = r"step_00000260 has checkpoint format 1, this version of icl reads 2; use"
@@ -482,7 +482,10 @@ def edited(trained, tmp_path, edit):
             "cannot be read: unknown task 'Cubic'",
         ),
         (lambda about, _: about.pop("train"), "cannot be read: 'train'"),
-        (lambda about, _: about["model"].update(norm="post"), "version .* got 'post'"),
+        (
+            lambda about, _: about["model"].update(norm="post"),
+            "cannot be read: norm must .* got 'post'",
+        ),
         (
             lambda _, arrays: arrays.pop("state.params.head.bias"),
             r"does not fit this model: state\.params\.head\.bias is missing\.",

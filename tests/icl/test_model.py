@@ -297,7 +297,7 @@ def test_the_forward_pass_compiles():
 
 @every_variant
 def test_queries_agree_with_replacing_the_input(name):
-    model, (xs, ys, _) = model_of(name), prompts()
+    model, (xs, ys, *_) = model_of(name), prompts()
     queries = TASK.sample_inputs(jax.random.key(3), (BATCH, LENGTH, 2))
     fast = model.predict_at(prompts(), queries)
     assert fast.shape == (BATCH, LENGTH, 2)

@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from subprocesses import finished, started
 
+from experiments.akyurek2023 import fig1
 from experiments.engine.figures import command
 from icl import (
     LinearRegression,
@@ -139,9 +140,9 @@ def as_two_processes(folder):
 
 def as_two_hosts(folder):
     """A command in two processes; process 0 goes on to sweeps, then both return."""
-    name, results = "experiments.akyurek2023.fig1", str(folder / "results")
+    results = str(folder / "results")
     argv = ["tiny", "--list", "--distributed", "--devices", "1", "--results", results]
-    assert command.main(name, argv) == 0
+    assert command.main(fig1.FIGURE, argv) == 0
     if jax.process_index() == 1:  # which has lent its device all along
         return
     training = store._train, hosts.train_settings
@@ -316,7 +317,7 @@ def test_what_does_not_divide_is_refused_with_what_does(size, count, message):
 
 
 def refused(argv, capsys):
-    assert command.main("experiments.akyurek2023.fig1", argv) == 2
+    assert command.main(fig1.FIGURE, argv) == 2
     return capsys.readouterr().err
 
 

@@ -256,7 +256,10 @@ BROKEN = {
         Gated(dim=2, length=3),
         "sample of Gated cannot be compiled for any",
     ),
-    "Caching": (Caching(dim=2, length=3), "Caching is trained on other data"),
+    "Caching": (
+        Caching(dim=2, length=3, noise_std=0.5),
+        "Caching is trained on other data",
+    ),
     "LongCodec": (LongCodec(), "sample of LongCodec is not as its codec says: ids"),
     "LooseTask": (LooseTask(), "losses of LooseTask must have axes (batch, slots)"),
     "Weightless": (

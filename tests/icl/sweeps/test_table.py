@@ -10,6 +10,7 @@ from sweep_cases import (
     SETTINGS,
 )
 
+from experiments.akyurek2023 import fig1, fig7
 from experiments.engine.figures import command
 from icl import (
     ModelConfig,
@@ -68,15 +69,14 @@ def test_the_cost_is_that_of_the_matrix_products():
 
 
 def test_list_shows_the_runs_and_computes_nothing(tmp_path, capsys, no_work):
-    name = "experiments.akyurek2023"
     argv = ["tiny", "--list", "--jobs", "2", "--results", str(tmp_path)]
-    assert command.main(f"{name}.fig1", argv) == 0
+    assert command.main(fig1.FIGURE, argv) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[1].split()[:4] == "waiting 0 of 60".split()
     assert said[2].startswith("1 run: 1 waiting; ")
     assert said[2].endswith('("?": no run in this results folder has been timed yet)')
-    assert command.main(f"{name}.fig7", argv) == 0
+    assert command.main(fig7.FIGURE, argv) == 0
     assert capsys.readouterr().out == "No model is trained.\n"
     assert not [path for path in tmp_path.rglob("*") if ".cache" not in path.parts]
-    assert command.main(f"{name}.fig1", [*argv, "--jobs", "0"]) == 2
+    assert command.main(fig1.FIGURE, [*argv, "--jobs", "0"]) == 2
     assert "jobs must be an integer >= 1, got 0" in capsys.readouterr().err
