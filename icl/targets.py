@@ -255,11 +255,12 @@ def target_ceilings(
     """The highest R2 that any reader of i pairs can reach, by name and context length.
 
     1 for what the context determines; NaN for latents, of which it is not known; for w
-    itself `PosteriorMean.ceiling`; for any other function f of w an estimate for
-    w ~ N(0, weight_std^2 I) and Gaussian noise. Given a context, w is Gaussian in the eigenbasis of X'X: its
-    coordinates are independent, with the posterior mean as mean and the variances
-    weight_std^2 (1 - lambda g(lambda)) for the filter g of `PosteriorMean`. Without
-    noise these are weight_std^2 on the null space of X, and else 0.
+    itself `PosteriorMean.ceiling`; for any other function f of w an estimate for w ~
+    N(0, weight_std^2 I) and Gaussian noise. Given a context, w is Gaussian in the
+    eigenbasis of X'X: its coordinates are independent, with the posterior mean as mean
+    and the variances weight_std^2 (1 - lambda g(lambda)) for the filter g of
+    `PosteriorMean`. Without noise these are weight_std^2 on the null space of X, and
+    else 0.
 
     The estimate is 1 - (sum over coordinates of the mean over prompts of the variance
     of f among `draws` of w) / (the same at i = 0, where the posterior is the prior):

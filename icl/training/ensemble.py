@@ -182,9 +182,10 @@ def _apart(first: Task, other: Task) -> str:
     """Why two tasks cannot be members of one ensemble."""
     have, want = (described(task) for task in (first, other))
     numbers = set(first.scales) if type(first) is type(other) else set()
-    lines = checks.differences(
-        *({n: v for n, v in each.items() if n not in numbers} for each in (have, want))
-    )
+    for description in (have, want):
+        for name in numbers:
+            del description[name]
+    lines = checks.differences(have, want)
     names = " and ".join(first.scales) or "nothing"
     if lines:
         return (
@@ -193,8 +194,8 @@ def _apart(first: Task, other: Task) -> str:
         )
     return (
         f"The tasks of an ensemble may differ in {names} only where `sample` of "
-        f"{type(first).__name__} can be compiled for any of these numbers, and it cannot; "
-        "icl.testing.check_task says why, or train them one by one."
+        f"{type(first).__name__} can be compiled for any of these numbers, and it "
+        "cannot; icl.testing.check_task says why, or train them one by one."
     )
 
 
