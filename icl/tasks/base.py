@@ -22,10 +22,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from icl import checks
 from icl.codecs import Codec, Pairs
+from icl.prompts import Prompts
 
 
 class Task(ABC):
@@ -140,3 +143,31 @@ def check_is_task(task: Any) -> None:
             f"{name} must be a frozen dataclass, so that it can be compared, hashed "
             "and kept; put @dataclass(frozen=True) above it."
         )
+
+
+def check_draws(task: Task) -> None:
+    """Refuses a task whose `sample` no compiled program can call; nothing is drawn.
+
+    Raises:
+        ValueError: `sample` fails where it is traced by JAX, or what it returns has not
+            the sizes that the codec says.
+    """
+    name, codec = type(task).__name__, task.codec
+    try:
+        batch = jax.eval_shape(lambda key: task.sample(key, batch=2), jax.random.key(0))
+    except Exception as error:  # whatever the task's own code raises
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise ValueError(
+            f"sample of {name} failed inside a compiled program "
+            f"({type(error).__name__}: {lines[0]}); icl.testing.check_task says what is wrong with a task."
+        ) from error
+    if not isinstance(codec, Pairs):
+        return
+    if not isinstance(batch, Prompts):
+        raise ValueError(
+            f"sample of {name} must return icl.Prompts(xs, ys), got "
+            f"{type(batch).__name__}; or give the task a codec of its own."
+        )
+    sizes = (2, codec.length, codec.dim)
+    checks.shape_of(f"xs of {name}", batch.xs, sizes, "(batch, length, dim)")
+    checks.shape_of(f"ys of {name}", batch.ys, sizes[:2], "(batch, length)")

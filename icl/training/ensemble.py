@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key
 from icl import checks
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
-from icl.tasks.base import Task, check_is_task, scale_values
+from icl.tasks.base import Task, check_draws, check_is_task, scale_values
 from icl.training import precision, processes
 from icl.training.compiled import (
     compile_program,
@@ -99,6 +99,7 @@ def train_ensemble(
     _check_count("directories", places, members)
     devices = devices_of(devices, tasks[0].codec, train_config, members)
     precision.check_device(train_config.precision, devices[0])
+    check_draws(tasks[0])
     check_curriculum(tasks[0], train_config.curriculum)
     scales = map(scales_of, tasks, configs)
     start = None if init is None else start_of(init, tasks[0], model_config)

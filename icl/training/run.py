@@ -26,7 +26,7 @@ from icl import checks
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
-from icl.tasks.base import Task, check_is_task
+from icl.tasks.base import Task, check_draws, check_is_task
 from icl.training import checkpoint, precision, processes
 from icl.training.compiled import (
     RATE,
@@ -126,6 +126,7 @@ def train(
     checks.typed_key("key", key)
     devices = devices_of(devices, task.codec, train_config, None)
     precision.check_device(train_config.precision, devices[0])
+    check_draws(task)
     check_curriculum(task, train_config.curriculum)
     start = None if init is None else start_of(init, task, model_config)
     origin = origin_of(start, optimizer)

@@ -240,6 +240,53 @@ def test_what_is_no_task_is_refused_in_one_sentence(task, said, untyped):
         assert str(caught.value).startswith(said)
 
 
+@dataclass(frozen=True)
+class Cut(Sparse):
+    """Its prompts are shorter than its length says."""
+
+    def sample(self, key, *, batch):
+        prompts = super().sample(key, batch=batch)
+        return inference.cut(prompts, 3)
+
+
+@dataclass(frozen=True)
+class Deciding(Sparse):
+    """Asks Python about a number that is not known while it is compiled."""
+
+    def sample(self, key, *, batch):
+        prompts = super().sample(key, batch=batch)
+        return prompts if prompts.ys[0, 0] > 0 else None
+
+
+@dataclass(frozen=True)
+class Bare(Sparse):
+    """Returns arrays in place of prompts."""
+
+    def sample(self, key, *, batch):
+        return tuple(super().sample(key, batch=batch)[:2])
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (
+            Cut(),
+            r"xs of Cut must have axes .* of sizes \(2, 5, 4\), got shape \(2, 3, 4",
+        ),
+        (
+            Deciding(),
+            "sample of Deciding failed inside a compiled .*check_task",
+        ),
+        (Bare(), r"sample of Bare must return icl.Prompts\(xs, ys\), got tuple"),
+    ],
+)
+def test_a_task_that_cannot_be_trained_on_is_refused_before_it_is(task, said, untyped):
+    with pytest.raises(ValueError, match=said):
+        train(task, MODEL, CONFIG, key=KEY)
+    with pytest.raises(ValueError, match=said):
+        train_ensemble(task, MODEL, CONFIG, keys=jax.random.split(KEY, 2))
+
+
 # --- compared and probed ---
 
 
