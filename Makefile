@@ -1,18 +1,18 @@
-# Everything from a fresh clone, with Python >= 3.11 and make. The README gives the same
-# commands without make.
+# These commands work in a fresh clone, with Python >= 3.11 and make. The README gives
+# them without make, too.
 PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 
 .PHONY: reproduce test check install clean
 
-reproduce: install  ## train, compare, probe, draw; prints the path of the report
+reproduce: install  ## trains, compares, probes and draws; prints the path of the report
 	$(BIN)/python -m experiments.akyurek2023 $(PRESET)
 
-test: install  ## every test
+test: install  ## runs every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: install  ## lint, format, types, layers
+check: install  ## checks lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check

@@ -1,8 +1,8 @@
 """What does the card of a trained model say, and how is each number measured?
 
-Numbers come from prompts that the model never saw (`akyurek2023.evaluation`) and are
-kept as JSON too, for the tests. "By context" is after 0, 1, ... pairs. The text is in
-`pretrained.md.jinja`.
+Numbers come from prompts that the model never saw (`icl.inference.sample`). They are
+kept as JSON too, for the tests. "By context" means after 0, 1, ... pairs. The text is
+in `card.md.jinja`.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 from experiments.engine.claims.claim import format_number
+from experiments.engine.figures.changes import flag_values
 from experiments.engine.figures.style import BLACK, BLUE, GREY, canvas, count_examples
 from experiments.engine.provenance import processor, provenance
 from icl import LinearRegression, Prompts, Trained, inference
@@ -33,6 +34,7 @@ from icl.sweeps.notes import training_seconds
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.tasks.linear import Matrix, as_linear
+from icl.training.description import changed
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
@@ -191,7 +193,7 @@ def card(
         model=model,
         train=train,
         calls=[_call(config) for config in (task, model, train)],
-        settings=asdict(model) | asdict(train),
+        settings=flag_values(asdict(model) | asdict(train)),
         parameters=sum(array.size for array in arrays),
         held_out=trained.history.held_out_loss.values[-1].tolist(),
         evaluated=train.held_out,
@@ -201,12 +203,15 @@ def card(
 
 
 def _call(config: Any) -> str:
-    """What is typed to make a configuration: sizes, and what is not the default."""
+    """Returns the call that makes a configuration.
+
+    It names the sizes, and whatever is not the default.
+    """
+    named = {*SIZES, *changed(config)}
     typed = [
-        f"{field.name}={value!r}"
+        f"{field.name}={getattr(config, field.name)!r}"
         for field in fields(config)
-        if (value := getattr(config, field.name)) != field.default
-        or field.name in SIZES
+        if field.name in named
     ]
     return f"{type(config).__name__}({', '.join(typed)})"
 

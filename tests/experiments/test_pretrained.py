@@ -205,7 +205,7 @@ def test_probes_find_labels_where_they_must_be(states):
 def test_predictions_follow_labels_that_are_written(shipped, states):
     some, hidden = states
     edited, layer = 300, 1
-    xs, ys, weights = (np.asarray(array) for array in some)
+    xs, ys, weights = (np.asarray(array) for array in some[:3])
     wanted = np.einsum("pid,pd->pi", xs[:edited], weights[donors(np.arange(edited), 0)])
     examples = hidden[layer][:, :-1].reshape(len(xs), -1)
     probe = probe_grid(
@@ -282,6 +282,7 @@ def test_all_that_a_model_needs_is_written(tmp_path):
     assert np.load(folder / "golden.npz")["predictions"].dtype == np.float64
     text = (folder / "README.md").read_text()
     assert "LinearRegression(dim=2, length=5)" in text
+    assert "curriculum=" not in text  # the call names what is not the default
     assert "hours" in text and "an abacus" in text
     scores = json.loads((folder / "scores.json").read_text())
     # 60 steps teach nothing: it says about 0, which errs by the mean square of labels.
