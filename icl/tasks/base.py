@@ -159,8 +159,8 @@ def check_draws(task: Task) -> None:
         lines = str(error).strip().splitlines() or ["no message"]
         raise ValueError(
             f"sample of {name} failed inside a compiled program "
-            f"({type(error).__name__}: {lines[0]}); icl.testing.check_task says what is "
-            "wrong with a task."
+            f"({type(error).__name__}: {lines[0]}); icl.testing.check_task says "
+            "what is wrong with a task."
         ) from error
     if not isinstance(codec, Pairs):
         return
