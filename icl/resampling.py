@@ -1,7 +1,7 @@
 """How sure is a mean or a median over prompts?
 
-Prompts are drawn again with replacement, as many as there are, and the statistic is
-taken anew; the middle 95 % of what comes out is the interval. A resample is told by how
+As many prompts as there are are drawn with replacement, and the statistic is computed
+again; the middle 95 % of the results is the interval. A resample is described by how
 often each prompt occurs in it, so that the same seed and number of prompts always give
 the same resamples: differences and ratios of two calls are paired.
 
@@ -29,21 +29,21 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Float[np.ndarray, "resamples *rest"]:
-    """A statistic over prompts drawn with replacement, once per resample.
+    """Returns a statistic over prompts drawn with replacement, once per resample.
 
-    Take the median where a mean hangs on a few prompts, as squared errors of least
-    squares do: with noisy labels their expectation is infinite near n = d.
+    Take the median where a few prompts decide the mean, as with squared errors of least
+    squares: with noisy labels their expectation is infinite near n = d.
 
     Args:
         per_prompt: a value, or an array of them, for every prompt.
         statistic: "mean" or "median", over the prompts; of an even number of prompts
             the median is the mean of the middle two, as `numpy.median` has it.
         resamples: number of resamples.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Raises:
-        ValueError: fewer than two prompts, NaN or infinity, resamples below 1, another
-            statistic.
+        ValueError: there are fewer than two prompts, a value is NaN or infinite,
+            resamples is below 1, or the statistic is another one.
 
     Example:
         >>> values = np.array([1.0, 2.0, 90.0])
@@ -70,10 +70,10 @@ def bootstrap(
 def bootstrap_means(
     per_prompt: Float[ArrayLike, "batch *rest"], *, resamples: int = 1000, seed: int = 0
 ) -> Float[np.ndarray, "resamples *rest"]:
-    """`bootstrap` of the mean: all resamples are one matrix product.
+    """Returns the `bootstrap` of the mean: all resamples are one matrix product.
 
     Raises:
-        ValueError: fewer than two prompts, NaN or infinity, resamples below 1.
+        ValueError: as for `bootstrap`.
     """
     return bootstrap(per_prompt, resamples=resamples, seed=seed)
 
@@ -81,7 +81,7 @@ def bootstrap_means(
 def interval(
     resampled: Float[ArrayLike, "resamples *rest"],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % percentile interval of resampled values, (low, high).
+    """Returns the 95 % percentile interval of resampled values, (low, high).
 
     Its ends are interpolated between two values, unless some are infinite: then they
     are the outer one of the two, which is a number or infinite, and never NaN.
@@ -97,7 +97,7 @@ def interval(
 def _medians(
     columns: Float[np.ndarray, "batch n"], counts: Int[np.ndarray, "resamples batch"]
 ) -> Float[np.ndarray, "resamples n"]:
-    """The median of each column, each value as often as the counts say."""
+    """Returns the median of each column; counts say how often each value occurs."""
     batch = len(columns)
     order = np.argsort(columns, axis=0)
     # Only the middle of the order is looked at. How many draws fall below a value is

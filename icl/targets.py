@@ -1,30 +1,31 @@
 """What may a model hold in its head about a prompt, and how much of it can it know?
 
-A target is a named function of prompts that a probe may look for in hidden states. Of
-the three kinds, different amounts can be known:
+A target is a named function of prompts that a probe may look for in hidden states.
+There are three kinds, of which different amounts can be known:
 
-- `OfContext`: computed from the pairs so far, such as X'y. Shape (batch, length, q) by
-  context length i (entry i is known after i complete pairs: `icl.token_contexts`).
-  Whoever reads the context can compute it: the ceiling of R2 is 1.
-- `OfLatents`: a function of whatever else made the labels. Shape (batch, q). What can
-  be known of it depends on the task: its ceiling is NaN, not known.
-- `OfWeights`: a function f of the true w, such as |w|. Shape (batch, q), the same at
+- `OfContext`: a function of the pairs so far, such as X'y. Its shape is (batch, length,
+  q), by context length i (entry i is known after i complete pairs:
+  `icl.token_contexts`). Whoever reads the context can compute it: the ceiling of R2 is
+  1.
+- `OfLatents`: a function of whatever else made the labels, of shape (batch, q). What
+  can be known of it depends on the task: its ceiling is NaN, not known.
+- `OfWeights`: a function f of the true w, such as |w|, of shape (batch, q), the same at
   all tokens. Whoever reads the context knows w up to its posterior, so that no reader
   has a higher R2 than 1 - E[Var(f(w) | context)] / Var f(w), by the law of total
   variance.
 
 `target_values` and `target_ceilings` compute many at once, from one decomposition of
-the prompts, as NumPy arrays by name: what `probes.probe_grid` takes. `TARGETS` lists
-those that are usually asked for; a target of your own is one line:
+the prompts, and return NumPy arrays by name, which `probes.probe_grid` takes. `TARGETS`
+lists those that are usually asked for; a target of your own is one line:
 
     OfWeights("largest", lambda weights: abs(weights).max(axis=-1, keepdims=True))
 
 Everything is computed in float64 and rounded to the prompts' dtype at the end.
 
-Sums or means: X'y itself (`scale="sum"`, Akyürek et al. 2023, section 5), or X'y / i
+A target may be X'y itself (`scale="sum"`, Akyürek et al. 2023, section 5), or X'y / i
 (`scale="mean"`, the default; 0 at i = 0). For a probe of one context length R2 is the
-same, as the two differ by a constant. They differ where lengths meet, in a probe of
-pooled tokens or a plot of squared errors: for x, w ~ N(0, I) the variance of a
+same, as the two differ by a constant factor. They differ where lengths meet, in a probe
+of pooled tokens or a plot of squared errors: for x, w ~ N(0, I) the variance of a
 coordinate is i (i + d + 1) for the sum, so that the longest contexts count for nearly
 everything, and 1 + (d + 1) / i for the mean. The mean is also what an attention head
 can form by itself, for its attention sums to 1.
@@ -58,7 +59,7 @@ class OfContext:
     """A quantity that the pairs so far determine.
 
     Attributes:
-        name: of the target.
+        name: name of the target.
         function: from xs (batch, length, dim) and ys (batch, length), both float64
             NumPy, and what `learner` knows after each prefix (None without a learner),
             to values (batch, length, q).
@@ -75,7 +76,7 @@ class OfWeights:
     """A quantity that only the true w determines.
 
     Attributes:
-        name: of the target.
+        name: name of the target.
         function: from weights (..., dim), float64 NumPy, to values (..., q). It is
             called on the true weights and on draws of a posterior.
     """
@@ -89,7 +90,7 @@ class OfLatents:
     """A quantity that other latents of a prompt determine, such as a tree's root.
 
     Attributes:
-        name: of the target.
+        name: name of the target.
         function: from `Prompts.latents`, NumPy arrays by name, to values (batch, q).
     """
 
@@ -104,12 +105,12 @@ Target = OfContext | OfWeights | OfLatents
 
 
 def true_weights() -> OfWeights:
-    """The w that made the labels, (batch, d)."""
+    """Returns the target w that made the labels, (batch, d)."""
     return OfWeights("w", _itself)
 
 
 def weight_norm() -> OfWeights:
-    """Its length |w|, (batch, 1)."""
+    """Returns the target |w|, the length of the true w, (batch, 1)."""
 
     def norm(weights: np.ndarray) -> np.ndarray:
         return np.linalg.norm(weights, axis=-1, keepdims=True)
@@ -118,7 +119,9 @@ def weight_norm() -> OfWeights:
 
 
 def learner_weights(learner: Learner | None = None) -> OfContext:
-    """The weights of a learner after each prefix, (batch, length, d).
+    """Returns the target of a learner's weights after each prefix.
+
+    Its values are (batch, length, d).
 
     Args:
         learner: any of `icl.baselines` that has weights; None is `LeastSquares()`.
@@ -138,9 +141,9 @@ def learner_weights(learner: Learner | None = None) -> OfContext:
 
 
 def moment(scale: Scale = "mean") -> OfContext:
-    """The moment vector X'y of the pairs so far, divided by their number or not.
+    """Returns the target X'y of the pairs so far, divided by their number or not.
 
-    (batch, length, d). See the module's text for the choice.
+    Its values are (batch, length, d). See the module's text for the choice.
     """
 
     def sums(xs: np.ndarray, ys: np.ndarray, _: Any) -> np.ndarray:
@@ -150,9 +153,9 @@ def moment(scale: Scale = "mean") -> OfContext:
 
 
 def gram(scale: Scale = "mean") -> OfContext:
-    """X'X of the pairs so far, divided by their number or not.
+    """Returns the target X'X of the pairs so far, divided by their number or not.
 
-    Its upper triangle row by row, (batch, length, d (d + 1) / 2).
+    Its values are the upper triangle row by row, (batch, length, d (d + 1) / 2).
     """
 
     def sums(xs: np.ndarray, _ys: Any, _: Any) -> np.ndarray:
@@ -163,11 +166,11 @@ def gram(scale: Scale = "mean") -> OfContext:
 
 
 def residual(learner: Learner | None = None) -> OfContext:
-    """How far the newest label is from what a learner had predicted for it.
+    """Returns the target of how far the newest label is from a learner's prediction.
 
-    y of pair i less the prediction from the i - 1 pairs before it, (batch, length, 1):
-    known after i pairs, and 0 at i = 0. Without noise least squares misses nothing from
-    i = d + 1 on, and what is left is rounding, which no probe should be asked for.
+    Its value at i is y of pair i less the prediction from the i - 1 pairs before it,
+    (batch, length, 1); it is 0 at i = 0. Without noise, least squares misses nothing
+    from i = d + 1 on: what is left is rounding, which no probe should look for.
 
     Args:
         learner: any of `icl.baselines`; None is `LeastSquares()`.
@@ -183,7 +186,7 @@ def residual(learner: Learner | None = None) -> OfContext:
 
 
 def mean_label() -> OfContext:
-    """The mean of the labels so far, (batch, length, 1); 0 at i = 0."""
+    """Returns the target of the labels' mean so far, (batch, length, 1); 0 at i = 0."""
 
     def mean(_xs: Any, ys: np.ndarray, _: Any) -> np.ndarray:
         return _before(ys[..., None], "mean")
@@ -195,18 +198,19 @@ def mean_label() -> OfContext:
 
 
 def target_values(targets: Iterable[Target], prompts: Prompts) -> dict[str, Values]:
-    """What each target is for each prompt, by name.
+    """Returns the values of each target for each prompt, by name.
 
     Args:
         targets: of any kind; the linear learners among them share one decomposition.
-        prompts: with their `weights`, if a target is a function of those.
+        prompts: the prompts; they must hold `weights` if a target is a function of
+            those.
 
     Returns:
         (batch, q), or (batch, length, q) by context length, in the prompts' dtype.
 
     Raises:
-        ValueError: two targets of one name, prompts without the weights that are asked
-            for, a function that returns another shape, NaN or infinity.
+        ValueError: two targets have one name, the prompts lack weights or latents that
+            a target needs, or a function returns another shape, NaN or infinity.
 
     Example:
         >>> prompts = Prompts(np.ones((1, 3, 1)), np.array([[2.0, 4.0, 9.0]]))
@@ -252,15 +256,15 @@ def target_ceilings(
     draws: int = 64,
     seed: int = 0,
 ) -> dict[str, Float[np.ndarray, " length"]]:
-    """The highest R2 that any reader of i pairs can reach, by name and context length.
+    """Returns the highest R2 that any reader of i pairs can reach, by name and context.
 
-    1 for what the context determines; NaN for latents, of which it is not known; for w
-    itself `PosteriorMean.ceiling`; for any other function f of w an estimate for w ~
-    N(0, weight_std^2 I) and Gaussian noise. Given a context, w is Gaussian in the
-    eigenbasis of X'X: its coordinates are independent, with the posterior mean as mean
-    and the variances weight_std^2 (1 - lambda g(lambda)) for the filter g of
-    `PosteriorMean`. Without noise these are weight_std^2 on the null space of X, and
-    else 0.
+    It is 1 for what the context determines, NaN for latents, of which it is not known,
+    and `PosteriorMean.ceiling` for w itself. For any other function f of w it is an
+    estimate for w ~ N(0, weight_std^2 I) and Gaussian noise. Given a context, w is
+    Gaussian in the eigenbasis of X'X: its coordinates are independent, with the
+    posterior mean as mean and the variances weight_std^2 (1 - lambda g(lambda)) for the
+    filter g of `PosteriorMean`. Without noise these are weight_std^2 on the null space
+    of X, and 0 elsewhere.
 
     The estimate is 1 - (sum over coordinates of the mean over prompts of the variance
     of f among `draws` of w) / (the same at i = 0, where the posterior is the prior):
@@ -276,15 +280,15 @@ def target_ceilings(
         noise_std: standard deviation of the noise on y.
         weight_std: standard deviation of each coordinate of w.
         draws: draws of w for each prompt and context length, at least 2.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
-        (length,) by name. At i = 0 targets of the context are constant: whatever the
-        ceiling, their R2 does not exist there.
+        Arrays (length,) by name. At i = 0 targets of the context are constant: whatever
+        their ceiling is, their R2 does not exist there.
 
     Raises:
-        ValueError: two targets of one name, deviations that `PosteriorMean` refuses,
-            draws below 2, a function of w that returns another shape or not finite.
+        ValueError: two targets have one name, `PosteriorMean` refuses the deviations,
+            draws is below 2, or a function of w returns another shape, NaN or infinity.
 
     Example:
         >>> prompts = Prompts(np.eye(3)[None, :, :2], np.zeros((1, 3)))
@@ -315,7 +319,7 @@ def target_ceilings(
 def _unknown(
     target: OfWeights, spectrum: Spectrum, prior: PosteriorMean, draws: int, seed: int
 ) -> Float[np.ndarray, " length"]:
-    """E Var(f(w) | context), summed over coordinates, by context length."""
+    """Returns E Var(f(w) | context), summed over coordinates, by context length."""
     multipliers = np.asarray(prior.multipliers(spectrum))
     eigenvalues, basis, moments = (np.asarray(part) for part in spectrum[:3])
     mean = multipliers * moments
@@ -353,12 +357,12 @@ def _of_latents(target: OfLatents, prompts: Prompts) -> Any:
 
 
 def _delay(values: Float[np.ndarray, "batch length q"]) -> np.ndarray:
-    """Pair by pair to context by context: entry i is that of pair i, entry 0 is 0."""
+    """Returns values by context: entry i is that of pair i, and entry 0 is 0."""
     return np.pad(values, ((0, 0), (1, 0), (0, 0)))[:, :-1]
 
 
 def _before(values: Float[np.ndarray, "batch length q"], scale: Scale) -> np.ndarray:
-    """Sums or means over the first i pairs, for i = 0 .. length - 1."""
+    """Returns sums or means over the first i pairs, for i = 0 .. length - 1."""
     sums = np.cumsum(_delay(values), axis=1)
     if scale == "sum":
         return sums

@@ -1,8 +1,9 @@
 """Textbook learners, each after every prefix of every prompt at once.
 
-The ruler that a trained transformer is held against. A learner is a frozen dataclass:
-`Ridge(0.1)(prompts)` is a `PrefixSolution(weights, predictions)`; `solve` runs many on
-one decomposition. To add a linear one, write its filter (see `spectral`).
+They are the ruler that a trained transformer is held against. A learner is a frozen
+dataclass: `Ridge(0.1)(prompts)` is a `PrefixSolution(weights, predictions)`. `solve`
+runs many of them on one decomposition. To add a linear learner, write its filter (see
+`spectral`).
 """
 
 from icl.baselines.base import Learner as Learner

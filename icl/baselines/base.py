@@ -1,4 +1,4 @@
-"""What every learner can be asked: what it knows after each prefix of a prompt.
+"""The base of every learner: what it can be asked about each prefix of a prompt.
 
 A learner is a frozen dataclass of hyper-parameters. Called on prompts, it returns its
 weights and predictions after *every* prefix at once. Index i is the context length:
@@ -46,16 +46,16 @@ class Learner(ABC):
 
     @abstractmethod
     def __call__(self, prompts: Prompts) -> PrefixSolution:
-        """Weights and predictions after every prefix of every prompt."""
+        """Returns weights and predictions after every prefix of every prompt."""
 
     @abstractmethod
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
     ) -> Float[Array, "batch length queries"]:
-        """Predictions at `queries[:, i]`, in place of x_i, after the first i pairs.
+        """Returns predictions at `queries[:, i]`, not at x_i, after the first i pairs.
 
         Raises:
-            ValueError: queries of another shape, NaN or infinity in them.
+            ValueError: the queries have another shape, or hold NaN or infinity.
         """
 
 
@@ -63,7 +63,7 @@ def check_queries(
     queries: Float[Array, "batch length queries dim"],
     like: Float[Array, "batch length dim"],
 ) -> Float[Array, "batch length queries dim"]:
-    """The queries in the dtype of `like`; batch, length and dim must be the same."""
+    """Returns the queries in the dtype of `like`; batch, length and dim must agree."""
     batch, length, dim = like.shape
     axes = "(batch, length, queries, dim)"
     checks.shape_of("queries", queries, (batch, length, None, dim), axes)
@@ -75,7 +75,7 @@ def predict_linearly(
     weights: Float[Array, "batch length dim"],
     queries: Float[Array, "batch length queries dim"],
 ) -> Float[Array, "batch length queries"]:
-    """w.x for every query after every prefix."""
+    """Returns w.x for every query after every prefix."""
     queries = check_queries(queries, like=weights)
     # A GPU would otherwise round the factors to TF32, which has three digits.
     return jnp.einsum("bld,blqd->blq", weights, queries, precision="highest")

@@ -1,7 +1,8 @@
-"""Linear learners that are an answer rather than a procedure.
+"""Linear learners whose answer has a closed form.
 
-Least squares, ridge regression, the Bayes posterior mean and the plain average of x y,
-as filters of the eigenvalues of X'X (see `spectral` for the formula and the precision).
+These are least squares, ridge regression, the Bayes posterior mean and the plain
+average of x y, as filters of the eigenvalues of X'X (see `spectral` for the formula and
+the precision).
 
 Conventions: the ridge parameter alpha is *not* scaled by the number of pairs; there is
 no intercept; without any pair, w = 0.
@@ -38,21 +39,21 @@ class LeastSquares(SpectralLearner):
         return "OLS"
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """1 / lambda, and 0 where the context determines nothing."""
+        """Returns 1 / lambda, and 0 where the context determines nothing."""
         del contexts
         return _shrink(eigenvalues, 0.0)
 
 
 @dataclass(frozen=True)
 class Ridge(SpectralLearner):
-    """w = (X'X + alpha I)^-1 X'y; alpha = 0 is `LeastSquares`.
+    """Ridge regression, w = (X'X + alpha I)^-1 X'y; alpha = 0 is `LeastSquares`.
 
     Attributes:
         alpha: the penalty in |Xw - y|^2 + alpha |w|^2, not scaled by the number of
             pairs.
 
     Raises:
-        ValueError: alpha negative or not finite.
+        ValueError: alpha is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -68,11 +69,11 @@ class Ridge(SpectralLearner):
 
     @property
     def name(self) -> str:
-        """Such as "Ridge(0.1)"."""
+        """The label, such as "Ridge(0.1)"."""
         return f"Ridge({self.alpha:g})"
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """1 / (lambda + alpha)."""
+        """Returns 1 / (lambda + alpha)."""
         del contexts
         return _shrink(eigenvalues, self.alpha)
 
@@ -81,7 +82,7 @@ class Ridge(SpectralLearner):
 class PosteriorMean(SpectralLearner):
     """The Bayes optimum for y = w.x + noise with w ~ N(0, weight_std^2 I).
 
-    Ridge regression with alpha = noise_std^2 / weight_std^2, whatever the law of x.
+    It is ridge regression with alpha = noise_std^2 / weight_std^2, for any law of x.
     Without noise it is `LeastSquares`.
 
     Attributes:
@@ -89,7 +90,8 @@ class PosteriorMean(SpectralLearner):
         weight_std: standard deviation of each coordinate of w.
 
     Raises:
-        ValueError: noise_std negative, weight_std not above 0, or either not finite.
+        ValueError: noise_std is negative, weight_std is not above 0, or either of them
+            is not finite.
     """
 
     noise_std: float
@@ -101,22 +103,22 @@ class PosteriorMean(SpectralLearner):
 
     @property
     def name(self) -> str:
-        """Such as "Bayes(0.5/1)": noise_std / weight_std."""
+        """The label, noise_std / weight_std, such as "Bayes(0.5/1)"."""
         return f"Bayes({self.noise_std:g}/{self.weight_std:g})"
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """1 / (lambda + noise_std^2 / weight_std^2)."""
+        """Returns 1 / (lambda + noise_std^2 / weight_std^2)."""
         del contexts
         ratio = self.noise_std / self.weight_std
         return _shrink(eigenvalues, ratio * ratio)
 
     def ceiling(self, prompts: Prompts | Spectrum) -> Float[Array, " length"]:
-        """The largest share of the variance of w that any reader of i pairs explains.
+        """Returns the largest share of w's variance that a reader of i pairs explains.
 
-        1 - E[tr posterior covariance] / (dim weight_std^2), by context length, with the
-        expectation over the prompts. It is the ceiling of R^2 when w is decoded. The
-        posterior covariance is noise_std^2 (X'X + alpha I)^-1, so that the share is
-        the mean of lambda / (lambda + alpha); without noise, rank / dim.
+        It is 1 - E[tr posterior covariance] / (dim weight_std^2), by context length,
+        with the expectation over the prompts, and is the ceiling of R^2 when w is
+        decoded. The posterior covariance is noise_std^2 (X'X + alpha I)^-1, so that the
+        share is the mean of lambda / (lambda + alpha); without noise it is rank / dim.
 
         Example:
             >>> import numpy as np
@@ -135,9 +137,9 @@ class PosteriorMean(SpectralLearner):
 
 @dataclass(frozen=True)
 class Average(SpectralLearner):
-    """w = X'y / n, the averaging estimator of Garg et al. (2022): g = 1 / n.
+    """The averaging estimator of Garg et al. (2022), w = X'y / n: g = 1 / n.
 
-    Unbiased when E[xx'] = I; one gradient step of rate 1 / (2n).
+    It is unbiased when E[xx'] = I, and equals one gradient step of rate 1 / (2n).
     """
 
     @property
@@ -146,13 +148,13 @@ class Average(SpectralLearner):
         return "Average"
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """1 / n, whatever lambda."""
+        """Returns 1 / n, for any lambda."""
         return jnp.ones_like(eigenvalues) / jnp.maximum(contexts, 1.0)
 
 
 @jax.jit
 def _shrink(eigenvalues: Eigenvalues, alpha: Float[Array, ""] | float) -> Eigenvalues:
-    """1 / (lambda + alpha), and 0 where lambda is 0: there is no moment to multiply."""
+    """Returns 1 / (lambda + alpha), and 0 where lambda is 0 and the moment is too."""
     positive = eigenvalues > 0
     inverse = 1.0 / (jnp.where(positive, eigenvalues, 1.0) + alpha)
     return jnp.where(positive, inverse, 0.0)

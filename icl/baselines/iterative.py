@@ -1,8 +1,9 @@
-"""Linear learners that are a procedure, at any number of steps in closed form.
+"""Linear learners that take steps, after any number of steps in closed form.
 
 An iteration that treats every eigenvector of X'X on its own is a filter too: after s
 gradient steps the error along an eigenvector has shrunk by (1 - 2 rate lambda)^s. Steps
-cost nothing, 4,096 as little as one (see `spectral` for the formula and the precision).
+cost nothing: 4,096 take no longer than one (see `spectral` for the formula and the
+precision).
 
 Conventions: all start at w = 0; gradients are *sums* over the pairs of the context, of
 the loss |Xw - y|^2, so that one step is w <- w - 2 rate (X'Xw - X'y). A rate that is
@@ -28,7 +29,7 @@ LARGEST_EXPONENT = 500.0
 def optimal_rate(
     context: int | Array, dim: int, noise_std: float = 0.0, weight_std: float = 1.0
 ) -> float | Array:
-    """The rate at which one gradient step predicts best after `context` pairs.
+    """Returns the rate at which one gradient step predicts best after `context` pairs.
 
     rate = 1 / (2 (n + d + 1 + noise_std^2 / weight_std^2)) for x ~ N(0, I), where the
     risk E|w_1 - w|^2 of w_1 = 2 rate X'y is, with c = 2 rate, tau and sigma,
@@ -48,7 +49,7 @@ def optimal_rate(
 
 @dataclass(frozen=True)
 class GradientDescent(SpectralLearner):
-    """`steps` steps of full-batch gradient descent from w = 0.
+    """Full-batch gradient descent from w = 0, after `steps` steps.
 
     Attributes:
         steps: number of steps; 0 leaves w = 0.
@@ -58,8 +59,8 @@ class GradientDescent(SpectralLearner):
         weight_std: deviation of the task's weights; for the optimal rate only.
 
     Raises:
-        ValueError: steps not an integer >= 0, rate not above 0, no rate for several
-            steps, a noise or weight deviation beside a given rate.
+        ValueError: steps is not an integer >= 0, rate is not above 0, there is no rate
+            for several steps, or a rate is given together with deviations.
 
     Example:
         >>> import numpy as np
@@ -95,13 +96,13 @@ class GradientDescent(SpectralLearner):
 
     @property
     def name(self) -> str:
-        """Such as "GD(0.01)" for one step, "GD(0.01) x 8", "GD(optimal)"."""
+        """The label: "GD(0.01)" for one step, "GD(0.01) x 8" or "GD(optimal)"."""
         if self.rate is None:
             return "GD(optimal)"
         return f"GD({self.rate:g})" + (f" x {self.steps}" if self.steps != 1 else "")
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """(1 - (1 - 2 rate lambda)^steps) / lambda, and 2 rate steps at 0."""
+        """Returns (1 - (1 - 2 rate lambda)^steps) / lambda, and 2 rate steps at 0."""
         rate = self.rate
         if rate is None:
             dim = eigenvalues.shape[-1]
@@ -113,14 +114,14 @@ class GradientDescent(SpectralLearner):
 class GradientFlow(SpectralLearner):
     """Gradient descent with infinitely many, infinitely small steps.
 
-    dw/dt = -2 (X'Xw - X'y) from w = 0; `GradientDescent(steps, rate)` approaches it at
-    time = steps * rate as the rate falls.
+    It solves dw/dt = -2 (X'Xw - X'y) from w = 0. `GradientDescent(steps, rate)`
+    approaches it at time = steps * rate as the rate falls.
 
     Attributes:
         time: how long the flow runs.
 
     Raises:
-        ValueError: time negative or not finite.
+        ValueError: time is negative or not finite.
     """
 
     time: float
@@ -130,11 +131,11 @@ class GradientFlow(SpectralLearner):
 
     @property
     def name(self) -> str:
-        """Such as "GF(0.5)"."""
+        """The label, such as "GF(0.5)"."""
         return f"GF({self.time:g})"
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """(1 - exp(-2 time lambda)) / lambda, and 2 time at 0."""
+        """Returns (1 - exp(-2 time lambda)) / lambda, and 2 time at 0."""
         del contexts
         learnt = -jnp.expm1(-2 * self.time * eigenvalues)
         return _divide(learnt, eigenvalues, 2 * self.time)
@@ -142,7 +143,7 @@ class GradientFlow(SpectralLearner):
 
 @dataclass(frozen=True)
 class Newton(SpectralLearner):
-    """`steps` of Newton's (Schulz's) iteration for the inverse of S = X'X.
+    """Newton's (Schulz's) iteration for the inverse of S = X'X, after `steps` steps.
 
     M_0 = a S, M <- 2M - M S M, w = M X'y, as in Fu et al. (2024, arXiv 2310.17086). It
     converges, quadratically, to the pseudo-inverse for 0 < a < 2 / lambda_max^2. Fu et
@@ -155,7 +156,7 @@ class Newton(SpectralLearner):
         steps: number of iterations; 0 leaves M_0.
 
     Raises:
-        ValueError: steps not an integer >= 0.
+        ValueError: steps is not an integer >= 0.
 
     Example:
         >>> import numpy as np
@@ -172,11 +173,11 @@ class Newton(SpectralLearner):
 
     @property
     def name(self) -> str:
-        """Such as "Newton x 3"."""
+        """The label, such as "Newton x 3"."""
         return f"Newton x {self.steps}"
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
-        """(1 - (1 - (lambda / lambda_max)^2)^(2^steps)) / lambda, and 0 at 0."""
+        """Returns (1 - (1 - (lambda/lambda_max)^2)^(2^steps)) / lambda, and 0 at 0."""
         del contexts
         # 2^1000 is already the limit, and a float can still hold it.
         return _relax_newton(eigenvalues, 2.0 ** min(self.steps, 1000))
@@ -188,9 +189,9 @@ def _relax(
     rates: Float[Array, "#batch #length #dim"] | Float[Array, ""] | float,
     steps: Float[Array, ""] | float,
 ) -> Eigenvalues:
-    """(1 - (1 - rates lambda)^steps) / lambda, and its limit rates steps at 0.
+    """Returns (1 - (1 - rates lambda)^steps) / lambda, and rates steps at 0.
 
-    Without cancellation where rates lambda is small. Compiled once for all rates and
+    Nothing cancels where rates lambda is small. It is compiled once for all rates and
     step counts: fused, it is three times as fast as operation by operation.
     """
     z = rates * eigenvalues
@@ -205,7 +206,7 @@ def _relax(
 def _relax_newton(
     eigenvalues: Eigenvalues, steps: Float[Array, ""] | float
 ) -> Eigenvalues:
-    """As gradient descent with a rate of its own, lambda / lambda_max^2, everywhere."""
+    """Returns `_relax` with a rate for each eigenvalue, lambda / lambda_max^2."""
     largest = eigenvalues[..., -1:]
     rates = eigenvalues / jnp.where(largest > 0, largest, 1.0) ** 2
     return _relax(eigenvalues, rates, steps)
@@ -216,7 +217,7 @@ def _divide(
     eigenvalues: Eigenvalues,
     at_zero: Float[Array, "..."] | float,
 ) -> Eigenvalues:
-    """The quotient by lambda, and its limit `at_zero` where lambda is 0."""
+    """Returns the quotient by lambda, and its limit `at_zero` where lambda is 0."""
     positive = eigenvalues > 0
     quotient = numerator / jnp.where(positive, eigenvalues, 1.0)
     return jnp.where(positive, quotient, at_zero)

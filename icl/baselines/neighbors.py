@@ -20,9 +20,10 @@ Weighting = Literal["uniform", "distance"]
 
 @dataclass(frozen=True)
 class NearestNeighbors(Learner):
-    """Mean label of the `k` nearest earlier inputs; all of them while fewer than k.
+    """The mean label of the `k` nearest earlier inputs, or of all if there are fewer.
 
-    Not linear in the query, so that its weights are None. May be called inside jit.
+    It is not linear in the query, so that its weights are None. It may be called inside
+    jit.
 
     Attributes:
         k: number of neighbours.
@@ -31,7 +32,7 @@ class NearestNeighbors(Learner):
             equal parts. Of equally near ones, the earlier is taken first.
 
     Raises:
-        ValueError: k not an integer >= 1, an unknown weighting.
+        ValueError: k is not an integer >= 1, or the weighting is unknown.
 
     Example:
         >>> import numpy as np
@@ -52,12 +53,12 @@ class NearestNeighbors(Learner):
 
     @property
     def name(self) -> str:
-        """Such as "3-NN uniform", "3-NN weighted"."""
+        """The label, "3-NN uniform" or "3-NN weighted"."""
         kind = "weighted" if self.weighting == "distance" else "uniform"
         return f"{self.k}-NN {kind}"
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
-        """Predictions after every prefix of every prompt; the weights are None."""
+        """Returns predictions after every prefix of every prompt; weights are None."""
         prompts = check_prompts(prompts)
         predictions = self.predict_at(prompts, prompts.xs[:, :, None, :])
         return PrefixSolution(None, predictions[:, :, 0])
@@ -65,7 +66,7 @@ class NearestNeighbors(Learner):
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
     ) -> Float[Array, "batch length queries"]:
-        """Predictions at `queries[:, i]` from the first i pairs."""
+        """Returns predictions at `queries[:, i]` from the first i pairs."""
         xs, ys, *_ = check_prompts(prompts)
         queries = check_queries(queries, like=xs)
         return _predict(xs, ys.astype(xs.dtype), queries, self.k, self.weighting)
@@ -94,7 +95,7 @@ def _predict_one(
     k: int,
     weighting: Weighting,
 ) -> Float[Array, ""]:
-    """One query to the first `context` pairs of one prompt."""
+    """Returns the prediction at one query, from the first `context` pairs."""
     # Differences, not |x|^2 - 2x.q + |q|^2: an exact match must be at distance 0.
     squares = jnp.sum((xs - query[None, :]) ** 2, axis=-1)
     earlier = jnp.arange(len(ys)) < context

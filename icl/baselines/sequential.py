@@ -1,7 +1,8 @@
 """Learners that see each pair once, in order.
 
-Conventions: start at w = 0; one step per pair, on the loss (w.x - y)^2 + alpha |w|^2 of
-that pair. The order of the context matters to them, and to no other learner.
+Conventions: they start at w = 0 and take one step per pair, on the loss (w.x - y)^2 +
+alpha |w|^2 of that pair. The order of the context matters to them, and to no other
+learner.
 """
 
 from dataclasses import dataclass
@@ -17,16 +18,17 @@ from icl.prompts import Prompts, check_prompts
 
 @dataclass(frozen=True)
 class OnePassSGD(Learner):
-    """w <- w - 2 rate (x (x.w) - x y + alpha w), once for each earlier pair in order.
+    """One pass of stochastic gradient descent, a step for each earlier pair in order.
 
-    Computed in the prompts' dtype, so that it may be called inside jit.
+    Every step is w <- w - 2 rate (x (x.w) - x y + alpha w). It is computed in the
+    prompts' dtype, so that it may be called inside jit.
 
     Attributes:
         rate: step size.
         alpha: weight decay, applied at every pair.
 
     Raises:
-        ValueError: rate not above 0, alpha negative, or either not finite.
+        ValueError: rate is not above 0, alpha is negative, or either is not finite.
 
     Example:
         >>> import numpy as np
@@ -44,19 +46,19 @@ class OnePassSGD(Learner):
 
     @property
     def name(self) -> str:
-        """Such as "SGD(0.03)", "SGD(0.03, 0.1)" with weight decay."""
+        """The label: "SGD(0.03)", or "SGD(0.03, 0.1)" with weight decay."""
         decay = f", {self.alpha:g}" if self.alpha else ""
         return f"SGD({self.rate:g}{decay})"
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
-        """Weights and predictions after every prefix of every prompt."""
+        """Returns weights and predictions after every prefix of every prompt."""
         xs, ys, *_ = check_prompts(prompts)
         return _sweep(xs, ys.astype(xs.dtype), self.rate, self.alpha)
 
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
     ) -> Float[Array, "batch length queries"]:
-        """Predictions w.x at `queries[:, i]` after the first i pairs."""
+        """Returns predictions w.x at `queries[:, i]` after the first i pairs."""
         weights = self(prompts).weights
         assert weights is not None  # for the type checker
         return predict_linearly(weights, queries)

@@ -75,7 +75,7 @@ class SpectralLearner(Learner):
         eigenvalues: Float[Array, "batch length dim"],
         contexts: Float[Array, "1 length 1"],
     ) -> Float[Array, "batch length dim"]:
-        """The multipliers g(lambda) in w = V g(lambda) V'X'y; must be finite.
+        """Returns the multipliers g(lambda) in w = V g(lambda) V'X'y; all are finite.
 
         Args:
             eigenvalues: of X'X after each prefix, float64, ascending, none negative.
@@ -85,7 +85,7 @@ class SpectralLearner(Learner):
         """
 
     def __call__(self, prompts: Prompts | Spectrum) -> PrefixSolution:
-        """Weights and predictions after every prefix of every prompt."""
+        """Returns weights and predictions after every prefix of every prompt."""
         spectrum = prompts if isinstance(prompts, Spectrum) else decompose(prompts)
         multipliers = self.multipliers(spectrum)
         with jax.enable_x64(True):
@@ -96,13 +96,13 @@ class SpectralLearner(Learner):
         prompts: Prompts | Spectrum,
         queries: Float[Array, "batch length queries dim"],
     ) -> Float[Array, "batch length queries"]:
-        """Predictions w.x at `queries[:, i]` after the first i pairs."""
+        """Returns predictions w.x at `queries[:, i]` after the first i pairs."""
         weights = self(prompts).weights
         assert weights is not None  # for the type checker: linear learners have them
         return predict_linearly(weights, queries)
 
     def multipliers(self, spectrum: Spectrum) -> Float[Array, "batch length dim"]:
-        """The filter's values g(lambda) on a spectrum, in float64."""
+        """Returns the filter's values g(lambda) on a spectrum, in float64."""
         _refuse_tracing(spectrum.eigenvalues)
         length = spectrum.eigenvalues.shape[1]
         with jax.enable_x64(True):
@@ -111,14 +111,14 @@ class SpectralLearner(Learner):
 
 
 def decompose(prompts: Prompts) -> Spectrum:
-    """Every prefix in the eigenbasis of its Gram matrix; see the module's text.
+    """Returns every prefix in the eigenbasis of its Gram matrix: see the module's text.
 
-    Takes 8 batch length dim^2 bytes for the basis, and about three times that while it
-    works.
+    The basis takes 8 batch length dim^2 bytes, and the computation about three times
+    as much.
 
     Raises:
-        ValueError: prompts that `check_prompts` refuses, or a call inside jit, vmap or
-            grad while float64 is off.
+        ValueError: `check_prompts` refuses the prompts, or the call is inside jit, vmap
+            or grad while float64 is off.
 
     Example:
         >>> import numpy as np
@@ -134,7 +134,9 @@ def decompose(prompts: Prompts) -> Spectrum:
 
 
 def solve(learners: Sequence[Learner], prompts: Prompts) -> list[PrefixSolution]:
-    """What each learner knows after every prefix; the linear ones share one spectrum.
+    """Returns what each learner knows after every prefix.
+
+    The linear learners share one spectrum.
 
     Example:
         >>> import numpy as np
@@ -151,7 +153,7 @@ def solve(learners: Sequence[Learner], prompts: Prompts) -> list[PrefixSolution]
 def solutions(
     learners: Sequence[Learner], prompts: Prompts
 ) -> Iterator[PrefixSolution]:
-    """As `solve`, one after the other: for more learners than memory holds."""
+    """Yields what `solve` returns, one by one: for more than memory holds."""
     spectrum = None
     for learner in learners:
         if isinstance(learner, SpectralLearner):
@@ -165,7 +167,7 @@ def solutions(
 def _decompose(
     xs: Float[Array, "batch length dim"], ys: Float[Array, "batch length"]
 ) -> Spectrum:
-    """Written for float64 mode: the sums run over the pairs before each x_i."""
+    """Returns the spectrum of the pairs before each x_i; needs float64 mode."""
     x, y = xs.astype(jnp.float64), ys.astype(jnp.float64)
     gram, moments = jax.vmap(_sums_before)(x, y)
     eigenvalues, basis = jnp.linalg.eigh(gram)
@@ -178,7 +180,7 @@ def _decompose(
 def _sums_before(
     xs: Float[Array, "length dim"], ys: Float[Array, " length"]
 ) -> tuple[Float[Array, "length dim dim"], Float[Array, "length dim"]]:
-    """X'X and X'y of the first i pairs of one prompt, for i = 0 .. length - 1."""
+    """Returns X'X and X'y of a prompt's first i pairs, for i = 0 .. length - 1."""
 
     def add_pair(sums, pair):
         (gram, moments), (x, y) = sums, pair
@@ -193,7 +195,7 @@ def _sums_before(
 def _solve(
     spectrum: Spectrum, multipliers: Float[Array, "batch length dim"]
 ) -> PrefixSolution:
-    """Written for float64 mode; rounds to the dtype of the inputs last."""
+    """Returns the solution, rounded to the inputs' dtype last; needs float64 mode."""
     _, basis, moments, inputs = spectrum
     filtered = multipliers * moments
     weights = jnp.einsum("blij,blj->bli", basis, filtered, precision="highest")

@@ -1,9 +1,9 @@
 """Do two learners do the same, and which textbook learner is a model nearest to?
 
 `nearest(model, prompts)` is the one to call on a model of your own: see `ranking`, and
-`grids` for the learners that it chooses among; `path` finds the ridge alpha, or the
-time of gradient flow, that a model behaves like. `distances` holds two learners against
-each other by context length, and `resampling` says how sure any of it is.
+`grids` for the learners that it chooses among. `path` finds the ridge alpha, or the
+time of gradient flow, that a model behaves like. `distances` compares two learners by
+context length, and `icl.resampling` says how sure any of it is.
 """
 
 from icl.compare.distances import Estimate as Estimate

@@ -68,7 +68,7 @@ def squared_prediction_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Mean of (a - b)^2 over prompts, by context length (Eq. 15).
+    """Returns the mean of (a - b)^2 over prompts, by context length (Eq. 15).
 
     Args:
         a: predictions of one learner at x_i.
@@ -79,8 +79,8 @@ def squared_prediction_difference(
         seed: seed of the bootstrap.
 
     Raises:
-        ValueError: shapes that differ (never broadcast), NaN or infinity, fewer than
-            two prompts.
+        ValueError: the shapes differ (nothing is broadcast), a number is NaN or
+            infinite, or there are fewer than two prompts.
 
     Example:
         >>> import numpy as np
@@ -103,7 +103,7 @@ def implied_weights(
     *,
     intercept: bool = False,
 ) -> ImpliedWeights:
-    """Least-squares fit of predictions at queries, for every prompt and prefix.
+    """Returns the least-squares fit to predictions at queries, by prompt and prefix.
 
     Get the predictions of a transformer or a learner from its
     `predict_at(prompts, queries)`, which runs all prefixes of a prompt together.
@@ -118,8 +118,8 @@ def implied_weights(
         intercept: fit a constant too (the paper's formula has none, its code has).
 
     Raises:
-        ValueError: shapes that do not match, too few queries, NaN or infinity,
-            queries that do not span all dimensions.
+        ValueError: the shapes do not match, there are too few queries, a number is NaN
+            or infinite, or the queries do not span all dimensions.
     """
     checks.shape_of("queries", queries, (None,) * 4, "(batch, length, q, dim)")
     batch, length, count, dim = np.shape(queries)
@@ -164,13 +164,14 @@ def implied_weight_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Mean of |w_a - w_b|^2 over prompts, by context length (Eqs. 16-17).
+    """Returns the mean of |w_a - w_b|^2 over prompts, by context length (Eqs. 16-17).
 
-    What the finite number of queries adds is subtracted: the estimated variance of each
-    fit. Without bias where residuals have the same variance at every query; otherwise
-    what is left falls with q^2, and at q = 20 d is a tenth of what was there or less. A
-    value near 0 may come out negative. For two learners fitted to the *same* queries
-    their errors must be independent, which holds where at most one is not linear.
+    The estimated variance of each fit, which the finite number of queries adds, is
+    subtracted. No bias is left where residuals have the same variance at every query;
+    otherwise the bias that is left falls with q^2, and at q = 20 d it is a tenth of
+    what it was, or less. A value near 0 may come out negative. If two learners are
+    fitted to the *same* queries, the errors of the fits must be independent, which
+    holds if at most one of the learners is not linear.
 
     Args:
         a: fitted weights, or the weights themselves for a learner that has them.
@@ -180,7 +181,8 @@ def implied_weight_difference(
         seed: seed of the bootstrap.
 
     Raises:
-        ValueError: shapes that differ, NaN or infinity, fewer than two prompts.
+        ValueError: the shapes differ, a number is NaN or infinite, or there are fewer
+            than two prompts.
     """
     (weights_a, bias_a), (weights_b, bias_b) = _with_bias(a), _with_bias(b)
     checks.shape_of("a", weights_a, (None,) * 3, "(batch, length, dim)")
@@ -193,11 +195,12 @@ def implied_weight_difference(
 
 
 def linearity(fit: ImpliedWeights, *, resamples: int = 1000, seed: int = 0) -> Estimate:
-    """R2 of the linear fit by context length: 1 where the learner is linear (Fig. 6).
+    """Returns R2 of the linear fit by context length, 1 for a linear learner (Fig. 6).
 
-    R2 = 1 - E[residual] / E[total], both means over prompts: prompts of which little
-    is predicted weigh little. Adjusted for the number of fitted parameters. At context
-    length 0 a learner that predicts a constant 0 has no R2: NaN.
+    R2 = 1 - E[residual] / E[total], both means over prompts: prompts with small
+    predictions weigh little. It is adjusted for the number of fitted parameters. At
+    context length 0, R2 of a learner that predicts a constant 0 does not exist and is
+    NaN.
 
     `per_prompt` of the result holds each prompt's own R2.
     """

@@ -26,10 +26,10 @@ def fitted_weights(
 
     Args:
         learners: transformers, or learners with a `predict_at`.
-        task: whose law of x the new inputs follow: its `sample_inputs`.
+        task: its `sample_inputs` draws the new inputs.
         prompts: the contexts.
         count: new inputs per prefix; None is `inference.default_queries(dim)`.
-        key: of the new inputs.
+        key: key of the new inputs.
 
     Raises:
         ValueError: the task does not say how inputs are drawn.

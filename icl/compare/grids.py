@@ -1,4 +1,4 @@
-"""Which members does a family of textbook learners have, if nobody says otherwise?
+"""Which members does each family of textbook learners have by default?
 
 A family is a list of learners that differ in their hyper-parameters; families are a
 dictionary of them by name. Add your own, or leave some out:
@@ -28,15 +28,15 @@ PER_DECADE = 10
 
 
 def families(dim: int) -> dict[str, list[Learner]]:
-    """The textbook families that `nearest` chooses among.
+    """Returns the textbook families that `nearest` chooses among.
 
-    - "least squares": of minimum norm; nothing to choose.
+    - "least squares": that of minimum norm; there is nothing to choose.
     - "ridge": alpha from 0.001 to 100.
     - "one-step GD": rates from 0.01 / dim to 1 / dim, and the optimal rate of each
       context length (`optimal_rate`, for tasks without noise).
     - "GD": 2 to 128 steps (the powers of 2, and 1.5 times these), at the same rates.
       The largest eigenvalue of X'X after dim pairs is about 4 dim, and a rate above
-      one over it diverges: such members lose by themselves.
+      one over it diverges: such members are never the nearest.
     - "SGD": one pass over the context, at the same rates.
     - "Newton": 1 to 12 iterations.
     - "k-NN": k from 1 to 5, uniform and weighted by distance.
@@ -45,14 +45,15 @@ def families(dim: int) -> dict[str, list[Learner]]:
 
     Families meet at their ends. Ridge as alpha falls, and GD and Newton as steps grow,
     become least squares. Ridge as alpha grows becomes one-step GD at the rate
-    1 / (2 alpha), and GD at small rates one-step GD at the rate steps * rate, as does
-    SGD. So a best member at an end of its grid speaks for the family that it runs into.
+    1 / (2 alpha). GD at small rates becomes one-step GD at the rate steps * rate; so
+    does SGD. So a best member at an end of its grid speaks for the family that it meets
+    there.
 
     Args:
         dim: dimension of x.
 
     Raises:
-        ValueError: dim not an integer >= 1.
+        ValueError: dim is not an integer >= 1.
 
     Example:
         >>> members = families(8)
@@ -79,7 +80,7 @@ def families(dim: int) -> dict[str, list[Learner]]:
 
 
 def _decades(low: int | float, high: int | float) -> list[float]:
-    """From about low to about high, evenly on a logarithmic scale, in two digits."""
+    """Returns numbers from about low to about high, even in their logarithm."""
     first, last = (round(PER_DECADE * math.log10(end)) for end in (low, high))
     powers = [10 ** (k / PER_DECADE) for k in range(first, last + 1)]
     return [float(f"{power:.2g}") for power in powers]

@@ -33,11 +33,12 @@ def family_distances(
     contexts: Contexts | None = None,
     divide_by: int | float | None = None,
 ) -> Float[np.ndarray, "batch learners"]:
-    """How far a learner is from every member of every family, for each prompt.
+    """Returns a learner's distance from every member of every family, for each prompt.
 
-    The mean over the contexts of (prediction - prediction)^2, divided by `divide_by`.
-    Members are asked one after the other, on one decomposition of the prompts, and
-    their predictions are not kept. One that diverges is at 1e30.
+    A distance is the mean over contexts of the squared difference of two predictions,
+    divided by `divide_by`. Members are asked one after the other, on one decomposition
+    of the prompts, and their predictions are not kept. A member that diverges has a
+    distance of 1e30.
 
     Args:
         learner: as for `nearest`.
@@ -71,7 +72,7 @@ def family_distances(
 
 
 def members_of(families: Families) -> list[Learner]:
-    """All members in order, once the families have been checked."""
+    """Returns all members in order, once the families have been checked."""
     if not isinstance(families, Mapping) or not families:
         raise ValueError(
             "families must be a dictionary of lists of learners by name, such as "
@@ -87,7 +88,7 @@ def members_of(families: Families) -> list[Learner]:
 
 
 def _contexts(contexts: Contexts | None, length: int, dim: int) -> list[int]:
-    """The context lengths, all of them from 0 to length - 1."""
+    """Returns the context lengths, which must be 0 to length - 1."""
     chosen = range(1, max(dim, 2)) if contexts is None else contexts
     indices = [checks.positive_int("contexts", i, minimum=0) for i in chosen]
     if not indices:

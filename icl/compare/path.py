@@ -23,10 +23,10 @@ class Effective(NamedTuple):
     """The value on a path of learners that fits best.
 
     Attributes:
-        value: such as alpha, if the path is one of ridge regressions.
+        value: the number that fits best: an alpha on a path of ridge regressions.
         low: lower end of its 95 % interval.
-        high: upper end.
-        distance: at `value`, read off the parabola; 0 where that dips below 0.
+        high: upper end of its 95 % interval.
+        distance: the distance at `value`, read off the parabola; never below 0.
         at_edge: whether the best value is an end of the path, and may lie beyond.
     """
 
@@ -49,16 +49,17 @@ def effective(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Effective:
-    """The value along a path of learners that fits best, between the grid points too.
+    """Returns the value on a path of learners that fits best, also between its members.
 
-    Such as the ridge alpha that a model behaves like. It is the vertex of the parabola
-    in log(value) through the nearest member and its two neighbours. For ridge
-    regressions ten to a decade that is the true minimum to 5 %, for twenty to 1 %.
+    That may be the ridge alpha that a model behaves like. It is the vertex of the
+    parabola in log(value) through the nearest member and its two neighbours. For ten
+    ridge regressions to a decade that is the true minimum to 5 %, and for twenty to
+    1 %.
 
     Args:
         learner: as for `nearest`.
         prompts: likewise.
-        path: three learners or more, each like its neighbours.
+        path: three learners or more, each similar to its neighbours.
         values: a number for each of them, positive and increasing: alphas, or times
             of `GradientFlow`. Alpha = 0 has no logarithm; it is least squares, a
             family of its own.
@@ -66,11 +67,11 @@ def effective(
         divide_by: likewise.
         statistic: likewise.
         resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: as `nearest`; fewer than three learners, values of another number,
-            or not positive and increasing.
+        ValueError: as for `nearest`; or there are fewer than three learners, or not as
+            many values, or the values are not positive and increasing.
 
     Example:
         >>> import jax
@@ -100,9 +101,10 @@ def effective(
 def lowest(
     x: Float[np.ndarray, " points"], curves: Float[np.ndarray, "*rest points"]
 ) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
-    """Where each curve is lowest, and how low: an end, or the vertex of a parabola.
+    """Returns where each curve is lowest, and its value there.
 
-    Through the lowest point and its two neighbours, of three points at least.
+    That is an end of the curve, or the vertex of the parabola through the lowest point
+    and its two neighbours. There must be three points or more.
 
     Example:
         >>> x = np.array([0.0, 1.0, 2.0, 3.0])

@@ -9,9 +9,9 @@ difference at x_i (Akyürek et al. 2023, Eq. 15), averaged over context lengths,
 default 1 .. dim - 1, and divided by dim: their MSPD, the vertical axis of their Figure
 3. Shapes: predictions (batch, length), distances (batch, learners).
 
-Intervals are by bootstrap over prompts, the same resamples for all learners, so that
-what prompts do to all of them cancels in a margin. In every resample the best members
-are chosen anew: the interval includes the choice.
+Intervals are bootstrap intervals over prompts, with the same resamples for all
+learners, so that what a prompt does to all of them cancels in a margin. The best
+members are chosen again in every resample: the interval includes the choice.
 
 How to read it:
 
@@ -19,8 +19,8 @@ How to read it:
   resamples or more. That says nothing about how near: look at the distance.
 - Otherwise `candidates` lists the families that may be the nearest. Take the one with
   fewest hyper-parameters. Ridge, with a small alpha, can come as near to anything as
-  least squares does, and a little nearer by chance: it has alpha to choose, and least
-  squares has nothing.
+  least squares does, and a little nearer by chance: its alpha is chosen, and least
+  squares has nothing to choose.
 - `at_edge` marks a best member at an end of its grid. There the family runs into
   another (see `grids`), or the grid is too short.
 """
@@ -47,7 +47,7 @@ from icl.resampling import STATISTICS, Statistic, bootstrap, interval
 
 
 class Margin(NamedTuple):
-    """By how much one distance exceeds another, with its paired 95 % interval."""
+    """How much one distance exceeds another, with its paired 95 % interval."""
 
     value: float
     low: float
@@ -60,10 +60,10 @@ class Fit(NamedTuple):
     Attributes:
         family: its name.
         learner: the nearest member.
-        distance: mean (or median) over prompts.
+        distance: mean (or median) distance over prompts.
         low: lower end of its 95 % interval.
-        high: upper end.
-        margin: by how much it is farther than the nearest family; zeros for that one.
+        high: upper end of its 95 % interval.
+        margin: how much farther it is than the nearest family, for which it is 0.
         at_edge: whether one of its hyper-parameters is the smallest or the largest
             among the members.
     """
@@ -79,11 +79,11 @@ class Fit(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Nearest:
-    """All families, the nearest first; printed, it is a table.
+    """All families, the nearest first; `print` shows them as a table.
 
     Attributes:
-        fits: the best member of each; of equally near families the one listed first
-            comes first.
+        fits: the best member of each family; equally near families keep the order in
+            which they were given.
     """
 
     fits: tuple[Fit, ...]
@@ -95,12 +95,12 @@ class Nearest:
 
     @property
     def runner_up(self) -> Fit:
-        """The second nearest."""
+        """The second nearest family."""
         return self.fits[1]
 
     @property
     def margin(self) -> Margin:
-        """By how much the runner-up is farther than the winner."""
+        """How much farther the runner-up is than the winner."""
         return self.runner_up.margin
 
     @property
@@ -140,7 +140,7 @@ def nearest(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Nearest:
-    """The nearest member of each family, and which family is nearest.
+    """Returns the nearest member of each family, the nearest family first.
 
     Args:
         learner: a model: anything that, called on prompts, returns predictions
@@ -157,12 +157,12 @@ def nearest(
             median, or leave contexts near dim out: the expectation of least squares'
             distance to anything better is infinite at dim - 1, dim and dim + 1.
         resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: fewer than two families, one without members, fewer than two
-            prompts, contexts that the prompts do not have, predictions of another
-            shape, NaN or infinite.
+        ValueError: there are fewer than two families or prompts, a family has no
+            members, the prompts do not have these contexts, or the predictions have
+            another shape or are not finite.
 
     Example:
         >>> import jax
@@ -198,7 +198,7 @@ def rank(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Nearest:
-    """The families in the order of their nearest members.
+    """Returns the families in the order of their nearest members.
 
     Args:
         per_prompt: what `family_distances` returned for these families, or any other
@@ -206,11 +206,12 @@ def rank(
         families: lists of learners by name, two at least.
         statistic: "mean" or "median" over the prompts.
         resamples: number of bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: fewer than two families or prompts, one family without members, a
-            number of columns that is not that of the members, NaN or infinity.
+        ValueError: there are fewer than two families or prompts, a family has no
+            members, there are not as many columns as members, or a distance is not
+            finite.
     """
     members = members_of(families)
     if len(families) < 2:
