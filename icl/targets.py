@@ -3,10 +3,9 @@
 A target is a named function of prompts that a probe may look for in hidden states.
 There are three kinds, of which different amounts can be known:
 
-- `OfContext`: a function of the pairs so far, such as X'y. Its shape is (batch, length,
-  q), by context length i (entry i is known after i complete pairs:
-  `icl.token_contexts`). Whoever reads the context can compute it: the ceiling of R2 is
-  1.
+- `OfContext`: a function of the pairs so far, such as X'y, of shape (batch, length, q).
+  Entry i is known after i complete pairs (`icl.token_contexts`). Whoever reads the
+  context can compute it: the ceiling of R2 is 1.
 - `OfLatents`: a function of whatever else made the labels, of shape (batch, q). What
   can be known of it depends on the task: its ceiling is NaN, not known.
 - `OfWeights`: a function f of the true w, such as |w|, of shape (batch, q), the same at
@@ -119,9 +118,7 @@ def weight_norm() -> OfWeights:
 
 
 def learner_weights(learner: Learner | None = None) -> OfContext:
-    """Returns the target of a learner's weights after each prefix.
-
-    Its values are (batch, length, d).
+    """Returns the target of a learner's weights by prefix, (batch, length, d).
 
     Args:
         learner: any of `icl.baselines` that has weights; None is `LeastSquares()`.
@@ -141,10 +138,7 @@ def learner_weights(learner: Learner | None = None) -> OfContext:
 
 
 def moment(scale: Scale = "mean") -> OfContext:
-    """Returns the target X'y of the pairs so far, divided by their number or not.
-
-    Its values are (batch, length, d). See the module's text for the choice.
-    """
+    """Returns the target X'y, or X'y / n, of the pairs so far, (batch, length, d)."""
 
     def sums(xs: np.ndarray, ys: np.ndarray, _: Any) -> np.ndarray:
         return _before(xs * ys[..., None], scale)
@@ -202,8 +196,7 @@ def target_values(targets: Iterable[Target], prompts: Prompts) -> dict[str, Valu
 
     Args:
         targets: of any kind; the linear learners among them share one decomposition.
-        prompts: the prompts; they must hold `weights` if a target is a function of
-            those.
+        prompts: the prompts, with their `weights` if a target is a function of those.
 
     Returns:
         (batch, q), or (batch, length, q) by context length, in the prompts' dtype.

@@ -1,22 +1,22 @@
 """Which learning algorithms are written down as weights? SGD, ridge, a batch step.
 
 Every function returns a `Constructed` transformer whose prediction at x_i is that of
-the algorithm after the i pairs before it, for every i, as for `icl.baselines`. Theirs
-are the conventions: `rate` multiplies the gradient of the squared error, not halved and
-*summed* over pairs, as in w <- w - 2 rate (x (w.x - y) + alpha w); alpha is not scaled
-by n.
+the algorithm after the i pairs before it, for every i, as for `icl.baselines`. The
+conventions are theirs, too: `rate` multiplies the gradient of the squared error, not
+halved and *summed* over pairs, as in w <- w - 2 rate (x (w.x - y) + alpha w); alpha is
+not scaled by n.
 
-The chains of steps are those of Akyürek et al. 2023, appendices A and B, with what is
-wrong or missing there put right:
+The chains of steps are those of Akyürek et al. 2023, appendices A and B. What is wrong
+or missing there is corrected:
 
-- the regulariser enters as x (w.x - y) + alpha w (printed -alpha w and -2 alpha w);
+- the regulariser enters as x (w.x - y) + alpha w (not as -alpha w or -2 alpha w);
 - a second step needs w as an activation, so that w.x is a product, not constants;
 - updates are multiplied by "label": every token runs every step, and x1, which has
-  nothing to read, would else take a step on (x1, 0) and hand it on to y1 and x2;
+  nothing to read, would otherwise take a step on (x1, 0) and hand it on to y1 and x2;
 - ridge regression on n pairs moves A^-1 and the moments X'y from token to token, of
-  which the paper shows the first update only, with one step that nothing reads and the
-  shape of the last product wrong. x'A^-1 is the transpose of A^-1 x, and not computed
-  again;
+  which the paper shows the first update only, with one step that nothing reads, and
+  with a wrong shape of the last product. x'A^-1 is the transpose of A^-1 x, and is not
+  computed again;
 - what is carried is c A^-1 with c = min(1, alpha), whose entries are below 1. A^-1
   itself starts as I / alpha, and products err by the size of their factors.
 """
@@ -46,9 +46,10 @@ def sgd_step(
     length: int = 2,
     precision: Precision | None = None,
 ) -> Constructed:
-    """One step of stochastic gradient descent on the pair before (Theorem 1).
+    """Returns one step of SGD on the last pair, as a transformer (Theorem 1).
 
-    9 layers, width 4 + 4d for the program, 11 for constants and d for scratch.
+    It has 9 layers; its width is 4 + 4d for the program, 11 for constants and d for
+    scratch.
     """
     return sgd_steps(
         1,
@@ -71,13 +72,14 @@ def sgd_steps(
     length: int | None = None,
     precision: Precision | None = None,
 ) -> Constructed:
-    """SGD on the last `steps` pairs, in order, one step for each.
+    """Returns SGD on the last `steps` pairs, in order, as a transformer.
 
-    With as many steps as there are pairs this is `icl.baselines.OnePassSGD`, at every
-    context length. 7 steps + 2 layers; width as for one step.
+    It takes one step for each pair. With as many steps as there are pairs this is
+    `icl.baselines.OnePassSGD`, at every context length. It has 7 steps + 2 layers, and
+    the width of one step.
 
     Args:
-        steps: number of steps, each on the next pair.
+        steps: number of steps, each of which takes the next pair.
         dim: d.
         rate: step size.
         alpha: weight decay.
@@ -86,8 +88,8 @@ def sgd_steps(
         precision: dtype and scales; None is float64.
 
     Raises:
-        ValueError: a size below 1, rate not above 0, alpha negative, weights of another
-            shape or not finite.
+        ValueError: a size is below 1, rate is not above 0, alpha is negative, or the
+            weights have another shape or are not finite.
     """
     steps = checks.positive_int("steps", steps)
     dim = checks.positive_int("dim", dim)
@@ -125,11 +127,11 @@ def ridge_step(
     length: int = 2,
     precision: Precision | None = None,
 ) -> Constructed:
-    """Ridge regression on the pair before, by Sherman-Morrison (Theorem 2).
+    """Returns ridge regression on the last pair, as a transformer (Theorem 2).
 
-    w = (alpha I + x x')^-1 x y. 13 layers, width 3 + 4d + 3d^2 for the program (the
-    paper's 3 + 5d + 3d^2, less the step that nothing reads), 11 for constants and d^2
-    for scratch.
+    It computes w = (alpha I + x x')^-1 x y by Sherman-Morrison. It has 13 layers; its
+    width is 3 + 4d + 3d^2 for the program (the paper's 3 + 5d + 3d^2, less the step
+    that nothing reads), 11 for constants and d^2 for scratch.
 
     Args:
         dim: d.
@@ -138,7 +140,8 @@ def ridge_step(
         precision: dtype and scales; None is float64.
 
     Raises:
-        ValueError: a size below 1, alpha not above 0 or too small for the dtype.
+        ValueError: a size is below 1, or alpha is not above 0 or too small for the
+            dtype.
     """
     dim = checks.positive_int("dim", dim)
     precision = precision or Precision()
@@ -165,11 +168,12 @@ def ridge(
     length: int | None = None,
     precision: Precision | None = None,
 ) -> Constructed:
-    """Ridge regression on the last `steps` pairs, by as many Sherman-Morrison updates.
+    """Returns ridge regression on the last `steps` pairs, as a transformer.
 
-    With as many steps as there are pairs this is `icl.baselines.Ridge`, at every
-    context length. 11 steps + 3 layers, width 3 + 4d + 3d^2 for the program, 11 for
-    constants and d^2 for scratch.
+    It makes one Sherman-Morrison update for each pair. With as many steps as there are
+    pairs this is `icl.baselines.Ridge`, at every context length. It has 11 steps + 3
+    layers; its width is 3 + 4d + 3d^2 for the program, 11 for constants and d^2 for
+    scratch.
 
     Args:
         steps: number of updates, each with the next pair.
@@ -179,7 +183,8 @@ def ridge(
         precision: dtype and scales; None is float64.
 
     Raises:
-        ValueError: a size below 1, alpha not above 0 or too small for the dtype.
+        ValueError: a size is below 1, or alpha is not above 0 or too small for the
+            dtype.
     """
     steps = checks.positive_int("steps", steps)
     dim = checks.positive_int("dim", dim)
@@ -217,11 +222,12 @@ def gradient_step(
     length: int = 2,
     precision: Precision | None = None,
 ) -> Constructed:
-    """One gradient step on *all* pairs before; `GradientDescent(1, rate)` in baselines.
+    """Returns one gradient step on *all* earlier pairs, as a transformer.
 
-    w <- w - 2 rate (X'(Xw - y) + alpha w). Not in the paper: the first head takes the
-    mean over the y-tokens, which is multiplied by their number. 9 layers, width
-    4 + 4d for the program, 11 for constants and d for scratch.
+    It computes w <- w - 2 rate (X'(Xw - y) + alpha w), as `icl.baselines` does with
+    `GradientDescent(1, rate)`. It is not in the paper: the first head takes the mean
+    over the y-tokens, which is then multiplied by their number. It has 9 layers; its
+    width is 4 + 4d for the program, 11 for constants and d for scratch.
 
     Args:
         dim: d.
@@ -255,14 +261,16 @@ def gradient_step(
 
 
 def _inverse_rows(dim: int) -> dict[str, int]:
-    """Sizes of what a Sherman-Morrison update works on."""
+    """Returns the sizes of what a Sherman-Morrison update works on."""
     square = dim * dim
     sizes = {"y": 1, "x": dim, "inverse": square, "u": dim}
     return sizes | {"outer": square, "denominator": 1, "quotient": square}
 
 
 def _sherman_morrison(dim: int, scale: float) -> list[Step]:
-    """M <- M - u u' / (c + u.x) with u = M x, for M = c A^-1 and c = `scale`.
+    """Returns the steps M <- M - u u' / (c + u.x) with u = M x.
+
+    Here M = c A^-1 and c = `scale`.
 
     At x-tokens nothing changes: v and with it the numerator are 0, the denominator 1.
     """
@@ -278,7 +286,7 @@ def _sherman_morrison(dim: int, scale: float) -> list[Step]:
 
 
 def _check_alpha(alpha: float, precision: Precision) -> tuple[float, float]:
-    """alpha, and the scale c of the inverse."""
+    """Returns alpha and the scale c of the inverse."""
     alpha = checks.finite_number("alpha", alpha, positive=True)
     smallest = SMALLEST_ALPHA[precision.dtype]
     if alpha < smallest:

@@ -1,6 +1,6 @@
 """How does a program become the weights of a transformer?
 
-One layer for each step (`layers` says how it computes), in `icl.model.Transformer` with
+Each step becomes one layer (`layers` says how it computes) of `icl.Transformer` with
 norm="paper", activation="erf", scale_scores=False and two heads. Here the layers' maps
 become named parameters, and the position table gets the codes by which tokens find each
 other.
@@ -8,8 +8,8 @@ other.
 Attention patterns. Token i of T has the key (cos, sin) of the angle pi i / T, and as
 queries the keys of the tokens that it reads. Their inner product is largest there, and
 the temperature, which is in W_Q, makes the softmax a choice. Two rows for each pattern
-do for any T; the paper's one-hot codes need T. For a mean over the y-tokens the key is
-the row "label" instead.
+suffice for any T; the paper's one-hot codes need T rows. For a mean over the y-tokens
+the key is the row "label" instead.
 
 float64 is switched on while a model is built or called, never for the process.
 """
@@ -42,7 +42,7 @@ SHARPNESS = 60.0
 
 @dataclass(frozen=True, eq=False)
 class Constructed:
-    """A transformer that runs a program, and the program.
+    """A transformer that runs a program, together with the program.
 
     Attributes:
         program: what it computes; `program.rows` says where the state holds what.
@@ -55,7 +55,7 @@ class Constructed:
     precision: Precision
 
     def __call__(self, prompts: Prompts) -> Output:
-        """The model's output, all of it computed in the precision's dtype.
+        """Returns the model's output, computed in the precision's dtype.
 
         Look at float64 output with NumPy: JAX functions would round it to float32.
         """
@@ -67,7 +67,7 @@ class Constructed:
 
     @property
     def trained(self) -> Trained:
-        """What `icl.save` writes: the model after no step of training."""
+        """The form that `icl.save` takes: the model after no step of training."""
         task = LinearRegression(
             dim=self.program.dim, length=len(self.model.codec.slots)
         )
@@ -77,13 +77,13 @@ class Constructed:
 def construct(
     program: Program, *, length: int, precision: Precision | None = None
 ) -> Constructed:
-    """The transformer that runs a program on prompts of up to `length` pairs.
+    """Returns the transformer that runs a program on prompts of up to `length` pairs.
 
-    One layer for each step; of width `program.work` + 11 + the largest number of
-    products in one step.
+    It has one layer for each step. Its width is `program.work` + 11 + the largest
+    number of products in one step.
 
     Raises:
-        ValueError: length below 1.
+        ValueError: length is below 1.
     """
     length = checks.positive_int("length", length)
     precision = precision or Precision()
@@ -110,7 +110,7 @@ def construct(
 
 
 def _ends(program: Program, rows: Layout, length: int) -> Arrays:
-    """Read-in (tokens to rows y and x), position table, and read-out."""
+    """Returns read-in (tokens to rows y and x), position table and read-out."""
     read_in = np.eye(program.dim + 1, rows.width)
     count = pairs.token_count(length)
     positions = np.zeros((count, rows.width))
@@ -130,7 +130,7 @@ def _ends(program: Program, rows: Layout, length: int) -> Arrays:
 
 
 def _attention(each: Layer, rows: Layout, config: ModelConfig, length: int) -> Arrays:
-    """Values hold what is to be added, for the changed rows; W^F puts it there."""
+    """Returns attention whose values are added to the rows that change, by W^F."""
     size = config.head_dim or 0
     queries, keys = zip(
         _scores(each.reads, rows, length), _scores("self", rows, length), strict=True
@@ -148,7 +148,7 @@ def _attention(each: Layer, rows: Layout, config: ModelConfig, length: int) -> A
 
 
 def _scores(reads: Reads, rows: Layout, length: int) -> tuple[Matrix, Matrix]:
-    """W_Q and W_K, each two rows, of a head that reads these tokens."""
+    """Returns W_Q and W_K, two rows each, of a head that reads these tokens."""
     identity = np.eye(rows.width)
     if reads == "labels":
         one, label = (rows.constants[CONSTANTS.index(n)] for n in ("one", "label"))
@@ -172,10 +172,10 @@ def _mlp(each: Layer, config: ModelConfig) -> Arrays:
 
 
 def _changed(each: Layer) -> np.ndarray:
-    """Rows to which attention adds something that it read."""
+    """Returns the rows to which attention adds something that it read."""
     return np.flatnonzero(np.any([each.attended, each.own], axis=(0, 2)))
 
 
 def _padded(matrix: Matrix, count: int) -> Matrix:
-    """With rows of zeros up to `count`: units or entries of a head left unused."""
+    """Returns the rows and zeros up to `count`: units of a head left unused."""
     return np.pad(matrix, ((0, count - len(matrix)), (0, 0)))

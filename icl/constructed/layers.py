@@ -7,9 +7,9 @@ Its state has the rows
     program | one label count | key  query  query | pads | scratch
                                  2     2      2      2
 
-Attention has two heads. The first reads the tokens that the operation asks for, the
-second the token itself. Any linear map of what they read can be written, so sums need
-no MLP, and the second head also takes away what is to be overwritten.
+Attention has two heads. The first reads the tokens that the operation asks for; the
+second reads the token itself. Any linear map of what they read can be written, so sums
+need no MLP, and the second head also subtracts what is to be overwritten.
 
 Multiplication. With the GELU g, sqrt(pi/2) K^2 (g((t + s)/K) - g(t/K) - g(s/K)) is t s
 up to a relative error (t^2/3 + t s/2 + s^2/3) / K^2: three units for a product (Lemma
@@ -19,12 +19,13 @@ LayerNorm would divide by the norm of the state. Two pads, N - s/2 and -N - s/2 
 the sum of all other rows, make the mean 0 and the deviation N sqrt(2 / width), up to a
 relative (|state|^2 + s^2/2) / (4 N^2); the next weights undo this constant. The
 paper's pads, N and -N - s, leave an error of first order, s / (2N) (Lemma 6). N is
-`Precision.pad`. Pads are renewed by each layer's attention: taken away after the
-LayerNorm, the paper's would leave an error of s/(2N) on N, which is s/2 whatever N.
+`Precision.pad`. Each layer's attention renews the pads: if they were subtracted after
+the LayerNorm, the paper's pads would leave an error of s/(2N) times N, which is s/2,
+however large N is.
 
-Division. Pads of N c instead of N: LayerNorm divides the state by |c| (Lemma 8). Two
-units g(z) - g(-z) = z, which is exact, carry the numerator to the target. (The paper's
-linear unit g(N + z) - N is not, and loses digits.)
+Division. The pads are N c instead of N: LayerNorm divides the state by |c| (Lemma 8).
+Two units carry the numerator to the target by g(z) - g(-z) = z, which is exact. (The
+paper's linear unit g(N + z) - N is not, and loses digits.)
 """
 
 from dataclasses import dataclass
@@ -59,13 +60,13 @@ class Precision:
         pad: N; everything that passes the LayerNorm errs by
             (|state|^2 + s^2/2) / (4 N^2), relative, with s the sum of the state, and by
             about N eps, absolute (round-off). None is the default for the dtype.
-        pads: "symmetric", or "paper": those of the published proof.
+        pads: "symmetric", or "paper" for those of the published proof.
 
     The defaults are for states whose entries are of order 1, as on prompts with inputs
     and weights of unit variance. For entries of order r multiply K and N by r.
 
     Raises:
-        ValueError: an unknown dtype or kind of pads; a scale that is not positive, or
+        ValueError: the dtype or kind of pads is unknown; or a scale is not positive, or
             so large that the dtype does not resolve it (the message says the largest).
     """
 
@@ -90,13 +91,13 @@ class Precision:
 
     @property
     def scales(self) -> tuple[float, float]:
-        """K and N."""
+        """Returns K and N."""
         multiplier, pad = SCALES[self.dtype]
         return self.multiplier or multiplier, self.pad or pad
 
 
 class Layout(NamedTuple):
-    """Where the rows of a hidden state are.
+    """The places of the rows of a hidden state.
 
     Attributes:
         work: number of rows of the program, which come first.
@@ -108,7 +109,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, program: Program) -> "Layout":
-        """Scratch is as large as the largest number of products in one step."""
+        """Returns the layout with scratch for the most products of any one step."""
         products = [
             len(operation.weight_own)
             for operation in program.operations
@@ -134,17 +135,17 @@ class Layout(NamedTuple):
 
     @property
     def scratch(self) -> range:
-        """Rows for the first factors of products."""
+        """The rows for the first factors of products."""
         return range(self.pads.stop, self.width)
 
     @property
     def width(self) -> int:
-        """Number of all rows: work + 11 + slots."""
+        """The number of all rows: work + 11 + slots."""
         return self.work + len(CONSTANTS) + 8 + self.slots
 
 
 class Layer(NamedTuple):
-    """What the parts of one layer do.
+    """The maps that the parts of one layer carry out.
 
     Attributes:
         reads: which tokens the first head reads.
@@ -166,7 +167,7 @@ class Layer(NamedTuple):
 
 
 def layer(operation: Raw | Quotient, rows: Layout, precision: Precision) -> Layer:
-    """The layer that carries out an operation and leaves all other rows alone."""
+    """Returns the layer that carries out an operation on its rows, and no others."""
     width, target = rows.width, operation.target
     attended, constant, shift = (
         np.zeros((width, width)),
@@ -199,13 +200,13 @@ def layer(operation: Raw | Quotient, rows: Layout, precision: Precision) -> Laye
 def _place(
     rows: Layout, to: Rows | range, come: Rows | range, matrix: Matrix
 ) -> Matrix:
-    """A map of rows `come` to rows `to`, as a map of all rows to all rows."""
+    """Returns a map of rows `come` to rows `to`, as a map of all rows to all rows."""
     identity = np.eye(rows.width)
     return identity[:, list(to)] @ matrix @ identity[list(come)]
 
 
 def _identity(rows: Layout, some: Rows | range) -> Matrix:
-    """The map that keeps these rows and no other."""
+    """Returns the map that keeps these rows and no others."""
     return _place(rows, some, some, np.eye(len(some)))
 
 
@@ -217,7 +218,7 @@ def _renew_pads(
     divisor: int,
     precision: Precision,
 ) -> None:
-    """Adds to a layer's attention that the pads fit the state as it is after it."""
+    """Makes a layer's attention write pads that fit the state after it."""
     _, scale = precision.scales
     others = np.ones(rows.width)
     others[list(rows.pads)] = 0
@@ -230,14 +231,14 @@ def _renew_pads(
 
 
 def _gain(rows: Layout, precision: Precision) -> float:
-    """What LayerNorm divides by."""
+    """Returns what LayerNorm divides by."""
     return precision.scales[1] * (2 / rows.width) ** 0.5
 
 
 def _carry(
     rows: Layout, source: Rows, target: Rows, precision: Precision
 ) -> tuple[Matrix, Matrix]:
-    """Units that add rows, as they are after LayerNorm, to others: g(z) - g(-z) = z."""
+    """Returns units that add normalised rows to others: g(z) - g(-z) = z."""
     z = _gain(rows, precision) * np.eye(rows.width)[list(source)]
     to = np.eye(rows.width)[:, list(target)]
     return np.concatenate([z, -z]), np.concatenate([to, -to], axis=1)
@@ -246,7 +247,7 @@ def _carry(
 def _multiply(
     rows: Layout, operation: Raw, slots: range, precision: Precision
 ) -> tuple[Matrix, Matrix]:
-    """Units for the products of slots, less what the target held."""
+    """Returns units for the products of slots, less what the target held."""
     scale, _ = precision.scales
     gain, identity = _gain(rows, precision), np.eye(rows.width)
     t = gain / scale * identity[list(slots)]

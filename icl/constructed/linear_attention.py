@@ -35,7 +35,7 @@ from icl.prompts import Prompts, check_prompts
 
 
 def linear_config(dim: int, layers: int) -> ModelConfig:
-    """Linear attention and nothing else, on joint tokens of width dim + 1."""
+    """Returns the config of linear attention alone, on tokens of width dim + 1."""
     return ModelConfig(
         layers=layers,
         width=dim + 1,
@@ -51,19 +51,21 @@ def linear_config(dim: int, layers: int) -> ModelConfig:
 def linear_gradient_descent(
     steps: int, dim: int, rate: float, *, gamma: float = 0.0, dtype: str = "float64"
 ) -> Transformer:
-    """Linear attention whose layers are steps of gradient descent from w = 0.
+    """Returns linear attention whose layers are gradient steps from w = 0.
 
-    Ask it with `predict_query`. With gamma = 0 it is `GradientDescent(steps, rate)`.
+    Its predictions are those of `predict_query`. With gamma = 0 it is
+    `GradientDescent(steps, rate)`.
 
     Args:
-        steps: number of layers, one step each.
+        steps: number of layers, each of which is one step.
         dim: d.
         rate: step size, of the gradient summed over pairs.
-        gamma: of GD++: after each step x <- (I - gamma X'X) x. 0 is plain descent.
+        gamma: that of GD++: after each step x <- (I - gamma X'X) x. 0 is plain descent.
         dtype: of the parameters, "float64" or "float32".
 
     Raises:
-        ValueError: a size below 1, rate not above 0, gamma negative, another dtype.
+        ValueError: a size is below 1, rate is not above 0, gamma is negative, or the
+            dtype is another.
 
     Example:
         >>> prompts = Prompts(np.ones((1, 2, 1)), np.ones((1, 2)))
@@ -98,13 +100,13 @@ def linear_gradient_descent(
 
 
 def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"]:
-    """The prediction at the last x of each prompt, from the pairs before it.
+    """Returns the prediction at the last x of each prompt, from the pairs before it.
 
-    In the dtype of the model's parameters.
+    It has the dtype of the model's parameters.
 
     Raises:
-        ValueError: a model with softmax attention, prompts of another dimension than
-            the model's, of shapes that disagree, or with NaN or infinity.
+        ValueError: the model has softmax attention, or the prompts have another
+            dimension than the model, shapes that disagree, NaN or infinity.
     """
     if model.config.attention != "linear":
         raise ValueError(
@@ -127,18 +129,18 @@ def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"
 
 
 def joint_tokens(prompts: Prompts) -> Float[Array, "batch length entries"]:
-    """Tokens (y, x), one for each pair; the last one's y is 0."""
+    """Returns tokens (y, x), one for each pair; the last one's y is 0."""
     ys = prompts.ys.at[:, -1].set(0.0)
     return jnp.concatenate([ys[..., None], prompts.xs], axis=-1)
 
 
 def context_mask(length: int) -> Bool[Array, "length length"]:
-    """All tokens see all but the last, the query."""
+    """Returns the mask by which all tokens see all but the last, the query."""
     return jnp.tile(jnp.arange(length) < length - 1, (length, 1))
 
 
 def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, float]:
-    """The best rate of one gradient step for uniform inputs, and its loss.
+    """Returns the best rate of one gradient step for uniform inputs, and its loss.
 
     For x uniform on (-width/2, width/2)^d, w ~ N(0, I), no noise and w_0 = 0, one step
     gives w_1 = c S w with c = 2 rate and S = X'X of the n pairs. With the moments

@@ -1,7 +1,7 @@
 """What do the four primitives compute, exactly? Arrays in, arrays out.
 
-`mov`, `mul`, `div` and `aff` of Akyürek et al. 2023 (section 3.1), and `raw`, the
-read-arithmetic-write operation of which `mov`, `mul` and `aff` are special cases
+They are `mov`, `mul`, `div` and `aff` of Akyürek et al. 2023 (section 3.1). `raw` is
+the read-arithmetic-write operation of which `mov`, `mul` and `aff` are special cases
 (their Eq. 26). The compiler turns each into one transformer layer; these functions say
 what that layer must do, and are what it is tested against.
 
@@ -29,7 +29,7 @@ Reads = Literal["self", "input", "label", "labels"]
 
 
 def reading(reads: Reads, tokens: int) -> Float[np.ndarray, "tokens tokens"]:
-    """Who reads whom in a sequence x1, y1, x2, ...: row i holds the shares of token i.
+    """Returns who reads whom in x1, y1, x2, ...: row i holds the shares of token i.
 
     Args:
         reads: "self": every token itself;
@@ -54,7 +54,7 @@ def reading(reads: Reads, tokens: int) -> Float[np.ndarray, "tokens tokens"]:
 
 
 def read_token(reads: Reads, tokens: int) -> np.ndarray:
-    """The one token that each token reads, for all of `Reads` but "labels"."""
+    """Returns the one token that each token reads, for all `Reads` but "labels"."""
     at = np.arange(tokens)
     moves = {"self": at < 0, "input": at % 2 == 1, "label": (at % 2 == 0) & (at > 0)}
     return at - moves[reads]
@@ -63,14 +63,14 @@ def read_token(reads: Reads, tokens: int) -> np.ndarray:
 def mov(
     state: State, source: Rows, target: Rows, reads: Float[np.ndarray, "tokens tokens"]
 ) -> State:
-    """Rows `source` of the token that is read, into rows `target`."""
+    """Copies rows `source` of the token that is read into rows `target`."""
     return _written(state, target, _rows(reads @ state, source))
 
 
 def mul(
     state: State, shape: tuple[int, int, int], left: Rows, right: Rows, target: Rows
 ) -> State:
-    """The matrix product of rows `left` as a x b and `right` as b x c, row by row.
+    """Multiplies rows `left`, a matrix a x b, with rows `right`, a matrix b x c.
 
     Example:
         >>> state = np.array([[1.0, 2.0, 3.0, 4.0, 0.0]])
@@ -86,7 +86,7 @@ def mul(
 
 
 def div(state: State, numerator: Rows, denominator: Rows, target: Rows) -> State:
-    """Rows `numerator` divided by the absolute value of the one row `denominator`.
+    """Divides rows `numerator` by the absolute value of the one row `denominator`.
 
     The absolute value is the paper's: the layer divides by a norm, whose sign is lost.
     """
@@ -103,7 +103,7 @@ def aff(
     weight_second: Float[np.ndarray, "written second"],
     bias: Float[np.ndarray, " written"],
 ) -> State:
-    """W1 h[first] + W2 h[second] + b; either set of rows may be empty."""
+    """Writes W1 h[first] + W2 h[second] + b; either set of rows may be empty."""
     affine = (
         _rows(state, first) @ weight_first.T + _rows(state, second) @ weight_second.T
     )
@@ -122,7 +122,7 @@ def raw(
     weight_own: Float[np.ndarray, "slots own"],
     bias: Float[np.ndarray, " written"],
 ) -> State:
-    """Read, arithmetic, write (Eq. 26): W_o((W_a mean h_k[r]) + or * (W h_i[s])) + b.
+    """Writes W_o((W_a mean h_k[r]) + or * (W h_i[s])) + b (Eq. 26).
 
     Args:
         state: (..., tokens, rows).

@@ -38,7 +38,7 @@ CONSTANTS = ("one", "label", "count")
 
 
 def allocate(**sizes: int) -> dict[str, range]:
-    """Rows for names, one after the other.
+    """Returns rows for names, one after the other.
 
     Example:
         >>> allocate(y=1, x=2)
@@ -51,22 +51,22 @@ def allocate(**sizes: int) -> dict[str, range]:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Steps over named rows.
+    """A list of steps over named rows.
 
     Attributes:
-        name: what it computes.
+        name: what it computes, in words.
         rows: which rows a name stands for. "y" is row 0 and "x" the `dim` rows after
             it, as tokens have them; "prediction" is the one row that is read out at
             x-tokens.
         steps: what is done, one layer each.
 
     Raises:
-        ValueError: no rows y, x or prediction where they must be, or no step that
-            writes the latter; a name for anything but a range of rows; a step that
-            names rows which do not exist, writes constants or a row twice, has numbers
-            that are not finite, or sizes that do not fit the rows of its names; a step
-            that reads, or a prediction in, rows that another step has overwritten under
-            another name. The message names the step.
+        ValueError: rows y, x or prediction are not where they must be, or no step
+            writes the prediction; a name stands for anything but a range of rows; a
+            step names rows that do not exist, writes constants or a row twice, or has
+            numbers that are not finite or sizes that do not fit its rows; or a step, or
+            the prediction, reads rows that were overwritten under another name. The
+            message names the step.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Program:
 
     @property
     def work(self) -> int:
-        """Number of rows of its own."""
+        """The number of its own rows."""
         return max(rows.stop for rows in self.rows.values())
 
     @cached_property
     def table(self) -> dict[str, range]:
-        """Rows of all names, the constants among them."""
+        """The rows of all names, the constants among them."""
         constants = {
             name: range(self.work + i, self.work + i + 1)
             for i, name in enumerate(CONSTANTS)
@@ -106,9 +106,9 @@ class Program:
         return [step.lower(self.table) for step in self.steps]
 
     def run(self, prompts: Prompts) -> Float[np.ndarray, "states batch tokens rows"]:
-        """The state before the first step and after each, exactly, in float64 NumPy.
+        """Returns the state before the first step and after each, in float64 NumPy.
 
-        What the compiled transformer must have in the same rows of `Output.hidden`.
+        The compiled transformer must have the same in these rows of `Output.hidden`.
         """
         states = [self._initial(prompts)]
         for operation in self.operations:
@@ -126,14 +126,14 @@ class Program:
 
 
 def constants(length: int) -> Float[np.ndarray, "tokens constants"]:
-    """The constant rows of every token, in the order of `CONSTANTS`."""
+    """Returns the constant rows of every token, in the order of `CONSTANTS`."""
     contexts = pairs.token_contexts(length)
     is_label = np.arange(len(contexts)) % 2
     return np.stack([np.ones_like(contexts), is_label, contexts], axis=1).astype(float)
 
 
 def _check_rows(rows: Table) -> None:
-    """Where tokens put y and x, what is read out, and that names stand for rows."""
+    """Checks that names stand for rows, and where y, x and the prediction are."""
     missing = [name for name in ("y", "x", "prediction") if name not in rows]
     if missing:
         raise ValueError(f"a program must have rows named {', '.join(missing)}.")
@@ -156,7 +156,7 @@ def _check_rows(rows: Table) -> None:
 
 
 def _check_step(where: str, step: Step, rows: Table, table: Table) -> None:
-    """Names that exist and may be written, and sizes that fit each other."""
+    """Checks that names exist and may be written, and that sizes fit."""
     for name in step.targets:
         if name in CONSTANTS:
             raise ValueError(f"{where} writes {name}, which is a constant.")
@@ -190,7 +190,7 @@ def _check_step(where: str, step: Step, rows: Table, table: Table) -> None:
 
 
 def _needed(where: str, step: Step, table: Table) -> list[tuple[str, int]]:
-    """How many rows a step needs the names in it to have."""
+    """Returns how many rows a step needs the names in it to have."""
     if isinstance(step, Mul):
         if len(step.shape) != 3:
             raise ValueError(f"{where}: shape must be (a, b, c), got {step.shape}.")
@@ -205,7 +205,7 @@ def _needed(where: str, step: Step, table: Table) -> list[tuple[str, int]]:
 
 
 def _check_terms(where: str, step: Scale | Aff, table: Table) -> None:
-    """Numbers, or arrays of finite numbers that fit the names."""
+    """Checks that terms are numbers, or arrays of finite ones that fit the names."""
     size = len(table[step.target])
     for name, factor in step.terms.items():
         checks.all_finite(f"{where}: the factor of {name}", factor)
@@ -226,7 +226,7 @@ def _check_terms(where: str, step: Scale | Aff, table: Table) -> None:
 
 
 def _check_overwriting(rows: Table, steps: tuple[Step, ...]) -> None:
-    """Whoever reads a name must find there what was written under that name."""
+    """Checks that whoever reads a name finds what was written under that name."""
     held = {}  # for every row that was written: under which name, and by which step
     for number, step in enumerate(steps, 1):
         where = f"step {number} ({step})"

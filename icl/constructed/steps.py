@@ -26,7 +26,7 @@ Terms = Mapping[str, int | float | Matrix]
 
 
 class Raw(NamedTuple):
-    """Rows target <- W_o((W_a mean of what is read) + or * (W what it has)) + b.
+    """The step target <- W_o((W_a mean of what is read) + or * (W what it has)) + b.
 
     Attributes:
         target: w, the rows that are written.
@@ -51,45 +51,45 @@ class Raw(NamedTuple):
     bias: Float[np.ndarray, " target"]
 
     def apply(self, state: State) -> State:
-        """What the layer is to do, in NumPy."""
+        """Returns the state after the layer, computed in NumPy."""
         reads = primitives.reading(self.reads, state.shape[-2])
         fields = self._asdict() | {"reads": reads}
         return primitives.raw(state, **fields)
 
 
 class Quotient(NamedTuple):
-    """Rows target <- rows numerator / |row denominator|."""
+    """The step target <- numerator / |denominator|, for rows of one token."""
 
     target: Rows
     numerator: Rows
     denominator: Rows
 
     def apply(self, state: State) -> State:
-        """What the layer is to do, in NumPy."""
+        """Returns the state after the layer, computed in NumPy."""
         return primitives.div(state, self.numerator, self.denominator, self.target)
 
 
 class Step(ABC):
-    """One instruction; `str(step)` is how people write it."""
+    """The base of all instructions; `str(step)` is how people write it."""
 
     @property
     @abstractmethod
     def sources(self) -> tuple[str, ...]:
-        """Names of the rows that it reads."""
+        """The names of the rows that it reads."""
 
     @property
     @abstractmethod
     def targets(self) -> tuple[str, ...]:
-        """Names of the rows that it writes."""
+        """The names of the rows that it writes."""
 
     @abstractmethod
     def lower(self, table: Table) -> Raw | Quotient:
-        """The operation on row numbers; `table` says which rows a name stands for."""
+        """Returns the operation on row numbers, which `table` gives for names."""
 
 
 @dataclass(frozen=True)
 class Mov(Step):
-    """Copies rows of the token that is read; who reads itself keeps its own.
+    """Copies rows of the token that is read; a token that reads itself keeps its own.
 
     Attributes:
         names: the rows, the same in both tokens.
@@ -101,19 +101,19 @@ class Mov(Step):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the rows that it reads."""
+        """The names of the rows that it reads."""
         return self.names
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the rows that it writes."""
+        """The names of the rows that it writes."""
         return self.names
 
     def __str__(self) -> str:
         return f"mov {', '.join(self.names)} from {self.reads}"
 
     def lower(self, table: Table) -> Raw:
-        """A sum with W_a = I and W = 0."""
+        """Returns a sum with W_a = I and W = 0."""
         rows = _rows(table, self.names)
         size = len(rows)
         return Raw(
@@ -138,7 +138,7 @@ class Mul(Step):
         left: rows of the first factor, a b of them.
         right: rows of the second, b c of them.
         shape: (a, b, c).
-        factor: a number by which the product is multiplied.
+        factor: the number by which the product is multiplied.
     """
 
     target: str
@@ -149,12 +149,12 @@ class Mul(Step):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the rows that it reads."""
+        """The names of the rows that it reads."""
         return self.left, self.right
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the rows that it writes."""
+        """The names of the rows that it writes."""
         return (self.target,)
 
     def __str__(self) -> str:
@@ -162,7 +162,7 @@ class Mul(Step):
         return f"mul {self.target} = {_combination(product)}"
 
     def lower(self, table: Table) -> Raw:
-        """A product with a b c slots: slot (i, j, k) is left[i, j] right[j, k].
+        """Returns a product of a b c slots: slot (i, j, k) is left[i, j] right[j, k].
 
         W_o adds over j. (The paper makes a matrix product of parallel dot products, its
         Lemma 7, at the same cost.)
@@ -188,7 +188,7 @@ class Scale(Step):
 
     Attributes:
         target: rows of the result.
-        by: the one row that all are multiplied with.
+        by: the one row with which all are multiplied.
         terms: what is combined.
         reads: whose rows are combined, see `primitives.reading`.
     """
@@ -200,12 +200,12 @@ class Scale(Step):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the rows that it reads."""
+        """The names of the rows that it reads."""
         return *self.terms, self.by
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the rows that it writes."""
+        """The names of the rows that it writes."""
         return (self.target,)
 
     def __str__(self) -> str:
@@ -213,7 +213,7 @@ class Scale(Step):
         return f"mul {self.target} = {self.by} {mean}({_combination(self.terms)})"
 
     def lower(self, table: Table) -> Raw:
-        """A product with a slot for each row: W_a combines, W repeats one row."""
+        """Returns a product, a slot for each row: W_a combines, W repeats one row."""
         target = _rows(table, self.targets)
         return Raw(
             target=target,
@@ -244,12 +244,12 @@ class Aff(Step):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the rows that it reads."""
+        """The names of the rows that it reads."""
         return tuple(self.terms)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the rows that it writes."""
+        """The names of the rows that it writes."""
         return (self.target,)
 
     def __str__(self) -> str:
@@ -258,7 +258,7 @@ class Aff(Step):
         return f"aff {self.target} = {' + '.join(parts)}"
 
     def lower(self, table: Table) -> Raw:
-        """A sum with W_a = 0 and everything in W."""
+        """Returns a sum with W_a = 0 and everything in W."""
         target = _rows(table, self.targets)
         size = len(target)
         bias = np.asarray(self.bias, float)
@@ -277,7 +277,7 @@ class Aff(Step):
 
 @dataclass(frozen=True)
 class Div(Step):
-    """target = numerator / |denominator|, row by row, by one row.
+    """The quotient target = numerator / |denominator|, row by row, by one row.
 
     The denominator must stay away from 0 at *every* token: the layer divides the whole
     state by it.
@@ -289,19 +289,19 @@ class Div(Step):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the rows that it reads."""
+        """The names of the rows that it reads."""
         return self.numerator, self.denominator
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the rows that it writes."""
+        """The names of the rows that it writes."""
         return (self.target,)
 
     def __str__(self) -> str:
         return f"div {self.target} = {self.numerator} / |{self.denominator}|"
 
     def lower(self, table: Table) -> Quotient:
-        """The row numbers."""
+        """Returns the quotient on row numbers."""
         names = self.target, self.numerator, self.denominator
         return Quotient(*(_rows(table, (name,)) for name in names))
 
@@ -311,7 +311,7 @@ def _rows(table: Table, names: Sequence[str] | Terms) -> Rows:
 
 
 def _weights(terms: Terms, size: int) -> Matrix:
-    """The matrices of the terms side by side; a number is that multiple of I."""
+    """Returns the terms' matrices side by side; a number is that multiple of I."""
     parts = [
         factor * np.eye(size) if np.ndim(factor) == 0 else np.asarray(factor, float)
         for factor in terms.values()
@@ -320,7 +320,7 @@ def _weights(terms: Terms, size: int) -> Matrix:
 
 
 def _combination(terms: Terms) -> str:
-    """Such as "w - 0.1 gradient"; a matrix is written W."""
+    """Returns text such as "w - 0.1 gradient"; a matrix is written W."""
     text = ""
     for name, factor in terms.items():
         number = float(factor) if np.ndim(factor) == 0 else None
