@@ -2,8 +2,8 @@
 
 Run: python -m docs.construction_pictures
 
-Writes figures/construction-tokens.png, -layer.png and -sgd.png. What they show of rows
-and states is computed: by the compiled transformer for d = 2, on one prompt.
+It writes figures/construction-tokens.png, -layer.png and -sgd.png. The rows and states
+that they show are computed by the compiled transformer for d = 2, on one prompt.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ NUMBER = {"ha": "center", "va": "center", "fontsize": 7.5}
 
 
 def tokens() -> "Figure":
-    """What each row of each token holds before the first layer."""
+    """Draws what each row of each token holds before the first layer."""
     constructed = sgd_step(2, RATE, alpha=ALPHA, weights=START)
     rows = Layout.of(constructed.program)
     state = np.asarray(constructed(PROMPT).hidden)[0, 0]
@@ -73,7 +73,7 @@ def tokens() -> "Figure":
 
 
 def layer() -> "Figure":
-    """One layer: attention moves and adds, the MLP multiplies."""
+    """Draws one layer: attention moves and adds, the MLP multiplies."""
     boxes: list[tuple[float, float, float, str, str, str]] = [
         (0.0, 0, 2.2, "state h", GREY, "all rows of\nthis token"),
         (
@@ -147,7 +147,7 @@ def layer() -> "Figure":
 
 
 def sgd() -> "Figure":
-    """The state of y1 and of x2 through the nine layers of an SGD step."""
+    """Draws the states of y1 and x2 through the nine layers of an SGD step."""
     constructed = sgd_step(2, RATE, alpha=ALPHA, weights=START)
     program = constructed.program
     hidden = np.asarray(constructed(PROMPT).hidden)[:, 0]
@@ -194,7 +194,7 @@ def sgd() -> "Figure":
 def _box(
     axes: "Axes", x: float, y: float, width: float, height: float, color: str, text: str
 ) -> None:
-    """A box around a point, with text in it."""
+    """Draws a box around a point, with text in it."""
     from matplotlib.patches import Rectangle
 
     corner = (x - width / 2, y - height / 2)
@@ -204,7 +204,7 @@ def _box(
 
 
 def main() -> None:
-    """Draws all of them."""
+    """Draws all three pictures."""
     for draw in (tokens, layer, sgd):
         path = FOLDER / f"construction-{draw.__name__}.png"
         draw().savefig(path)
