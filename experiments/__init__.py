@@ -1,10 +1,11 @@
-"""One runnable module per figure; only here do both libraries, disks and screens meet.
+"""The figures of the papers, one runnable module each, and the engine that runs them.
 
-`python -m experiments` lists them. A figure's module is a docstring (what it shows, the
-claim, how to read it), `PRESETS` and `TIMES`, three functions, and the `FIGURE` that
-holds them together:
+Only here do both libraries, disks and screens meet. `python -m experiments` lists the
+figures. A figure's module consists of a docstring (what the figure shows, the claim,
+how to read it), `PRESETS` and `TIMES`, three functions, and the `FIGURE` that holds
+them together:
 
-    compute(config, models) -> xarray.Dataset    everything slow
-    plot(dataset) -> Figure                      from the Dataset alone
-    claims(dataset) -> list[Claim]               likewise
+    compute(config, models) -> xarray.Dataset    does everything slow
+    plot(dataset) -> Figure                      draws the Dataset, and needs no more
+    claims(dataset) -> list[Claim]               judges the Dataset, and needs no more
 """

@@ -1,4 +1,4 @@
-"""`python -m experiments` lists every experiment, with its time per preset."""
+"""The list of all experiments, with their times by preset: python -m experiments."""
 
 import sys
 import textwrap
@@ -31,7 +31,7 @@ def show(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Lists the experiments; returns the exit status."""
+    """Lists the experiments, and returns the exit status."""
     return guarded("experiments", show, argv)
 
 

@@ -1,13 +1,14 @@
-"""Which model do the figures of this paper look at? All at one preset share one.
+"""Which models do the figures look at? At one preset, they share one.
 
-- tiny: seconds; shows that everything runs, and nothing else;
-- quick: the paper's dimension d = 8 on two cores, in five minutes of training, with
-  contexts of up to 2d pairs and a narrow model;
-- paper: the published settings.
+- tiny takes seconds, and shows that everything runs, and nothing else;
+- quick has the paper's dimension d = 8, contexts of up to 2d pairs and a narrow model,
+  and trains for five minutes on two cores;
+- paper has the published settings.
 
-How `quick` was chosen. All at d = 8, batch 64, one head, Adam with b2 = 0.98, warm-up
-over 10 % of the steps, then a cosine. The score is SPD / d to least squares, averaged
-over n = 1 .. 2d, on 4,000 prompts; one seed each.
+`quick` was chosen among the following models. All have d = 8, batches of 64, one head,
+and Adam with b2 = 0.98, a warm-up over 10 % of the steps and then a cosine. The score
+is SPD / d to least squares, averaged over n = 1 .. 2d, on 4,000 prompts, with one seed
+each.
 
     layers x width   steps     learning rate   score
     12 x 32          4,000     2e-3            0.037
@@ -16,9 +17,9 @@ over n = 1 .. 2d, on 4,000 prompts; one seed each.
     12 x 32          8,000     2e-3, batch 32  0.055
     12 x 32          12,000    2e-3            0.0083   <- quick
 
-At d = 4 (4,000 steps, 3e-3) depth decided: 4 x 64 reached 0.083, 8 x 32, with half of
-its parameters, 0.031, and 12 x 32 0.016. Most of what is left sits at n = d, where X is
-often nearly singular.
+At d = 4 (4,000 steps, 3e-3) depth decided: 4 x 64 reached 0.083, 8 x 32, with half as
+many parameters, 0.031, and 12 x 32 reached 0.016. Most of what is left is at n = d,
+where X is often nearly singular.
 """
 
 from dataclasses import replace
@@ -53,7 +54,6 @@ SETTINGS = {
     ),
 }
 
-# The models that are probed. The paper probes at d = 4, where more can be read out.
 PROBING = {
     "tiny": SETTINGS["tiny"],
     "quick": Setting(
@@ -67,9 +67,10 @@ PROBING = {
         train=TrainConfig.paper(),
     ),
 }
+"""The models that are probed. The paper probes at d = 4, where more can be read out."""
 
 
 def control_of(setting: Setting) -> Setting:
-    """The setting of the control model: every prompt has w = (1, ..., 1)."""
+    """Returns the setting of the control model: every prompt has w = (1, ..., 1)."""
     task = replace(as_linear(setting.task), fixed_weights=1.0)
     return Setting(task, setting.model, setting.train, setting.seed)

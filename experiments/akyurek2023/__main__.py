@@ -2,16 +2,16 @@
 
 Run: python -m experiments.akyurek2023 quick
 
-Trains what is missing of all models at once, so that no core is idle, then computes and
-draws each figure, or finds it. What fails does not stop the rest: the report says what
+This trains all missing models at once, so that no core is idle, and then computes and
+draws each figure, or finds it. A failure does not stop the rest: the report says what
 is missing, and the same command goes on from there. `--list` shows the models with
 their state and cost, and does nothing else.
 
-Writes results/akyurek2023/report-<preset>.html, with a table of what the paper says,
-what was measured and why they may differ, and the same in results-<preset>.md; prints
-the path of the page last. A second run is a matter of seconds. Fields of the first
-model and its training can be changed here; what a figure asks, and the models that are
-probed or swept, are changed at the figure's own command.
+The command writes results/akyurek2023/report-<preset>.html, with a table of what the
+paper says, what was measured and why the two may differ, and the same table in
+results-<preset>.md; it prints the path of the page last. A second run takes seconds.
+Fields of the first model and its training can be changed here. What a figure asks, and
+the models that are probed or swept, are changed at the figure's own command.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Transformers written by hand: how exactly they run SGD and ridge regression.
+"""Transformers written by hand, and how exactly they run SGD and ridge regression.
 
 Claim: weights exist for which a transformer carries out a step of SGD (Theorem 1) or
 of ridge regression (Theorem 2) as precisely as desired, in a constant number of layers,
@@ -8,13 +8,14 @@ Paper: Theorems 1 and 2 and their proofs in Akyürek et al. 2023 (claims 29-32).
 
 Run: python -m experiments.akyurek2023.construction quick
 
-How to read it: top, the largest error of a prediction against the closed form, for one
-step by dimension d, and by number of steps; then its dependence on the scale K of the
-multiplier and on the pads N that keep LayerNorm harmless, with the slopes of the theory
-as thin lines. Bottom left, depth and width as they are built (points) and as the
-theorems say (lines; with 11 rows of constants, and scratch for the products). Last,
-what goes wrong if the proofs are followed to the letter: the error of the printed
-version of a program, run without round-off, and of ours.
+How to read it: the first two panels show the largest error of a prediction against the
+closed form, by dimension d for one step, and by number of steps. The next two show how
+the error depends on the scale K of the multiplier and on the pads N that keep LayerNorm
+harmless, with the slopes of the theory as thin lines. Below are depth and width as they
+are built (points) and as the theorems say (lines; with 11 rows of constants, and
+scratch for the products). The last panel shows what goes wrong if the proofs are
+followed to the letter: the errors of the printed version of a program, run without
+round-off, and of ours.
 """
 
 import sys
@@ -49,8 +50,10 @@ from icl.sweeps.store import Models
 from probes import probe_grid
 
 Case = tuple[Constructed, Learner]
-Build = Callable[[int, int, Precision], Case]
+"""A constructed transformer, and the learner that it must be equal to."""
 
+Build = Callable[[int, int, Precision], Case]
+"""A function of (steps, dim, precision)."""
 
 TIMES = {
     "tiny": "25 s",
@@ -60,7 +63,7 @@ TIMES = {
 RATE, ALPHA, DECAY = 0.05, 0.5, 0.1
 DTYPES = ("float64", "float32")
 PROBED = 400
-"""Prompts for the probe: several for each of the 38 rows that it reads."""
+"""The number of prompts for the probe: several for each of the 38 rows it reads."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,12 @@ class Config:
     """Settings of the constructions. No model is trained.
 
     Attributes:
-        dims: dimensions d, for one step.
-        steps: numbers of steps, in the dimension `sweep_dim`.
-        sweep_dim: dimension in which steps and scales are varied.
-        prompts: random tasks; errors are the largest over them.
-        decades: multiplier scales and pads per factor of ten.
-        seed: of the tasks.
+        dims: the dimensions d, for one step.
+        steps: the numbers of steps, in the dimension `sweep_dim`.
+        sweep_dim: the dimension in which steps and scales are varied.
+        prompts: the number of random tasks; errors are the largest over them.
+        decades: the number of multiplier scales and pads per factor of ten.
+        seed: the seed of the tasks.
     """
 
     dims: tuple[int, ...] = (2, 4, 8)
@@ -102,7 +105,7 @@ PRESETS = {
 
 
 def _algorithms() -> dict[str, Build]:
-    """What is built for (steps, dim, precision), and what it must be equal to."""
+    """Returns what builds a case from (steps, dim, precision), by algorithm."""
 
     def sgd(n: int, d: int, p: Precision) -> Case:
         model = sgd_steps(n, d, RATE, alpha=DECAY, precision=p)
@@ -127,7 +130,7 @@ def _algorithms() -> dict[str, Build]:
 
 
 def _tasks(seed: int, batch: int, constructed: Constructed) -> Prompts:
-    """Random ones of the model's size, in float64."""
+    """Draws random tasks of the model's size, in float64."""
     rng = np.random.default_rng(seed)
     dim, length = constructed.program.dim, len(constructed.model.codec.slots)
     xs, w = rng.normal(size=(batch, length, dim)), rng.normal(size=(batch, dim))
@@ -137,20 +140,21 @@ def _tasks(seed: int, batch: int, constructed: Constructed) -> Prompts:
 
 
 def _error(case: Case, config: Config, *, root_mean_square: bool = False) -> float:
-    """Of the predictions at every context length, on random tasks."""
+    """Returns the error of the predictions at all context lengths, on random tasks."""
     constructed, learner = case
     prompts = _tasks(config.seed, config.prompts, constructed)
     with jax.enable_x64(True):
         expected = np.asarray(learner(prompts).predictions)
-    # The first prediction is made from nothing, and is 0 of both.
+    # The first prediction is made from no pair, and both predict 0.
     error = np.abs(np.asarray(constructed(prompts).predictions) - expected)[:, 1:]
     return float(np.sqrt((error**2).mean()) if root_mean_square else error.max())
 
 
 def _probed(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where a linear probe finds ridge regression's w, and where the program holds it.
+    """Returns where a linear probe finds ridge regression's w, and where it is held.
 
-    For two pairs with d = 2, each of shape (states, tokens): R2, and whether.
+    The program is that of two pairs with d = 2. Both arrays have the shape (states,
+    tokens): the R2 of the probe, and whether the program holds w there.
     """
     pairs, dim = 2, 2
     constructed = ridge(pairs, dim, ALPHA)
@@ -165,28 +169,29 @@ def _probed(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute(config: Config, _: Models) -> xr.Dataset:
-    """Errors, sizes, and the printed programs beside the corrected ones.
+    """Measures errors, sizes, and the printed programs beside the corrected ones.
 
     Returns:
         A Dataset with `error` over (algorithm, dim, dtype), `error_by_steps` over
         (iterated, steps, dtype), `layers` over (iterated, steps), `width` over
         (algorithm, dim), `width_by_length` over (length,), and `flaws` over (flaw,
-        version); errors are the largest of a prediction. `error_by_multiplier` over
-        (multiplier,) and `error_by_pad` over (pads, pad_scale) are root mean squares,
-        of one SGD step. `probe_r2` over (state, token) is how well a linear probe finds
-        the w of ridge regression on two pairs, `probe_held` whether it is there.
+        version); each error is the largest of a prediction. `error_by_multiplier` over
+        (multiplier,) and `error_by_pad` over (pads, pad_scale) are root mean squares of
+        the errors of one SGD step. `probe_r2` over (state, token) is how well a linear
+        probe finds the w of ridge regression on two pairs, and `probe_held` says
+        whether the program holds it there.
     """
     parts = [_by_size(config), _by_scale(config), _as_printed(config)]
     return xr.merge(parts).assign_attrs(sweep_dim=config.sweep_dim)
 
 
 def _by_size(config: Config) -> xr.Dataset:
-    """Errors, depths and widths by dimension, by number of steps and by length."""
+    """Returns errors, depths and widths by dimension, number of steps and length."""
     algorithms = _algorithms()
 
     @cache
     def measured(name: str, steps: int, dim: int) -> tuple[list[float], ModelConfig]:
-        """Errors by dtype, and the shape."""
+        """Returns the errors of a construction by dtype, and its shape."""
         cases = [algorithms[name](steps, dim, Precision(dtype)) for dtype in DTYPES]
         return [_error(case, config) for case in cases], cases[0][0].model.config
 
@@ -218,10 +223,11 @@ def _by_size(config: Config) -> xr.Dataset:
 
 
 def _by_scale(config: Config) -> xr.Dataset:
-    """Errors of one SGD step by the scale of its multiplier, and by its pads."""
+    """Returns errors of an SGD step by the scale of its multiplier, and by its pads."""
     step, kinds = _algorithms()["SGD"], ("symmetric", "paper")
 
     def error(precision: Precision) -> float:
+        """Returns the error of one SGD step at this precision."""
         case = step(1, config.sweep_dim, precision)
         return _error(case, config, root_mean_square=True)
 
@@ -243,7 +249,7 @@ def _by_scale(config: Config) -> xr.Dataset:
 
 
 def _as_printed(config: Config) -> xr.Dataset:
-    """Errors of the printed programs, and what a probe finds in a right one."""
+    """Returns errors of printed programs, and what a probe finds in a correct one."""
     found, held = _probed(config.seed)
     flaws = [[flaw.printed(), flaw.corrected()] for flaw in FLAWS]
     return xr.Dataset(
@@ -260,7 +266,7 @@ def _as_printed(config: Config) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """Errors above, sizes and flaws below."""
+    """Draws errors above, and sizes and flaws below."""
     return construction_plot.draw(dataset)
 
 

@@ -1,7 +1,7 @@
-"""The claims about constructed transformers, proofs and corrections: claims 29-32.
+"""What is claimed of constructed transformers and their proofs? Claims 29-32.
 
-They are about the constructed transformers that `construction` measures. Nothing is
-sampled but the tasks, so that the intervals are points. Bars on errors are ours.
+The claims are about the constructed transformers that `construction` measures. Only the
+tasks are sampled, so that the intervals are points. The bounds on errors are ours.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ class Exactness:
     """A claim that predictions of a construction are those of the closed form.
 
     Attributes:
-        id: of the claim.
+        id: the name of the claim.
         what: what was constructed.
-        theorem: of the paper.
-        errors: of predictions, in float64.
-        bar: that no error may exceed.
+        theorem: the theorem of the paper.
+        errors: the errors of predictions, in float64.
+        bar: the bound that no error may exceed.
     """
 
     id: str
@@ -41,11 +41,11 @@ class Size:
     """A claim that the size of a construction follows a formula.
 
     Attributes:
-        id: of the claim.
+        id: the name of the claim.
         says: the formula in words.
-        theorem: of the paper.
-        built: sizes of what was constructed.
-        formula: sizes by the formula.
+        theorem: the theorem of the paper.
+        built: the sizes of what was constructed.
+        formula: the sizes by the formula.
     """
 
     id: str
@@ -60,13 +60,13 @@ class Slope:
     """A claim that an error falls with a power of a scale.
 
     Attributes:
-        id: of the claim.
-        what: whose error falls with what.
+        id: the name of the claim.
+        what: whose error falls, and with which scale.
         scale: the values of the scale.
-        errors: at these values.
+        errors: the errors at these values.
         low: the least scale that counts; below it higher orders matter.
-        high: the largest; beyond it round-off matters.
-        power: that is claimed.
+        high: the largest scale that counts; above it round-off matters.
+        power: the power that is claimed.
     """
 
     id: str
@@ -79,7 +79,7 @@ class Slope:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 29 to 32, and the corrected statements."""
+    """Returns claims 29 to 32, and the corrected statements."""
     judge = Judge("akyurek2023", "construction", "Akyürek et al. 2023")
     found = [
         *(_judge_errors(judge, row) for row in _exact(dataset.sel(dtype="float64"))),
@@ -94,11 +94,11 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
 
 
-# --- the rows ---
+# --- what is claimed, as rows of tables ---
 
 
 def _exact(double: xr.Dataset) -> list[Exactness]:
-    """Claims 29a, 30a, 32c and 32d, of what was measured in float64."""
+    """Returns claims 29a, 30a, 32c and 32d, of what was measured in float64."""
     dims, steps = _listed(double.dim), _listed(double.steps)
     return [
         Exactness(
@@ -133,7 +133,7 @@ def _exact(double: xr.Dataset) -> list[Exactness]:
 
 
 def _sizes(dataset: xr.Dataset) -> list[Size]:
-    """Claims 29b, 30b, 32a and 32b."""
+    """Returns claims 29b, 30b, 32a and 32b, about depths and widths."""
     d, n, steps = dataset.dim, dataset.steps, _listed(dataset.steps)
     return [
         Size(
@@ -169,7 +169,7 @@ def _sizes(dataset: xr.Dataset) -> list[Size]:
 
 
 def _slopes(dataset: xr.Dataset) -> list[Slope]:
-    """Claim 31."""
+    """Returns claim 31, about the scales of multiplier and pads."""
     pads = dataset.error_by_pad
     return [
         Slope(
@@ -203,13 +203,15 @@ def _slopes(dataset: xr.Dataset) -> list[Slope]:
 
 
 def _listed(values: xr.DataArray) -> str:
+    """Returns some numbers as text, such as "1, 2, 4"."""
     return ", ".join(map(str, values.values))
 
 
-# --- their claims ---
+# --- how each row is judged ---
 
 
 def _judge_errors(judge: Judge, row: Exactness) -> Claim:
+    """Judges whether predictions are those of the closed form."""
     return judge(
         row.id,
         f"{row.what} is within {row.bar:g} of the closed form, in float64.",
@@ -222,6 +224,7 @@ def _judge_errors(judge: Judge, row: Exactness) -> Claim:
 
 
 def _judge_size(judge: Judge, row: Size) -> Claim:
+    """Judges whether a size follows its formula."""
     return judge(
         row.id,
         f"{row.says}.",
@@ -234,7 +237,8 @@ def _judge_size(judge: Judge, row: Size) -> Claim:
 
 
 def _judge_slope(judge: Judge, row: Slope) -> Claim:
-    # A scale is a power of 10 that was rounded.
+    """Judges whether an error falls with a power of a scale."""
+    # Scales are rounded powers of 10, so that the ends need some room.
     inside = (row.scale >= row.low / 1.01) & (row.scale <= row.high * 1.01)
     logarithms = np.log(row.scale[inside]), np.log(row.errors[inside])
     slope = float(np.polyfit(*logarithms, 1)[0])
@@ -250,7 +254,7 @@ def _judge_slope(judge: Judge, row: Slope) -> Claim:
 
 
 def _width_without_tokens(judge: Judge, dataset: xr.Dataset) -> Claim:
-    """The first correction, of the position code."""
+    """Returns the first correction, which is about the position code."""
     return replace(judge, series="correction")(
         "0",
         "The width does not depend on the number of tokens: two rows code an "
@@ -264,7 +268,7 @@ def _width_without_tokens(judge: Judge, dataset: xr.Dataset) -> Claim:
 
 
 def _probe_finds_weights(judge: Judge, dataset: xr.Dataset) -> Claim:
-    """What our probes say of a model whose inside is known."""
+    """Returns the claim that our probes find what a known program holds."""
     return replace(judge, series="construction")(
         "probe",
         "A linear probe finds the w of ridge regression on two pairs (R2 above "
@@ -278,7 +282,7 @@ def _probe_finds_weights(judge: Judge, dataset: xr.Dataset) -> Claim:
 
 
 def _corrections(judge: Judge, dataset: xr.Dataset) -> Iterator[Claim]:
-    """One for each flaw of the printed proofs: the printed version errs."""
+    """Yields a claim for each flaw of the printed proofs: the printed version errs."""
     correction = replace(judge, series="correction")
     for number, flaw in enumerate(FLAWS, 1):
         errors = dataset.flaws.sel(flaw=flaw.name)

@@ -1,11 +1,11 @@
 """What goes wrong if the published proofs are followed to the letter?
 
-For each statement that had to be corrected, a counter-example: the printed version and
-ours on the same tasks, both run exactly (no transformer, no round-off to speak of), and
-how far predictions are from the algorithm's, at every x. Statements that fail in
-another way are told elsewhere: the remainder of Lemma 4 and the pads of Lemma 6 by the
-slopes in `construction`, the shape of Theorem 2's last product by the compiler, which
-refuses it.
+Each statement that had to be corrected has a counter-example. The printed version and
+ours run on the same tasks, both exactly (there is no transformer, and next to no
+round-off), and what is measured is how far their predictions are from those of the
+algorithm, at every x. Statements that fail in another way are shown elsewhere: the
+slopes in `construction` show the remainder of Lemma 4 and the pads of Lemma 6, and the
+compiler refuses the shape of Theorem 2's last product.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ START = np.array([1.0, -1.0])
 
 @dataclass(frozen=True)
 class Flaw:
-    """A statement, and what following it costs.
+    """A statement of the paper, and the error of following it.
 
     Attributes:
-        name: a few words, for the figure.
+        name: the name of the flaw in the figure.
         text: what holds instead.
-        source: where the paper has it otherwise.
-        printed: error of the published version.
-        corrected: error of ours.
+        source: where the paper says otherwise.
+        printed: computes the error of the published version.
+        corrected: computes the error of ours.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Flaw:
 
 
 def tasks(pairs: int) -> Prompts:
-    """Ten random tasks."""
+    """Draws ten random tasks."""
     rng = np.random.default_rng(pairs)
     xs, w = rng.normal(size=(10, pairs, DIM)), rng.normal(size=(10, DIM))
     with jax.enable_x64(True):
@@ -53,23 +53,23 @@ def tasks(pairs: int) -> Prompts:
 
 
 def error_of(predictions: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference."""
+    """Returns the largest difference of predictions."""
     return float(np.abs(predictions - expected).max())
 
 
 def expected_of(learner: Learner, prompts: Prompts) -> np.ndarray:
-    """A learner's predictions in float64."""
+    """Returns a learner's predictions in float64."""
     with jax.enable_x64(True):
         return np.asarray(learner(prompts).predictions)
 
 
 def read_out(program: Program, state: np.ndarray) -> np.ndarray:
-    """The predictions in a program's last state."""
+    """Returns the predictions in a program's last state."""
     return state[:, ::2, program.rows["prediction"].start]
 
 
 def sgd_from(start: np.ndarray, prompts: Prompts) -> np.ndarray:
-    """Predictions of SGD from other weights than 0, as a loop."""
+    """Returns the predictions of SGD from other weights than 0, by a loop."""
     xs, ys = (np.asarray(array) for array in prompts[:2])
     w, predictions = np.tile(start, (len(xs), 1)), []
     for i in range(xs.shape[1]):
@@ -80,7 +80,7 @@ def sgd_from(start: np.ndarray, prompts: Prompts) -> np.ndarray:
 
 
 def sgd_error(pairs: int, scale: Scale | None = None) -> float:
-    """Error of SGD from `START`; `scale` replaces the step that makes the gradient."""
+    """Returns the error of SGD; `scale` replaces the step that makes the gradient."""
     program = sgd_steps(pairs, DIM, RATE, alpha=ALPHA, weights=START).program
     if scale is not None:
         steps = (scale if isinstance(step, Scale) else step for step in program.steps)
@@ -91,7 +91,7 @@ def sgd_error(pairs: int, scale: Scale | None = None) -> float:
 
 
 def moved_everywhere() -> float:
-    """Error of SGD if *every* token takes the x of the one before it."""
+    """Returns the error of SGD if *every* token takes the x of the one before it."""
     program = sgd_steps(1, DIM, RATE).program
     prompts = tasks(2)
     (state, *_) = program.run(prompts)
@@ -106,7 +106,7 @@ def moved_everywhere() -> float:
 
 
 def ridge_error(program: Program) -> float:
-    """Error of a program as ridge regression on two pairs."""
+    """Returns the error of a program as ridge regression on two pairs."""
     prompts = tasks(3)
     predictions = read_out(program, program.run(prompts)[-1])
     return error_of(predictions, expected_of(Ridge(ALPHA), prompts))

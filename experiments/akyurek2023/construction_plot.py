@@ -12,16 +12,17 @@ from matplotlib.figure import Figure
 
 from experiments.engine.figures.style import BLUE, GREY, VERMILLION, canvas
 
-LOOKS: dict[str, dict[str, Any]] = {
+STYLES: dict[str, dict[str, Any]] = {
     "SGD": {"color": "#0072B2", "marker": "o"},
     "GD, all pairs": {"color": "#E69F00", "marker": "^"},
     "ridge, one pair": {"color": "#009E73", "marker": "s"},
     "ridge, n pairs": {"color": "#CC79A7", "marker": "D"},
 }
+"""How each construction is drawn."""
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Errors above, sizes and flaws below."""
+    """Draws errors above, and sizes and flaws below."""
     with canvas(12, 6.2) as figure:
         grid = figure.add_gridspec(2, 4)
         by_dim, by_steps, by_scale, by_pad = (
@@ -30,7 +31,8 @@ def draw(dataset: xr.Dataset) -> Figure:
         by_steps.sharey(by_dim)
         _draw_errors(dataset, by_dim, by_steps)
         _draw_scales(dataset, by_scale, by_pad)
-        _draw_sizes(dataset, *(figure.add_subplot(grid[1, i]) for i in range(2)))
+        _draw_depths(dataset, figure.add_subplot(grid[1, 0]))
+        _draw_widths(dataset, figure.add_subplot(grid[1, 1]))
         _draw_flaws(dataset, figure.add_subplot(grid[1, 2:]))
         figure.legend(
             *by_dim.get_legend_handles_labels(), loc="outside lower center", ncols=6
@@ -39,14 +41,15 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 
 def _draw_errors(dataset: xr.Dataset, by_dim: Axes, by_steps: Axes) -> None:
+    """Draws errors by dimension, and by number of steps."""
     for dtype, line in (("float64", "-"), ("float32", ":")):
         for name in dataset.algorithm.values:
             error = dataset.error.sel(algorithm=name, dtype=dtype)
             label = name if dtype == "float64" else None
-            by_dim.plot(dataset.dim, error, ls=line, label=label, **LOOKS[name])
+            by_dim.plot(dataset.dim, error, ls=line, label=label, **STYLES[name])
         for name in dataset.iterated.values:
             error = dataset.error_by_steps.sel(iterated=name, dtype=dtype)
-            by_steps.plot(dataset.steps, error, linestyle=line, **LOOKS[name])
+            by_steps.plot(dataset.steps, error, linestyle=line, **STYLES[name])
     by_dim.plot([], [], color="black", linestyle="-", label="float64")
     by_dim.plot([], [], color="black", linestyle=":", label="float32")
     d = dataset.attrs["sweep_dim"]
@@ -59,6 +62,7 @@ def _draw_errors(dataset: xr.Dataset, by_dim: Axes, by_steps: Axes) -> None:
 
 
 def _draw_scales(dataset: xr.Dataset, by_scale: Axes, by_pad: Axes) -> None:
+    """Draws errors by the scale of the multiplier, and by the pads."""
     by_scale.loglog(dataset.multiplier, dataset.error_by_multiplier, "o-", color=BLUE)
     _guide(by_scale, dataset.multiplier, dataset.error_by_multiplier, -2, GREY)
     by_scale.set(title="error by multiplier scale", xlabel="K")
@@ -76,7 +80,7 @@ def _draw_scales(dataset: xr.Dataset, by_scale: Axes, by_pad: Axes) -> None:
 def _guide(
     axes: Axes, x: xr.DataArray, y: xr.DataArray, slope: int, color: str
 ) -> None:
-    """A thin line of this slope through the second point, for three decades."""
+    """Draws a thin line of this slope through the second point, for three decades."""
     ends = float(x[1]), 1e3 * float(x[1])
     values = [float(y[1]) * (end / ends[0]) ** slope for end in ends]
     axes.plot(ends, values, color=color, linewidth=0.8, linestyle="--", zorder=3)
@@ -93,15 +97,15 @@ def _guide(
     )
 
 
-def _draw_sizes(dataset: xr.Dataset, depth: Axes, width: Axes) -> None:
+def _draw_depths(dataset: xr.Dataset, depth: Axes) -> None:
+    """Draws numbers of layers by number of steps, with their formulas."""
     n = np.array([1, int(dataset.steps.max())])
-    d = np.linspace(1, int(dataset.dim.max()), 50)
     laws = {"SGD": (7, 2), "ridge, n pairs": (11, 3)}
     for name, (slope, first) in laws.items():
-        look = LOOKS[name]
-        depth.plot(n, slope * n + first, color=look["color"], linewidth=0.9)
+        style = STYLES[name]
+        depth.plot(n, slope * n + first, color=style["color"], linewidth=0.9)
         depth.plot(
-            dataset.steps, dataset.layers.sel(iterated=name), **(look | {"ls": ""})
+            dataset.steps, dataset.layers.sel(iterated=name), **(style | {"ls": ""})
         )
         depth.annotate(
             f"{slope}n + {first}",
@@ -110,17 +114,22 @@ def _draw_sizes(dataset: xr.Dataset, depth: Axes, width: Axes) -> None:
             va="bottom",
             xytext=(-6, 2),
             textcoords="offset points",
-            color=look["color"],
+            color=style["color"],
             fontsize=8,
         )
     depth.set(title="layers", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
     depth.set_xticks(dataset.steps)
+
+
+def _draw_widths(dataset: xr.Dataset, width: Axes) -> None:
+    """Draws widths by dimension, with the formulas of the theorems."""
+    d = np.linspace(1, int(dataset.dim.max()), 50)
     theorems = {
         "SGD": ("15 + 5d", 15 + 5 * d),
         "ridge, one pair": ("14 + 5d + 4d²\n(ours: 4d for 5d)", 14 + 5 * d + 4 * d**2),
     }
     for name, (formula, law) in theorems.items():
-        color = LOOKS[name]["color"]
+        color = STYLES[name]["color"]
         width.plot(d, law, color=color, linewidth=0.9)
         width.annotate(
             formula,
@@ -134,13 +143,16 @@ def _draw_sizes(dataset: xr.Dataset, depth: Axes, width: Axes) -> None:
         )
     for name in dataset.algorithm.values:
         width.plot(
-            dataset.dim, dataset.width.sel(algorithm=name), **(LOOKS[name] | {"ls": ""})
+            dataset.dim,
+            dataset.width.sel(algorithm=name),
+            **(STYLES[name] | {"ls": ""}),
         )
     width.set(title="width", xlabel="dimension d", ylim=(0, None))
     width.set_xticks(dataset.dim)
 
 
 def _draw_flaws(dataset: xr.Dataset, axes: Axes) -> None:
+    """Draws the errors of the printed proofs beside those of the corrected ones."""
     names = dataset.flaw.values[::-1]
     for version, color, marker in (
         ("printed", VERMILLION, "X"),
@@ -153,5 +165,7 @@ def _draw_flaws(dataset: xr.Dataset, axes: Axes) -> None:
         )
     axes.set_yticks(range(len(names)), names)
     axes.set(xscale="log", xlim=(1e-18, 100), ylim=(-0.5, len(names) - 0.5))
-    axes.set(title="the proofs to the letter", xlabel="error of the prediction")
+    axes.set(
+        title="the proofs, followed to the letter", xlabel="error of the prediction"
+    )
     axes.legend(loc="center")

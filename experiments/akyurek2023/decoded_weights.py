@@ -1,7 +1,8 @@
-"""Where in the transformer weight vectors can be read out, by layer and token.
+"""Linear probes of weight vectors in the transformer, by layer and token.
 
-Claim: what least squares would answer is not only behaviour; its weight vector can be
-decoded from hidden states, in deep layers, once the examples determine it.
+Claim: the transformer does not only answer as least squares does. The weight vector of
+least squares can be decoded from hidden states, in deep layers, once the examples
+determine it.
 
 Paper: Section 5 and Figure 4 of Akyürek et al. 2023, for a linear probe of one token
 (claim 25). The paper's own probe averages over tokens and may have a hidden layer:
@@ -9,13 +10,15 @@ Paper: Section 5 and Figure 4 of Akyürek et al. 2023, for a linear probe of one
 
 Run: python -m experiments.akyurek2023.decoded_weights quick
 
-How to read it: each cell is a linear probe of one layer at one token, and its colour
-the share of variance (R2) explained on prompts it was not fitted to. Rows are layers,
-the embedding (0) at the bottom; columns are tokens in order. Left the w that made the
-labels, right the w that least squares finds in the examples so far. Below, the layer
-that is best on average, by number of examples: dashed the ceiling (no reader of n < d
-examples explains more than n/d of w), dotted the same probe on weights of other
-prompts, which must stay at or below zero. Bands are 95 % intervals over test prompts.
+How to read it: each cell of the maps is a linear probe of one layer at one token, and
+its colour is the share of variance (R2) that the probe explains on prompts to which it
+was not fitted. Rows are layers, with the embedding (0) at the bottom; columns are
+tokens in order. The left map is for the w that made the labels, the right one for the w
+that least squares finds in the examples so far. The panels below show the layer that is
+best on average, by number of examples. Dashed curves are the ceiling: no reader of
+n < d examples explains more than n/d of w. Dotted curves are the same probe for the
+weights of other prompts, which must stay at or below zero. Bands are 95 % intervals
+over test prompts.
 """
 
 import sys
@@ -64,12 +67,12 @@ class Config:
     """Settings of the map of decoded weights.
 
     Attributes:
-        setting: which model.
-        evaluation: prompts from which probes are fitted and on which they are tested;
-            its resamples are of the tested ones. Hidden states take
+        setting: the model.
+        evaluation: the prompts from which probes are fitted and on which they are
+            tested; the tested ones are resampled. Hidden states take
             (layers + 1) x prompts x tokens x width x 4 bytes.
-        test_fraction: share of the prompts that is for testing.
-        probe_seed: of the split, the control and the resampling.
+        test_fraction: the share of the prompts on which probes are tested.
+        probe_seed: the seed of the split, the control and the resampling.
     """
 
     setting: Setting
@@ -93,16 +96,16 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """A probe for every layer, token and target: see `probes.probe_grid`.
+    """Fits a probe for every layer, token and target: see `probes.probe_grid`.
 
-    Targets are `w`, the same at every token, and `w_ols`, what least squares knows
-    after the pairs that the token has seen.
+    The targets are `w`, which is the same at every token, and `w_ols`, which least
+    squares finds in the pairs that the token has seen.
     """
     task, model = linear_task(config.setting), models(config.setting).model
     prompts, _ = config.evaluation.sample(task)
     length = prompts.ys.shape[1]
     with warnings.catch_warnings():
-        # From no example, least squares always finds 0: nothing to explain at x1.
+        # Without examples least squares finds 0: at x1 there is nothing to explain.
         warnings.filterwarnings("ignore", message="Targets that do not vary")
         grid = probe_grid(
             inference.hidden_states(model, prompts),
@@ -126,7 +129,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """Two heat maps, and below each the best layer by number of examples."""
+    """Draws two heat maps, and below each the best layer by number of examples."""
     with canvas(10, 7) as figure:
         maps, curves = figure.subplots(2, 2, sharey="row", height_ratios=[1.1, 1])
         images = [
@@ -144,7 +147,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 
 
 def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
-
+    """Draws the R2 of all layers and tokens as a heat map."""
     tokens, layers = scores.token.values, scores.layer.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dddddd")
     image = axes.imshow(
@@ -158,23 +161,25 @@ def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
     if determined.any():
         first = int(determined.argmax())
         axes.axvline(first - 0.5, color="white", linewidth=1.5, linestyle=":")
-        # In the bottom row, which is dark: embeddings of single tokens know no weights.
+        # The bottom row is dark, because embeddings of single tokens know no weights.
         axes.text(first - 0.3, 0, "n ≥ d", color="white", va="center", fontsize=8)
     return image
 
 
 def _curves(axes: Axes, scores: xr.Dataset) -> None:
-
+    """Draws the R2 of the best layer by number of examples."""
     layer = best_layer(scores)
     best = scores.sel(layer=layer)
     is_x = best.token.str.startswith("x").values
-    looks = {"y": (~is_x, BLUE, "o"), "x": (is_x, VERMILLION, "s")}
-    for kind, (where, color, marker) in looks.items():
+    styles = {"y": (~is_x, BLUE, "o"), "x": (is_x, VERMILLION, "s")}
+    for kind, (where, color, marker) in styles.items():
         part = best.isel(token=where)
-        n, look = part.context, {"color": color, "marker": marker}
-        axes.plot(n, part.r2, label=f"at {kind}-tokens", **look)
+        n, style = part.context, {"color": color, "marker": marker}
+        axes.plot(n, part.r2, label=f"probe at {kind}-tokens", **style)
         axes.fill_between(n, part.r2_low, part.r2_high, color=color, alpha=0.15, lw=0)
-        axes.plot(n, part.control_r2, ":", color=color, label=f"control, {kind}-tokens")
+        axes.plot(
+            n, part.control_r2, ":", color=color, label=f"control at {kind}-tokens"
+        )
     axes.plot(part.context, part.ceiling, "--", color=GREY, label="ceiling")
     axes.set_title(f"layer {layer}, the best on average")
     axes.set_ylim(max(-0.5, min(-0.1, float(best.r2_low.min()))), 1.05)

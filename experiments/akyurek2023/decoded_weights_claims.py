@@ -1,4 +1,4 @@
-"""The claim of `decoded_weights`: claim 25, for a linear probe of one token."""
+"""Do deep layers know what the input does not? Claim 25 for a linear probe."""
 
 import xarray as xr
 
@@ -7,12 +7,12 @@ from experiments.engine.claims.judge import Interval, Judge
 
 
 def best_layer(scores: xr.Dataset) -> int:
-    """The layer with the highest mean R2 over tokens."""
+    """Returns the layer with the highest mean R2 over tokens."""
     return int(scores.r2.mean("token").argmax("layer"))
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claim 25 of the paper, for a linear probe of the least-squares weights."""
+    """Returns claim 25 of the paper, for a linear probe of least-squares weights."""
     scores, d = dataset.sel(target="w_ols"), dataset.attrs["dim"]
     layer, token = best_layer(scores), f"y{d}"
     read = token in scores.token
@@ -35,10 +35,11 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _to_embedding(scores: xr.Dataset, layer: int) -> Interval:
-    """The error at a layer in units of the embedding's, at one token."""
+    """Returns the error at a layer in units of the embedding's, at one token."""
     embedding = 1 - float(scores.r2.sel(layer=0))
 
     def ratio(r2: xr.DataArray) -> float:
+        """Returns the ratio of errors for the R2 by layer."""
         return (1 - float(r2.sel(layer=layer))) / embedding
 
     return Interval(

@@ -1,22 +1,26 @@
-"""How far the transformer is from each textbook learner, by number of examples.
+"""The distance of the transformer from each textbook learner, by number of examples.
 
 Claim: without noise, a trained transformer predicts what minimum-norm least squares
 (OLS) predicts from the same examples, and no other textbook learner comes as close.
 
 Paper: Figure 1 of Akyürek et al. 2023 (claims 1-8). One curve is ours: GD(optimal), one
-gradient step at the best rate for each number of examples. So are the logarithmic
-panels: on the paper's linear axis, what is closest to zero cannot be told apart.
+gradient step at the best rate for each number of examples. The panels with a
+logarithmic axis are ours too, because the curves nearest to zero cannot be told apart
+on the paper's linear axis.
 
 Run: python -m experiments.akyurek2023.fig1 quick
 
-How to read it: each curve is the distance between the transformer (ICL) and one
-learner, so the lowest is what the transformer resembles. In (a) the distance is between
-predictions (SPD / d), in (b) between weight vectors (ILWD / d). The transformer's are
-fitted to its predictions at many new inputs; so are, drawn thin, those of k-NN, which
-has none of its own. Dashed in (a): distances to the true label Y. Left of n = d nobody
-can know it, and OLS misses it by 1 - n/d. Bands are 95 % intervals over prompts.
+How to read it: each curve is the distance between the transformer, which the legend
+calls ICL, and one learner, so the lowest curve is the learner that the transformer
+resembles. In (a) the distance is between predictions (SPD / d), in (b) between weight
+vectors (ILWD / d). The transformer's weights are fitted to its predictions at many new
+inputs. The weights of k-NN are fitted in the same way, because k-NN has none of its
+own; its curves in (b) are drawn thin. The dashed curves in (a) are distances to the
+true label Y: with fewer than d examples nobody can know it, and OLS misses it by
+1 - n/d. Bands are 95 % intervals over prompts.
 """
 
+import itertools
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +32,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.akyurek2023.fig1_claims import claims, resample
-from experiments.akyurek2023.learners import KNN, LINEAR, LOOKS, textbook
+from experiments.akyurek2023.learners import (
+    KNN,
+    LINEAR_PAIR,
+    STYLES,
+    pair_name,
+    textbook,
+)
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import (
@@ -61,10 +71,11 @@ class Config:
     """Settings of Figure 1.
 
     Attributes:
-        setting: which model.
-        evaluation: prompts on which predictions are compared.
-        queried: how many of them are asked at new inputs too, for implied weights.
-        queries: new inputs per prefix of each; None is max(20 d, 64).
+        setting: the model.
+        evaluation: the prompts on which predictions are compared.
+        queried: the number of these prompts at which learners are also asked to
+            predict new inputs, so that their implied weights can be fitted.
+        queries: the number of new inputs after each prefix; None is max(20 d, 64).
     """
 
     setting: Setting
@@ -87,7 +98,7 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """Squared differences of every prompt, for every pair of learners.
+    """Returns the squared differences between learners, for every pair and prompt.
 
     Returns:
         A Dataset with, not divided by d,
@@ -95,19 +106,20 @@ def compute(config: Config, models: Models) -> xr.Dataset:
         - `spd` over (pair, prompt, context): (prediction - prediction)^2;
         - `ilwd` over (pair, queried, context): |weights - weights|^2, less what the
           finite number of queries adds;
-        - `ilwd_exact` over (prompt, context): the same for OLS and GD(0.01), which have
-          weights of their own, on all prompts.
+        - `ilwd_exact` over (prompt, context): |weights - weights|^2 of OLS and
+          GD(0.01), which have weights of their own, on all prompts.
 
-        A pair is named by its learners, "OLS, ICL"; "Y" is the truth.
+        The coordinates `learner` and `other` name the two of each pair: "ICL" is the
+        transformer, "Y" the truth. `pair` is both names in one, such as "OLS, ICL".
     """
     task, model = linear_task(config.setting), models(config.setting).model
     prompts, key = config.evaluation.sample(task)
-    predicted, own = _asked(model, prompts, textbook(task))
-    linear_fits = _fitted(config, model, prompts, key)
+    predicted, own = _ask(model, prompts, textbook(task))
+    linear_fits = _fit_weights(config, model, prompts, key)
     weights = {name: w[: config.queried] for name, w in own.items()} | linear_fits
 
     pairs = [(learner.name, "ICL") for learner in textbook(task)]
-    pairs += [("OLS", "Y"), ("Ridge(0.1)", "Y"), ("ICL", "Y"), LINEAR]
+    pairs += [("OLS", "Y"), ("Ridge(0.1)", "Y"), ("ICL", "Y"), LINEAR_PAIR]
     spd = [
         squared_prediction_difference(predicted[a], predicted[b], resamples=1)
         for a, b in pairs
@@ -115,7 +127,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     ilwd = [
         implied_weight_difference(weights[a], weights[b], resamples=1) for a, b in pairs
     ]
-    exact = implied_weight_difference(*(own[name] for name in LINEAR), resamples=1)
+    exact = implied_weight_difference(*(own[name] for name in LINEAR_PAIR), resamples=1)
 
     def stack(estimates: list) -> np.ndarray:
         return np.stack([estimate.per_prompt for estimate in estimates]).astype("f4")
@@ -127,7 +139,9 @@ def compute(config: Config, models: Models) -> xr.Dataset:
             "ilwd_exact": (("prompt", "context"), stack([exact])[0]),
         },
         coords={
-            "pair": [f"{a}, {b}" for a, b in pairs],
+            "pair": list(itertools.starmap(pair_name, pairs)),
+            "learner": ("pair", [learner for learner, _ in pairs]),
+            "other": ("pair", [other for _, other in pairs]),
             "context": np.arange(prompts.ys.shape[1]),
         },
         attrs={
@@ -139,10 +153,10 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     )
 
 
-def _asked(
+def _ask(
     model: Transformer, prompts: Prompts, learners: list[Learner]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Predictions of all, and the weights of those that have some, by name."""
+    """Returns all predictions, and the weights of those that have some, by name."""
     solved = list(zip(learners, solve(learners, prompts), strict=True))
     predicted: dict[str, Any] = {learner.name: s.predictions for learner, s in solved}
     predicted["ICL"] = inference.predictions(model, prompts)
@@ -154,10 +168,10 @@ def _asked(
     return predicted, own
 
 
-def _fitted(
+def _fit_weights(
     config: Config, model: Transformer, prompts: Prompts, key: jax.Array
 ) -> dict[str, Any]:
-    """Weights that are fitted to what those without any say at new inputs, by name."""
+    """Returns weights fitted to the predictions of learners that have none, by name."""
     task = linear_task(config.setting)
     nearest = [learner for learner in textbook(task) if learner.name in KNN]
     few = inference.first(prompts, config.queried)
@@ -166,7 +180,7 @@ def _fitted(
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """The paper's two panels, and below them the same on a logarithmic axis."""
+    """Draws the paper's two panels, and both again on a logarithmic axis."""
     resampled = resample(dataset).at(dataset.context[1:])
     with canvas(10, 9) as figure:
         grid = figure.subplots(2, 2, sharex=True)
@@ -179,38 +193,42 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in grid[0]:
             axes.set_xlabel("")
         grid[0, 0].set_title("(a) predictions: SPD / d")
-        grid[0, 1].set_title("(b) implied weights: ILWD / d (k-NN, thin, is fitted)")
-        for axes in grid[1]:
-            axes.set_title("the same, logarithmic")
+        grid[0, 1].set_title("(b) implied weights: ILWD / d")
+        grid[1, 0].set_title("(a) on a logarithmic axis")
+        grid[1, 1].set_title("(b) on a logarithmic axis")
         labelled = grid[0, 0].get_legend_handles_labels()
         figure.legend(*labelled, loc="outside lower center", ncols=4)
     return figure
 
 
 def _floor(means: xr.DataArray) -> float:
-    """Where a logarithmic axis begins: below the nearest learner, not at round-off."""
-    to_model = means.sel(pair=means.pair.str.endswith("ICL"))
+    """Returns where a logarithmic axis begins: below the nearest learner.
+
+    It does not begin at round-off, to which some pairs come down.
+    """
+    to_model = means.isel(pair=(means.other == "ICL").values)
     return max(float(to_model.min()), 2e-5) / 2
 
 
 def _draw(axes: Axes, resampled: Resampled, distance: str, dim: int) -> None:
-    """All curves of one panel, the nearest on top."""
+    """Draws all curves of one panel, with the nearest on top."""
     value, low, high = resampled.band(lambda means: means[distance])
-    for rank, pair in enumerate(value.pair.values):
-        first, second = pair.split(", ")
-        look = dict(LOOKS[first])
-        if second == "Y" and distance == "spd":
-            look |= {"linestyle": "--", "marker": "", "linewidth": 1.0}
-            look |= {"linewidth": 3.5, "alpha": 0.35} if first == "OLS" else {}
-        elif second != "ICL":
+    pairs = zip(value.learner.values, value.other.values, strict=True)
+    for rank, (learner, other) in enumerate(pairs):
+        style = dict(STYLES[learner])
+        if other == "Y" and distance == "spd":
+            style |= {"linestyle": "--", "marker": "", "linewidth": 1.0}
+            style |= {"linewidth": 3.5, "alpha": 0.35} if learner == "OLS" else {}
+        elif other != "ICL":
             continue
-        elif first in KNN and distance == "ilwd":
-            look |= {"linewidth": 0.6, "markersize": 3}
+        elif learner in KNN and distance == "ilwd":
+            style |= {"linewidth": 0.6, "markersize": 3}
+        pair = pair_name(learner, other)
         curve = {"pair": pair}
         n, order = value.context.values, 3 - rank / 100
-        axes.plot(n, value.sel(curve), label=f"({pair})", zorder=order, **look)
+        axes.plot(n, value.sel(curve), label=f"({pair})", zorder=order, **style)
         axes.fill_between(
-            n, low.sel(curve), high.sel(curve), color=look["color"], alpha=0.15, lw=0
+            n, low.sel(curve), high.sel(curve), color=style["color"], alpha=0.15, lw=0
         )
     count_examples(axes, dim)
 

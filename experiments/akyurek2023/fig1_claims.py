@@ -1,8 +1,9 @@
-"""The claims of Figure 1, about predictions without noise: claims 1-8.
+"""What does Figure 1 claim about predictions without noise? Claims 1-8.
 
-They are about distances by number of examples n, divided by d, which `fig1` measures.
-The paper states them for d = 8 and n = 1..14; here the range of n scales with d. Where
-it says "almost every", "close" or "near zero" without a number, the threshold is ours.
+The claims are about distances by number of examples n, divided by d, which `fig1`
+measures. The paper states them for d = 8 and n = 1..14; here the range of n scales with
+d. Where the paper says "almost every", "close" or "near zero" without a number, the
+threshold is ours.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from experiments.akyurek2023.learners import GD_AND_SGD, KNN
+from experiments.akyurek2023.learners import GD_AND_SGD, KNN, LINEAR_PAIR, pair_name
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
@@ -27,7 +28,7 @@ from experiments.engine.claims.statistics import (
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Means over prompts of `spd`, `ilwd` and `ilwd_exact`, all divided by d."""
+    """Returns means of `spd`, `ilwd` and `ilwd_exact` over prompts, divided by d."""
     variables = dataset[["spd", "ilwd", "ilwd_exact"]] / dataset.attrs["dim"]
     resamples = int(dataset.attrs["resamples"])
     return intervals.resample(variables, ("prompt", "queried"), resamples=resamples)
@@ -38,7 +39,7 @@ class Contexts:
     """The numbers of examples n that prompts reach, in units of the dimension d.
 
     Attributes:
-        d: dimension of x.
+        d: the dimension of x.
         longest: the largest n.
     """
 
@@ -52,22 +53,22 @@ class Contexts:
 
     @property
     def most(self) -> np.ndarray:
-        """What the paper shows: up to 14 where d = 8."""
+        """The n that the paper shows: up to 14 where d = 8."""
         return self.span(1, 7 / 4 * self.d)
 
     @property
     def below_d(self) -> np.ndarray:
-        """Where the examples do not determine w."""
+        """The n at which the examples do not determine w."""
         return self.span(1, self.d - 1)
 
     @property
     def all(self) -> np.ndarray:
-        """From 1 to 2d."""
+        """All n from 1 to 2d."""
         return self.span(1, 2 * self.d)
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 1-8 of the paper, and the bars that this repository sets itself."""
+    """Returns claims 1-8 of the paper, and the bars that this repository sets."""
     contexts = Contexts(int(dataset.attrs["dim"]), int(dataset.context[-1]))
     noisy = dataset.attrs["noise_std"] > 0
     judge = Judge(
@@ -87,28 +88,33 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _named(n: np.ndarray) -> str:
-    """A range of n in words."""
+    """Returns a range of n in words."""
     return f"n = {n[0]}..{n[-1]}" if len(n) else "no n of this run"
 
 
 def _spd(*learners: str) -> Statistic:
-    """SPD of learners to the transformer, with a dimension "pair" if several."""
-    pairs = [f"{learner}, ICL" for learner in learners]
+    """Returns the SPD of learners to the transformer, over `pair` if several."""
+    pairs = [pair_name(learner, "ICL") for learner in learners]
     return lambda means: means.spd.sel(pair=pairs if len(pairs) > 1 else pairs[0])
 
 
 def _error(means: xr.Dataset) -> xr.DataArray:
-    """SPD of the transformer to the truth."""
-    return means.spd.sel(pair="ICL, Y")
+    """Returns the SPD of the transformer to the truth."""
+    return means.spd.sel(pair=pair_name("ICL", "Y"))
+
+
+def _error_of_ols(means: xr.Dataset) -> xr.DataArray:
+    """Returns the SPD of OLS to the truth."""
+    return means.spd.sel(pair=pair_name("OLS", "Y"))
 
 
 def _to_nearest(distances: Statistic) -> Ratio:
-    """SPD to OLS in units of that to the nearest of other learners."""
+    """Returns the SPD to OLS in units of the SPD to the nearest of other learners."""
     return Ratio(_spd("OLS"), Smallest(distances, over="pair"))
 
 
 def _predicts_as_ols(judge: Judge, contexts: Contexts) -> list[Claim]:
-    """Claims 1 and 2."""
+    """Returns claims 1 and 2: its predictions and its weights are those of OLS."""
     weighed = contexts.span(3 / 8 * contexts.d, 13 / 8 * contexts.d)
     return [
         judge(
@@ -125,7 +131,9 @@ def _predicts_as_ols(judge: Judge, contexts: Contexts) -> list[Claim]:
             "2",
             "For almost every n its implied weights are those of OLS: ILWD / d is "
             f"below 0.01 for at least 90 % of {_named(weighed)}.",
-            Share(lambda means: means.ilwd.sel(pair="OLS, ICL"), "<", 0.01),
+            Share(
+                lambda means: means.ilwd.sel(pair=pair_name("OLS", "ICL")), "<", 0.01
+            ),
             ">=",
             0.9,
             over=weighed,
@@ -135,23 +143,10 @@ def _predicts_as_ols(judge: Judge, contexts: Contexts) -> list[Claim]:
 
 
 def _closer_than_others(judge: Judge, contexts: Contexts) -> list[Claim]:
-    """Claims 3, 4 and 5."""
+    """Returns claims 3, 4 and 5: no other learner is as close as OLS."""
     d, below_d = contexts.d, contexts.below_d
     around_d = contexts.span(3 / 4 * d, math.ceil(9 / 8 * d))
-    ridge, ols = _spd("Ridge(0.1)"), _spd("OLS")
-
-    def closer_than_ridge(id: str, n: np.ndarray, where: str) -> Claim:
-        return judge(
-            id,
-            f"It is closer to OLS than to Ridge(0.1) on average over {_named(n)}, "
-            f"{where}.",
-            Mean(lambda means: ridge(means) - ols(means)),
-            ">",
-            0.0,
-            over=n,
-            unit="mean difference of SPD / d, same prompts",
-        )
-
+    distinct = "around d, where the two can be told apart"
     return [
         judge(
             "3",
@@ -163,8 +158,8 @@ def _closer_than_others(judge: Judge, contexts: Contexts) -> list[Claim]:
             over=contexts.most,
             unit="largest ratio over n of SPD to OLS and to the nearest other",
         ),
-        closer_than_ridge("4a", below_d, "below d"),
-        closer_than_ridge("4b", around_d, "around d, where the two can be told apart"),
+        _closer_than_ridge(judge, "4a", below_d, "below d"),
+        _closer_than_ridge(judge, "4b", around_d, distinct),
         judge(
             "5",
             f"k-NN is among the worst fits: on average over {_named(below_d)} the "
@@ -182,8 +177,22 @@ def _closer_than_others(judge: Judge, contexts: Contexts) -> list[Claim]:
     ]
 
 
+def _closer_than_ridge(judge: Judge, id: str, n: np.ndarray, where: str) -> Claim:
+    """Returns claim 4 for some n."""
+    ridge, ols = _spd("Ridge(0.1)"), _spd("OLS")
+    return judge(
+        id,
+        f"It is closer to OLS than to Ridge(0.1) on average over {_named(n)}, {where}.",
+        Mean(lambda means: ridge(means) - ols(means)),
+        ">",
+        0.0,
+        over=n,
+        unit="mean difference of SPD / d, same prompts",
+    )
+
+
 def _errors(judge: Judge, contexts: Contexts) -> list[Claim]:
-    """Claims 6 and 7, about the distance to the truth."""
+    """Returns claims 6 and 7, about the distance to the truth."""
     below_d = contexts.below_d
     determined = contexts.span(5 / 4 * contexts.d, 2 * contexts.d)
     return [
@@ -204,9 +213,7 @@ def _errors(judge: Judge, contexts: Contexts) -> list[Claim]:
             f"(divided by d), within 10 % for each of {_named(below_d)}. It is "
             "measured against the error of OLS on the same prompts, whose expectation "
             "that is.",
-            Largest(
-                lambda means: abs(_error(means) / means.spd.sel(pair="OLS, Y") - 1)
-            ),
+            Largest(lambda means: abs(_error(means) / _error_of_ols(means) - 1)),
             "<=",
             0.1,
             over=below_d,
@@ -226,8 +233,8 @@ def _errors(judge: Judge, contexts: Contexts) -> list[Claim]:
 
 
 def _measures_agree(judge: Judge, contexts: Contexts) -> Claim:
-    """Claim 8."""
-    spd = Mean(lambda means: means.spd.sel(pair="OLS, GD(0.01)"))
+    """Returns claim 8, which checks the measures on two linear learners."""
+    spd = Mean(lambda means: means.spd.sel(pair=pair_name(*LINEAR_PAIR)))
     ilwd = Mean(lambda means: means.ilwd_exact)
     return judge(
         "8",
@@ -243,7 +250,7 @@ def _measures_agree(judge: Judge, contexts: Contexts) -> Claim:
 
 
 def _bars(judge: Judge, contexts: Contexts) -> list[Claim]:
-    """What this repository asks of a model."""
+    """Returns what this repository asks of a model."""
     bar = replace(judge, series="bar", source="The bar of this repository")
     return [
         bar(

@@ -1,26 +1,29 @@
-"""Which ridge regression the transformer resembles, by how noisy the labels are.
+"""The ridge regression that the transformer resembles, by how noisy the labels are.
 
 Claim: trained on noisy labels, the transformer predicts as the Bayes-optimal learner
 does: ridge regression with lambda = sigma^2 / tau^2, the variance of the noise over
 that of the weights. Without noise that is OLS.
 
-Paper: Figure 2 of Akyürek et al. 2023 (claims 10-13). Its order can be compared, its
-values cannot: they are not what they are said to be (claim noise.published).
+Paper: Figure 2 of Akyürek et al. 2023 (claims 10-13). The order of its values can be
+compared with ours, the values themselves cannot: they are not what the paper says that
+they are (claim noise.published).
 
 Run: python -m experiments.akyurek2023.fig2 quick
 
 How to read it: in each table a column is a level of noise, in training and in test, and
-a cell the distance to one learner: (prediction - prediction)^2 / d, averaged over
-n = 1 .. d-1 examples; of that the median over prompts, as the expectation for OLS is
-infinite with noise. A box marks the learner that the paper claims, a star the nearest
-of the column: they should coincide. The darker, the nearer, by the logarithm of the
-share of the column's largest distance. Left trained transformers, averaged over seeds;
-in the middle the Bayes predictor, the ideal case; right the paper's own numbers. Below,
-the lambda of the ridge regression that fits best, whatever it is: dashed where it
-should be; bars are 95 % intervals over prompts, and over seeds if they are three or
-more; hollow each seed. Right of it, why the paper's numbers cannot be: without noise
-OLS and ridge regression are this far apart at d = 8, and may be that far if both are as
-near to one transformer as the paper's first column says.
+a cell is the distance to one learner: (prediction - prediction)^2 / d is averaged over
+n = 1 .. d-1 examples, and the median over prompts is taken, because the expectation for
+OLS is infinite with noise. A box marks the learner that the paper claims, a star the
+nearest of the column: they should coincide. Darker cells are nearer, by the logarithm
+of the distance as a share of the column's largest. The left table is of trained
+transformers, averaged over seeds; the middle one of the Bayes predictor, which is the
+ideal case; the right one holds the paper's own numbers. The lower left panel shows the
+lambda of the ridge regression that fits best, and a dashed line where it should be.
+Bars are 95 % intervals over prompts, and over seeds if there are three or more; hollow
+markers are single seeds. The lower right panel shows why the paper's numbers cannot be
+right: it compares how far OLS and ridge regression are apart without noise at d = 8
+with how far they may be apart if both are as near to one transformer as the first
+column of the paper says.
 """
 
 import math
@@ -66,7 +69,7 @@ PRESETS = {
     "paper": Config(SETTINGS["paper"]),
 }
 SMALLEST_SHARE = 0.01
-"""Of a column's largest distance: cells below it have the darkest colour."""
+"""Cells below this share of a column's largest distance have the darkest colour."""
 
 STAR: Mapping[str, Any] = {
     "marker": "*",
@@ -79,7 +82,7 @@ STAR: Mapping[str, Any] = {
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """Trains what is missing, and measures what there is: see `fig2_measure.measure`.
+    """Trains the missing models and measures all: see `fig2_measure.measure`.
 
     The cells of a model whose training failed are NaN.
     """
@@ -88,7 +91,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """Three tables; below them the best lambda, and what the paper's table allows."""
+    """Draws three tables, the best lambda, and what the paper's table allows."""
     resampled, dim = fig2_claims.resample(dataset), dataset.attrs["dim"]
     tables = {
         f"trained transformers, d = {dim}": resampled.means.distance,
@@ -104,7 +107,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in above[1:]:
             axes.tick_params(labelleft=False)
         bar = figure.colorbar(image, ax=above, pad=0.01, aspect=30)
-        bar.set_label("share of the column's largest")
+        bar.set_label("distance / largest of the column")
         bar.set_ticks([-2, -1, 0], labels=["≤ 0.01", "0.1", "1"])
         _penalties(figure.add_subplot(grid[1, :3]), dataset, resampled)
         _bounds(figure.add_subplot(grid[1, 3:]), dataset, resampled)
@@ -113,7 +116,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 
 
 def _table(axes: Axes, table: xr.DataArray) -> AxesImage:
-    """A heat map of distances with their numbers, (alpha, noise)."""
+    """Draws a heat map of distances with their numbers, (alpha, noise)."""
     share = (table / table.max("alpha")).clip(SMALLEST_SHARE)
     shade = np.log10(share.values)
     colours = matplotlib.colormaps["Blues_r"].with_extremes(bad="#dddddd")
@@ -144,7 +147,9 @@ def _table(axes: Axes, table: xr.DataArray) -> AxesImage:
 
 
 def _short(distance: float) -> str:
-    """Two digits, as short as can be; NaN where a run of the column failed.
+    """Returns a number in two digits and as few characters as possible.
+
+    It is NaN where a run of the column failed.
 
     Example:
         >>> _short(0.00124), _short(0.0)
@@ -156,11 +161,16 @@ def _short(distance: float) -> str:
 
 
 def _penalties(axes: Axes, dataset: xr.Dataset, resampled: Resampled) -> None:
-    """The best lambda by noise; no noise stands where a quarter of the least would."""
+    """Draws the best lambda by noise.
+
+    On the logarithmic axis, no noise stands at a quarter of the least noise.
+    """
     noise = dataset.noise.values
     x = np.where(noise > 0, noise, noise[1] / 4)
-    value, low, high = resampled.band(lambda means: best_penalty(means.path))
-    seeds = best_penalty(dataset.path.median("prompt", skipna=False))
+    value, low, high = resampled.band(
+        lambda means: best_penalty(means.distance_by_penalty)
+    )
+    seeds = best_penalty(dataset.distance_by_penalty.median("prompt", skipna=False))
     axes.plot(noise[1:], noise[1:], "--", color=GREY, label="λ = σ²/τ²")
     for seed in dataset.seed.values if dataset.sizes["seed"] > 1 else ():
         hollow = {"markerfacecolor": "none", "markersize": 7, "zorder": 3}
@@ -181,7 +191,10 @@ def _penalties(axes: Axes, dataset: xr.Dataset, resampled: Resampled) -> None:
 
 
 def _bounds(axes: Axes, dataset: xr.Dataset, resampled: Resampled) -> None:
-    """Without noise at d = 8: OLS to each ridge predictor, and the paper's bound."""
+    """Draws the distances of OLS to ridge predictors, and the paper's bounds.
+
+    They are without noise and at d = 8.
+    """
     ridge = {"alpha": slice(1, None)}
     value, low, high = resampled.band(lambda means: means.ols_to_ridge.isel(ridge))
     bound = allowed(dataset.published.isel(noise=0)).isel(ridge)
@@ -193,25 +206,27 @@ def _bounds(axes: Axes, dataset: xr.Dataset, resampled: Resampled) -> None:
         fmt="o",
         color=BLUE,
         capsize=4,
-        label="between the predictors themselves",
+        label="distance of the two predictors",
     )
-    axes.plot(x, bound, "v", color=VERMILLION, label="at most, by the paper's table")
+    axes.plot(
+        x, bound, "v", color=VERMILLION, label="largest that the paper's table allows"
+    )
     for i, (true, most) in enumerate(zip(value.values, bound.values, strict=True)):
         axes.annotate(f"{true / most:.1f} times", (i + 0.08, (true * most) ** 0.5))
         axes.vlines(i, most, true, color="black", linewidth=0.8, linestyle=":")
     axes.set_xticks(x, map(predictor, value.alpha.values))
     axes.set(yscale="log", xlim=(-0.4, value.size - 0.2))
     axes.set_ylim(float(bound.min()) / 2, float(value.max()) * 8)
-    axes.set_title("why not the paper's values: SPD / d to OLS, d = 8, no noise")
+    axes.set_title("SPD / d from OLS to ridge: d = 8, no noise")
     axes.legend(loc="upper left")
 
 
 def _legend() -> list:
-    """What a box and a star are."""
+    """Returns the legend of the box and the star."""
     claimed = "claimed by the paper: λ = σ²/τ²"
     return [
         Patch(fill=False, edgecolor=VERMILLION, linewidth=2, label=claimed),
-        Line2D([], [], label="nearest of the column", **STAR),
+        Line2D([], [], label="nearest learner of the column", **STAR),
     ]
 
 

@@ -1,16 +1,17 @@
-"""The claims of Figure 2: is the Bayes predictor the nearest? Claims 10-13.
+"""Is the Bayes predictor the nearest? The claims of Figure 2: claims 10-13.
 
-They are about distances between transformers and ridge predictors, which
+The claims are about distances between transformers and ridge predictors, which
 `fig2_measure` measures: each is the mean over n = 1 .. d-1 of
-(prediction - prediction)^2 / d. Of these the median over prompts is taken. Their
-expectation is infinite in the noisy columns of the least-squares row, as
-E tr (X'X)^-1 is at n = d-1.
+(prediction - prediction)^2 / d. The median of these over prompts is taken, because
+their expectation is infinite in the noisy columns of the least-squares row, like
+E tr (X'X)^-1 at n = d-1.
 
-That the diagonal is nearest is a ratio below 1: its distance, in units of the least of
-the others, which is found anew in every resample.
+The diagonal is nearest where a ratio is below 1: its distance in units of the least
+distance to the other predictors, which is found anew in every resample.
 
-Two claims are ours: the same of a mean that exists, over n = 1 .. d-3 (`noise.mean`),
-and that the published values contradict their own definition (`noise.published`).
+Two claims are ours: that the diagonal is nearest by a mean that exists, the one over
+n = 1 .. d-3 (`noise.mean`), and that the published values contradict their own
+definition (`noise.published`).
 """
 
 from collections.abc import Callable, Mapping
@@ -29,14 +30,14 @@ from experiments.engine.claims.statistics import Largest, Smallest, Statistic
 from icl.compare import lowest
 
 AVERAGES: Mapping[Literal["mean", "median"], list[str]] = {
-    "median": ["distance", "bayes", "path", "limit"],
-    "mean": ["early", "ols_to_ridge"],
+    "median": ["distance", "bayes", "distance_by_penalty", "bayes_to_ols"],
+    "mean": ["early_distance", "ols_to_ridge"],
 }
-"""Variables of the Dataset by what is taken of them over prompts."""
+"""The variables of the Dataset by the average over prompts that is taken of them."""
 
 
 def fraction(ratio: float) -> str:
-    """A noise level or a lambda as the paper writes it.
+    """Returns a noise level or a lambda as the paper writes it.
 
     Example:
         >>> [fraction(x) for x in (0.0, 1 / 9, (0.5 / 0.75) ** 2)]
@@ -46,7 +47,7 @@ def fraction(ratio: float) -> str:
 
 
 def predictor(ratio: float) -> str:
-    """The ridge predictor of a lambda.
+    """Returns the name of the ridge predictor of a lambda.
 
     Example:
         >>> predictor(0.0), predictor(0.25)
@@ -56,7 +57,7 @@ def predictor(ratio: float) -> str:
 
 
 def failures(dataset: xr.Dataset) -> list[str]:
-    """The models whose training failed, in words."""
+    """Returns the models whose training failed, in words."""
     failed = dataset.distance.isnull().all(("alpha", "prompt"))
     return [
         f"sigma^2/tau^2 = {fraction(noise)}, seed {seed}"
@@ -70,7 +71,7 @@ def failures(dataset: xr.Dataset) -> list[str]:
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Averages of what `fig2_measure` measured, and those of every resample."""
+    """Returns averages of what `fig2_measure` measured, and of every resample."""
     parts = [
         intervals.resample(
             dataset[names],
@@ -86,27 +87,27 @@ def resample(dataset: xr.Dataset) -> Resampled:
 
 
 def diagonal(distance: xr.DataArray) -> xr.DataArray:
-    """In each column, the distance to the ridge predictor of its own noise."""
+    """Returns the distance to the ridge predictor of each column's own noise."""
     own = xr.DataArray(distance.noise.values, dims="noise")
     return distance.sel(noise=own, alpha=own).drop_vars("alpha")
 
 
 def to_nearest_other(distance: xr.DataArray) -> xr.DataArray:
-    """For each column: the diagonal in units of the nearest of the other predictors."""
+    """Returns each column's diagonal in units of the nearest other distance."""
     others = distance.where(distance.alpha != distance.noise)
     return diagonal(distance) / others.min("alpha")
 
 
 def to_ols(distance: xr.DataArray) -> xr.DataArray:
-    """For each column: the diagonal in units of the distance to OLS."""
+    """Returns each column's diagonal in units of the distance to OLS."""
     return diagonal(distance) / distance.sel(alpha=0.0, drop=True)
 
 
 def steepness(distance: xr.DataArray) -> xr.DataArray:
-    """For each column, of two neighbouring predictors the worst ratio, near to far.
+    """Returns each column's largest ratio of neighbouring distances, near to far.
 
-    Near is the one on the side of the diagonal. Below 1, the column only grows away
-    from it.
+    Of two neighbours, the near one is on the side of the diagonal. Where the ratio is
+    below 1, distances in the column only grow away from the diagonal.
     """
     lower = distance.isel(alpha=slice(None, -1))
     upper = distance.isel(alpha=slice(1, None)).assign_coords(alpha=lower.alpha)
@@ -116,13 +117,14 @@ def steepness(distance: xr.DataArray) -> xr.DataArray:
 
 
 def best_penalty(path: xr.DataArray) -> xr.DataArray:
-    """Which lambda fits best, between the grid's too: the vertex of a parabola.
+    """Returns the lambda that fits best, between the values of the grid too.
 
-    In log(lambda), through the nearest point of the grid and its two neighbours; at an
-    end of the grid, that end. NaN where a distance is.
+    It is the vertex of a parabola in log(lambda) through the nearest point of the grid
+    and its two neighbours; at an end of the grid, it is that end. It is NaN where a
+    distance is NaN.
 
     Args:
-        path: distances along a dimension `penalty`, and any others.
+        path: the distances along a dimension `penalty`, and any others.
     """
     known = path.notnull().all("penalty")
     logs = np.log(path.penalty.values)
@@ -135,7 +137,7 @@ def best_penalty(path: xr.DataArray) -> xr.DataArray:
 
 
 def allowed(published: xr.DataArray) -> xr.DataArray:
-    """How far OLS may be from each predictor, both being that near to one model.
+    """Returns how far OLS may be from each predictor if both are so near to one model.
 
     The root of a mean squared difference is a norm, so the triangle inequality bounds
     it: SPD(a, b) <= (sqrt SPD(a, model) + sqrt SPD(model, b))^2.
@@ -150,7 +152,7 @@ def allowed(published: xr.DataArray) -> xr.DataArray:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 10-13 of the paper, and that its table is not what it is said to be.
+    """Returns claims 10-13 of the paper, and two claims of ours about its table.
 
     Args:
         dataset: what `fig2_measure.measure` returns.
@@ -173,13 +175,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _unit(d: int) -> str:
-    """What distances are at dimension d."""
+    """Returns what a distance at dimension d is, in words."""
     span = f"1..{d - 1}" if d > 2 else "1"
     return f"medians over prompts of the mean SPD for n = {span}"
 
 
 def _nearest_in_columns(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
-    """Claim 10, for each column of the table."""
+    """Returns claim 10, for each column of the table."""
     d = dataset.attrs["dim"]
     predictors = ", ".join(map(predictor, dataset.alpha.values))
     return [
@@ -199,17 +201,19 @@ def _nearest_in_columns(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 def _in_column(
     ratios: Callable[[xr.DataArray], xr.DataArray], noise: float
 ) -> Statistic:
-    """The ratio of distances in one column of the table."""
+    """Returns the ratio of distances in one column of the table."""
     return lambda means: ratios(means.distance).sel(noise=noise)
 
 
 def _best_penalty_grows(judge: Judge, d: int) -> Claim:
-    """Claim 11."""
+    """Returns claim 11: the best lambda grows with the noise."""
     return judge(
         "11",
         f"The lambda of the ridge predictor that fits best grows with "
         f"sigma^2/tau^2, from each column to the next (d = {d}).",
-        Smallest(lambda means: _growth(best_penalty(means.path)), over="noise"),
+        Smallest(
+            lambda means: _growth(best_penalty(means.distance_by_penalty)), over="noise"
+        ),
         ">",
         1.0,
         unit="smallest ratio of lambda, of a column to the one before",
@@ -217,7 +221,7 @@ def _best_penalty_grows(judge: Judge, d: int) -> Claim:
 
 
 def _grows_from_diagonal(judge: Judge, d: int) -> Claim:
-    """Claim 12, for all columns."""
+    """Returns claim 12, for all columns."""
     return judge(
         "12a",
         "In every column distances grow away from the diagonal, from one "
@@ -230,7 +234,7 @@ def _grows_from_diagonal(judge: Judge, d: int) -> Claim:
 
 
 def _factors_to_ols(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
-    """Claim 12, by how much OLS is further away than the Bayes predictor."""
+    """Returns claim 12, by how much OLS is further away than the Bayes predictor."""
     d, unit = dataset.attrs["dim"], _unit(dataset.attrs["dim"])
     _, low, *_, before, high = dataset.noise.values
     note = f"The factor measures how near to Bayes the model is. {judge.note}"
@@ -260,7 +264,7 @@ def _factors_to_ols(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 
 
 def _limit_without_noise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
-    """Claim 13."""
+    """Returns claim 13: without noise, the Bayes predictor is OLS."""
     d, low = dataset.attrs["dim"], dataset.noise.values[1]
     return [
         judge(
@@ -268,7 +272,7 @@ def _limit_without_noise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "As the noise goes to zero the Bayes predictor tends to OLS: their "
             "distance falls with the fourth power of sigma, to within a half "
             f"(d = {d}).",
-            lambda means: abs(_order(means.limit) - 4),
+            lambda means: abs(_order(means.bayes_to_ols) - 4),
             "<",
             0.5,
             unit="exponent in the last halving of sigma, difference to 4; "
@@ -280,7 +284,7 @@ def _limit_without_noise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "13b",
             "And so does the transformer: trained without noise, its best-fitting "
             f"lambda is closer to 0 than to {fraction(low)} (d = {d}).",
-            lambda means: best_penalty(means.path).sel(noise=0.0),
+            lambda means: best_penalty(means.distance_by_penalty).sel(noise=0.0),
             "<",
             low / 2,
             unit="lambda of the nearest ridge predictor",
@@ -289,14 +293,14 @@ def _limit_without_noise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 
 
 def _table_otherwise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
-    """Two claims of ours about the table: by another mean, and as it was published."""
+    """Returns two claims of ours: by another mean, and about the published table."""
     d = dataset.attrs["dim"]
     return [
         judge(
             "mean",
             "The median does not decide this: by the mean over prompts, for n = 1..d-3 "
             f"(d = {d}), where it exists, the Bayes predictor is nearest everywhere.",
-            Largest(lambda means: to_nearest_other(means.early), over="noise"),
+            Largest(lambda means: to_nearest_other(means.early_distance), over="noise"),
             "<",
             1.0,
             unit="largest ratio of mean SPD: to the diagonal and to the nearest other",
@@ -333,17 +337,18 @@ def _about_models(dataset: xr.Dataset) -> str:
 
 
 def _growth(penalty: xr.DataArray) -> xr.DataArray:
-    """The factors from one column to the next."""
+    """Returns the factors by which lambda grows from one column to the next."""
     return (penalty / penalty.shift(noise=1)).isel(noise=slice(1, None))
 
 
-def _order(limit: xr.DataArray) -> xr.DataArray:
-    """The power of sigma with which distances fall at the smallest values."""
-    last, before = limit.isel(sigma=-1), limit.isel(sigma=-2)
-    return np.log(before / last) / np.log(float(limit.sigma[-2] / limit.sigma[-1]))
+def _order(distance: xr.DataArray) -> xr.DataArray:
+    """Returns the power of sigma with which distances fall at its smallest values."""
+    last, before = distance.isel(sigma=-1), distance.isel(sigma=-2)
+    halving = float(distance.sigma[-2] / distance.sigma[-1])
+    return np.log(before / last) / np.log(halving)
 
 
 def _to_allowed(distance: xr.DataArray, published: xr.DataArray) -> xr.DataArray:
-    """Distances between predictors in units of what was published for them."""
+    """Returns distances of predictors in units of what the published ones allow."""
     ridge = distance.isel(alpha=slice(1, None))
     return ridge / allowed(published.sel(noise=0.0, drop=True))

@@ -1,10 +1,10 @@
-"""How do models trained at several levels of noise predict? Figure 2.
+"""How do models trained at several levels of noise predict? For Figure 2.
 
 A column of the figure is a level of noise, sigma^2 / tau^2: the variance of the noise
-on y over that of the weights, and the lambda of the ridge regression that is Bayes
-optimal there. Each column has a model for every seed, all asked the same prompts of its
-own level. Prompts of all columns have the same x, and the same w and noise but for
-their scale: what differs between columns is not their luck.
+on y over that of the weights. It is also the lambda of the ridge regression that is
+Bayes optimal there. Each column has a model for every seed, and all of them are asked
+the same prompts of the column's own level. The prompts of all columns have the same x,
+and the same w and noise except for their scale, so that columns do not differ by luck.
 """
 
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ NOISE = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.5), (0.5, 1.0), (0.5, 0.75))
 """Sigma and tau of the paper's columns: deviations of the noise and of the weights."""
 
 ALPHAS = tuple((sigma / tau) ** 2 for sigma, tau in NOISE)
-"""The lambda of the Bayes predictor of each column; 0 is OLS. The rows, too."""
+"""The lambda of the Bayes predictor of each column, and of each row; 0 is OLS."""
 
 PENALTIES = tuple(2.0 ** (k / 2) for k in range(-20, 5))
-"""A finer grid of lambda, even on a logarithmic scale: two to each doubling."""
+"""A finer grid of lambda, with two values to each doubling."""
 
 SIGMAS = (1 / 16, 1 / 32, 1 / 64, 1 / 128)
-"""Little noise, for the limit of the Bayes predictor."""
+"""Small values of sigma, for the limit of the Bayes predictor."""
 
 PAPER_DIM = 8
-"""Dimension of x in the published table."""
+"""The dimension of x in the published table."""
 
 PUBLISHED = (
     (1.25e-5, 1.34e-4, 3.96e-4, 1.51e-3, 4.13e-3),
@@ -51,12 +51,13 @@ class Config:
     """Settings of Figure 2.
 
     Attributes:
-        setting: the model of each column, but for the noise and the scale of the
-            weights, which are those of the columns; its seed is that of the first
+        setting: the model of each column, except for the noise and the scale of the
+            weights, which are those of the columns; its seed is the seed of the first
             model of each column.
-        evaluation: prompts on which predictions are compared, in each column; three
+        evaluation: the prompts on which predictions are compared, in each column; three
             seeds or more are resampled with them.
-        seeds: models in each column, with the seeds `seed`, `seed` + 1, ...
+        seeds: the number of models in each column; their seeds are `seed`, `seed` + 1,
+            and so on.
     """
 
     setting: Setting
@@ -71,7 +72,7 @@ class Config:
 
 
 def settings(config: Config) -> list[Setting]:
-    """The models of all columns, column by column."""
+    """Returns the models of all columns, column by column."""
     base = replace(config.setting, seed=0)
     seeds = range(config.setting.seed, config.setting.seed + config.seeds)
     return sweeps.grid(base, {"task.noise_std,task.weight_std": NOISE, "seed": seeds})
@@ -80,28 +81,28 @@ def settings(config: Config) -> list[Setting]:
 def measure(
     config: Config, found: Mapping[Setting, Transformer | Learner]
 ) -> xr.Dataset:
-    """Distances of every prompt between the models of `settings` and the learners.
+    """Measures how far the models of `settings` are from the learners, by prompt.
 
     Args:
         config: the settings.
-        found: the models that there are.
+        found: the models whose training did not fail.
 
     Returns:
         A Dataset over `noise`, sigma^2 / tau^2 of the columns, and `prompt`, with the
         mean over n = 1 .. d-1 of (prediction - prediction)^2 / d between
 
         - `distance`, (noise, seed, alpha, prompt): a model and Ridge(alpha);
-        - `path`, (noise, seed, penalty, prompt): a model and Ridge(penalty), of a
-          finer grid;
+        - `distance_by_penalty`, (noise, seed, penalty, prompt): a model and
+          Ridge(penalty), on a finer grid;
         - `bayes`, (noise, alpha, prompt): the Bayes predictor and Ridge(alpha);
-        - `limit`, (sigma, prompt): OLS and the Bayes predictor of little noise, at
-          tau = 1, on the prompts of the first column;
+        - `bayes_to_ols`, (sigma, prompt): OLS and the Bayes predictor of little noise,
+          at tau = 1, on the prompts of the first column;
         - `ols_to_ridge`, (alpha, prompt): OLS and Ridge(alpha), at the paper's d = 8
           and without noise;
 
-        and `early`, (noise, seed, alpha, prompt): as `distance`, over n = 1 .. d-3. NaN
-        where there is no model or no such n. `published`, (alpha, noise), is the
-        paper's table.
+        and `early_distance`, (noise, seed, alpha, prompt), which is `distance` over
+        n = 1 .. d-3. Values are NaN where there is no model or no such n.
+        `published`, (alpha, noise), is the paper's table.
     """
 
     def ask(task: Task) -> Prompts:
@@ -118,7 +119,7 @@ def measure(
     limit = [_to(PosteriorMean(sigma), clean).isel(alpha=0) for sigma in SIGMAS]
     published = ask(LinearRegression(dim=PAPER_DIM, length=PAPER_DIM))
     dataset = xr.concat(columns, "noise").assign(
-        limit=xr.concat(limit, "sigma"),
+        bayes_to_ols=xr.concat(limit, "sigma"),
         ols_to_ridge=_to(LeastSquares(), published),
         published=(("alpha", "noise"), [list(row) for row in PUBLISHED]),
     )
@@ -134,7 +135,7 @@ def measure(
 
 
 def _of_model(model: Transformer | Learner | None, prompts: Prompts) -> xr.Dataset:
-    """What is measured of one model, all of it NaN if there is none."""
+    """Returns the distances of one model, all of them NaN if there is no model."""
     dim = prompts.xs.shape[-1]
     predicted = np.zeros(prompts.ys.shape)
     if model is not None:
@@ -144,7 +145,9 @@ def _of_model(model: Transformer | Learner | None, prompts: Prompts) -> xr.Datas
     if dim > 3:
         early = _to(predicted, prompts, contexts=range(1, dim - 2))
     path = _to(predicted, prompts, PENALTIES).rename(alpha="penalty")
-    measured = xr.Dataset({"distance": distance, "path": path, "early": early})
+    measured = xr.Dataset(
+        {"distance": distance, "distance_by_penalty": path, "early_distance": early}
+    )
     return xr.full_like(measured, np.nan) if model is None else measured
 
 
@@ -154,7 +157,7 @@ def _to(
     alphas: tuple[float, ...] = ALPHAS,
     **how: Any,
 ) -> xr.DataArray:
-    """Distances to ridge predictors for every prompt, (alpha, prompt)."""
+    """Returns the distances to ridge predictors for every prompt, (alpha, prompt)."""
     ridges = {"ridge": [Ridge(alpha) for alpha in alphas]}
     distances = family_distances(learner, prompts, ridges, **how)
     return xr.DataArray(distances.T.astype("float32"), dims=("alpha", "prompt"))

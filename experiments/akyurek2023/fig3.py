@@ -1,28 +1,29 @@
-"""Which learner a transformer is nearest to, by its depth and by its width.
+"""The learner that a transformer is nearest to, by its depth and by its width.
 
 Claim: without noise, a transformer of one layer predicts as a step of gradient descent
-does, one of two or four layers as ridge regression, and a deeper one as least squares
-(OLS); with width the nearest learner shifts in the same order.
+does, one of two or four layers as ridge regression does, and a deeper one as least
+squares (OLS) does; as the width grows, the nearest learner changes in the same order.
 
 Paper: Figure 3 of Akyürek et al. 2023 (claims 14-20).
 
 Run: python -m experiments.akyurek2023.fig3 quick
 
 How to read it: each curve is the distance to one learner: the mean over n = 1 .. d-1 of
-(prediction - prediction)^2 / d. The lowest is what models of this size resemble; the
-background tells its family, and the strip below names it: with a question mark where
-its family is not separated from the next, with an asterisk where predicting 0 is nearer
-than any learner, so that the model has learnt next to nothing. The run of each size was
-chosen by validation loss; dotted is the distance of the run that is nearest to that
-learner, which may be another one for each. Sizes are evenly spaced.
+(prediction - prediction)^2 / d. The lowest curve is the learner that models of this
+size resemble. The background shows its family, and the strip below names it: with a
+question mark where its family is not separated from the next, with an asterisk where
+predicting 0 is nearer than any learner, so that the model has learnt next to nothing.
+The run of each size was chosen by its validation loss. A dotted curve is the distance
+of the run that is nearest to the learner of that colour, which may be another run for
+each learner. Sizes are evenly spaced.
 
-The paper's learners are few: a model may be between them, or nearer to one that is not
-plotted. The lower panels have a continuous answer: the ridge alpha that fits best, and
+The paper's learners are few: a model may lie between them, or nearer to one that is not
+plotted. The lower panels give a continuous answer: the ridge alpha that fits best, and
 the amount of gradient descent, which is the time of gradient flow counted in steps of
-rate 0.01; black and thin above, how far away these are. An arrow is the last value that
-was tried, so that the best may lie beyond. Bands and bars are 95 % intervals over
-prompts; three seeds or more are resampled in the bands, and are points of their own in
-the lower panels.
+rate 0.01. Thin black curves in the upper panel show how far away these two are. An
+arrow marks the last value that was tried, so that the best may lie beyond it. Bands and
+bars are 95 % intervals over prompts; where there are three seeds or more, the bands
+resample them too, and the lower panels show each as a point of its own.
 """
 
 import itertools
@@ -41,7 +42,12 @@ from matplotlib.patches import Patch
 
 from experiments.akyurek2023 import fig3_claims, size_claims, size_sweep
 from experiments.akyurek2023.fig3_claims import claims
-from experiments.akyurek2023.learners import BACKGROUNDS, FAMILIES, LOOKS, NOTHING
+from experiments.akyurek2023.learners import (
+    BACKGROUNDS,
+    FAMILIES,
+    PREDICTS_ZERO,
+    STYLES,
+)
 from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
@@ -59,11 +65,18 @@ TIMES = {
 }
 
 SMALL_STEP = 0.01
-"""Gradient flow is counted in steps of this rate."""
+"""The rate of the steps in which the time of gradient flow is counted."""
 
-BOUNDS = ("value", "low", "high", "distance", "edge")
+BOUNDS = ("value", "low", "high", "distance", "at_end")
+"""What is kept of a fit: its value, the interval, the distance and the end it is at."""
 
 NOUNS = {"layers": "depth", "width": "width"}
+
+MARKS = {
+    "?": "the family is not separated from the next",
+    "*": "predicting 0 is nearer than any learner",
+}
+"""What the marks beside the name of the nearest learner mean."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,9 @@ class Config:
     """Settings of Figure 3.
 
     Attributes:
-        sweep: which models, and on what they are compared.
-        fitted: on how many of the prompts alpha and number of steps are fitted.
+        sweep: the models, and the prompts on which they are compared.
+        fitted: the number of these prompts to which alpha and the number of steps are
+            fitted.
     """
 
     sweep: Sweep
@@ -90,27 +104,31 @@ PRESETS = {
 
 
 def settings(config: Config) -> list[Setting]:
-    """All runs of the sweep."""
+    """Returns all runs of the sweep."""
     return size_sweep.settings(config.sweep)
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """Distances of every point to every learner, and the members that fit best.
+    """Returns the distances of every point to every learner, and the best fits.
 
     Returns:
-        What `size_sweep.measure` returns, for n < d, and `effective` over
-        (dim, point, seed, path, bound): for each path, "alpha" and "steps", the value
-        that fits best, the ends "low" and "high" of its interval, the "distance" there,
-        and at "edge" -1 or 1 where it is the first or last that was tried, else 0.
+        What `size_sweep.measure` returns for n < d, and `effective` over
+        (dim, point, seed, path, bound). For each path, "alpha" and "steps", it holds
+        the value that fits best, the ends "low" and "high" of its interval, the
+        "distance" there, and "at_end": -1 or 1 where the value is the first or the last
+        that was tried, and 0 elsewhere.
     """
-    learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
+    learners = [
+        *itertools.chain(*fig3_claims.FAMILIES.values()),
+        fig3_claims.PREDICTS_ZERO,
+    ]
     sweep, regions = config.sweep, ["n < d"]
     dataset = size_sweep.measure(sweep, models, learners, regions, pooled=False)
     return dataset.assign(effective=_effective(config, models, dataset))
 
 
 def _effective(config: Config, models: Models, dataset: xr.Dataset) -> xr.DataArray:
-    """`effective` for the chosen runs; NaN where all failed."""
+    """Returns `effective` for the chosen runs; NaN where all failed."""
     grid = np.geomspace(1e-3, 1e2, 51)
     paths = [
         ([Ridge(float(alpha)) for alpha in grid], grid),
@@ -121,7 +139,7 @@ def _effective(config: Config, models: Models, dataset: xr.Dataset) -> xr.DataAr
 
     @cache
     def fit(run: Setting) -> np.ndarray:
-        """(path, bound)."""
+        """Returns the best fits of a run over (path, bound)."""
         prompts = size_sweep.evaluated(config.sweep, run.task.dim)
         prompts = inference.first(prompts, config.fitted)
         predicted = inference.predictions(models(run).model, prompts)
@@ -144,7 +162,7 @@ def _effective(config: Config, models: Models, dataset: xr.Dataset) -> xr.DataAr
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """For each dimension, by depth and by width: distances, the nearest, the fits."""
+    """Draws distances, the nearest learner and the fits, by depth and by width."""
     dataset = dataset.sel(region="n < d")
     bands = size_claims.resample(dataset).band(lambda means: means.distance)
     columns = [(int(d), size) for d in dataset.dim for size in ("layers", "width")]
@@ -162,7 +180,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         )
         for (d, size), axes in zip(columns, grid.T, strict=True):
             sizes = size_claims.values(dataset, size)
-            at = {"dim": d, "point": [f"{size}={value}" for value in sizes]}
+            at = {"dim": d, "point": size_claims.points(size, sizes)}
             _draw_distances(axes[0], [band.sel(at) for band in bands], dataset.sel(at))
             _draw_nearest(axes[:2], dataset.sel(at))
             _draw_fits(axes[2:], dataset.effective.sel(at))
@@ -175,49 +193,49 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         grid[2, 0].set_ylabel("ridge alpha")
         grid[3, 0].set_ylabel(f"steps of {SMALL_STEP}")
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        for family, look in BACKGROUNDS.items():
-            handles.append(Patch(**look))
-            labels.append(f"{family} nearest")
-        for mark, meaning in (("?", "not separated"), ("*", "0 is nearer")):
+        for family, style in BACKGROUNDS.items():
+            handles.append(Patch(**style))
+            labels.append(f"{family} is nearest")
+        for mark, meaning in MARKS.items():
             handles.append(Line2D([], [], ls="", marker=f"${mark}$", color="black"))
             labels.append(meaning)
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
 
 
 def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) -> None:
-    """One curve for each learner."""
-    looks: dict[str, Mapping[str, Any]] = dict(LOOKS)
-    looks[NOTHING.name] = {"color": GREY, "linewidth": 1}
+    """Draws one curve for each learner."""
+    styles: dict[str, Mapping[str, Any]] = dict(STYLES)
+    styles[PREDICTS_ZERO.name] = {"color": GREY, "linewidth": 1}
     value, low, high = band
     x = range(value.sizes["point"])
     for learner in value.learner.values:
-        look, at = looks[learner], {"learner": learner}
-        label = "predicts 0" if learner == NOTHING.name else learner
-        axes.plot(x, value.sel(at), label=label, **look)
+        style, at = styles[learner], {"learner": learner}
+        label = "predicting 0" if learner == PREDICTS_ZERO.name else learner
+        axes.plot(x, value.sel(at), label=label, **style)
         axes.fill_between(
-            x, low.sel(at), high.sel(at), color=look["color"], alpha=0.2, lw=0
+            x, low.sel(at), high.sel(at), color=style["color"], alpha=0.2, lw=0
         )
-        others = part.smallest.sel(at).mean("seed")
-        axes.plot(x, others, color=look["color"], linestyle=":", linewidth=1)
+        others = part.least_distance.sel(at).mean("seed")
+        axes.plot(x, others, color=style["color"], linestyle=":", linewidth=1)
     thin = {"color": "black", "linewidth": 1}
     for path, line, label in (
-        ("alpha", "--", "ridge, best alpha"),
-        ("steps", "-.", "flow, best time"),
+        ("alpha", "--", "ridge regression of the best alpha"),
+        ("steps", "-.", "gradient flow of the best time"),
     ):
         fitted = part.effective.sel(path=path, bound="distance").mean("seed")
         axes.plot(x, fitted, linestyle=line, label=label, **thin)
-    axes.plot([], [], linestyle=":", label="chosen by distance", **thin)
+    axes.plot([], [], linestyle=":", label="the run nearest to the learner", **thin)
     axes.set_yscale("log")
 
 
 def _draw_nearest(axes: Sequence[Axes], part: xr.Dataset) -> None:
-    """The background of the curves, and the names in the strip below them."""
+    """Draws the background of the curves, and the names in the strip below them."""
     resamples = int(part.attrs["resamples"])
     by_point = part.distance.mean("seed", skipna=False)
     by_point = by_point.transpose("point", "prompt", "learner")
-    nothing = by_point.sel(learner=NOTHING.name).mean("prompt").values
-    by_point = by_point.drop_sel(learner=NOTHING.name)
+    of_zero = by_point.sel(learner=PREDICTS_ZERO.name).mean("prompt").values
+    by_point = by_point.drop_sel(learner=PREDICTS_ZERO.name)
     for x, distance in enumerate(by_point.values):
         if np.isnan(distance).any():
             continue
@@ -228,27 +246,27 @@ def _draw_nearest(axes: Sequence[Axes], part: xr.Dataset) -> None:
             )
         name = nearest.winner.learner.name.replace("(", "\n(").replace(" ", "\n")
         name += "" if nearest.separated else "?"
-        name += "*" if nothing[x] < nearest.winner.distance else ""
+        name += "*" if of_zero[x] < nearest.winner.distance else ""
         axes[1].text(x, 0.5, name, ha="center", va="center", fontsize=7)
     axes[1].set(ylim=(0, 1), yticks=[])
     axes[1].grid(visible=False)
 
 
 def _draw_fits(axes: Sequence[Axes], effective: xr.DataArray) -> None:
-    """The effective alpha and number of steps, each seed beside the other."""
+    """Draws the effective alpha and number of steps, each seed beside the other."""
     shifts = np.linspace(-0.2, 0.2, effective.sizes["seed"] + 2)[1:-1]
     for each, path in zip(axes, effective.path.values, strict=True):
         for shift, seed in zip(shifts, effective.seed.values, strict=True):
             fit = effective.sel(path=path, seed=seed)
-            value, low, high, edge = (
+            value, low, high, at_end = (
                 fit.sel(bound=bound).values
-                for bound in ("value", "low", "high", "edge")
+                for bound in ("value", "low", "high", "at_end")
             )
             x = np.arange(len(value)) + shift
             errors = np.maximum((value - low, high - value), 0)
             each.errorbar(x, value, errors, fmt="o", color="black", ms=4)
             for marker, beyond in (("v", -1), ("^", 1)):
-                at = edge == beyond
+                at = at_end == beyond
                 each.plot(x[at], value[at], marker, color="black", ms=8)
         each.set_yscale("log")
 

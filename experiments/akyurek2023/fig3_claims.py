@@ -1,24 +1,24 @@
-"""The claims of Figure 3: the nearest learner by depth and width. Claims 14-20.
+"""Which learner is the nearest, by depth and width? The claims of Figure 3: 14-20.
 
-They are about distances for n < d, which `size_sweep.measure` measures. The paper
+The claims are about distances for n < d, which `size_sweep.measure` measures. The paper
 states them for d = 8 and d = 16; here they are about the smallest and the largest
-dimension of a run, and widths scale with d: its "16 at d = 8, and 32 at d = 16" is a
-width of 2d.
+dimension of a run, and widths scale with d: the paper's "16 at d = 8, and 32 at d = 16"
+is a width of 2d.
 
-That a family is nearest is a ratio below 1: the distance to its nearest member, in
-units of that to the nearest of all other families. Members are chosen anew in every
-resample. They are the few that the paper plots: at 1 layer a ridge regression of much
-larger alpha than its 0.1 and 0.5 may be nearer than any of them, which Figure 3 shows
-beside it; and a model that predicts next to nothing is nearest to the smallest step,
-which the notes of claims 14 and 15 then say. Where the paper gives no number, the
-threshold is ours.
+A family is the nearest where a ratio is below 1: the distance to its nearest member, in
+units of the distance to the nearest member of all other families. Members are chosen
+anew in every resample, among the few learners that the paper plots. With one layer, a
+ridge regression with an alpha much larger than 0.1 and 0.5 may be nearer than any of
+them; Figure 3 shows it beside them. A model that predicts next to nothing is nearest to
+the smallest step; the notes of claims 14 and 15 then say so. Where the paper gives no
+number, the threshold is ours.
 """
 
 from collections.abc import Sequence
 
 import xarray as xr
 
-from experiments.akyurek2023.learners import FAMILIES, NOTHING
+from experiments.akyurek2023.learners import FAMILIES, PREDICTS_ZERO
 from experiments.akyurek2023.size_claims import (
     dimensions,
     judge_of,
@@ -26,21 +26,22 @@ from experiments.akyurek2023.size_claims import (
     points,
     values,
 )
+from experiments.akyurek2023.size_sweep import Point
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Largest, Ratio, Statistic
 
 POOR = 0.03
-"""A fit with a larger distance is called poor."""
+"""The distance above which a fit is called poor."""
 
 RISE = 1.25
-"""What falls "up to noise" may rise by this factor from one size to the next."""
+"""The factor by which what falls "up to noise" may rise to the next size."""
 
 RATIO = "ratio of MSPD to the nearest of these and to the nearest of all others"
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 14-20 of the paper, about the region n < d."""
+    """Returns claims 14-20 of the paper, about the region n < d."""
     judge, dims = judge_of(dataset, "fig3"), dimensions(dataset)
     small, large = dims[0], dims[-1]
     alone = "This run has one dimension only." if small == large else ""
@@ -65,16 +66,16 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return sorted(found, key=lambda claim: claim.id)
 
 
-# --- by depth, at one dimension; `alone` says why a run has no such dimension ---
+# --- claims by depth, at one dimension; `alone` says why a run lacks a dimension ---
 
 
 def _one_layer(
     judge: Judge, d: int, nearest: str, poor: str, alone: str
 ) -> list[Claim]:
-    """Claims 14 and 15: one gradient step is the nearest, and its fit is poor."""
+    """Returns claims 14 and 15: one gradient step is nearest, and its fit is poor."""
     means = judge.resampled.means
     missing = alone or missing_sizes(means, "layers", [1])
-    remark = "" if missing else _predicts_nothing(means, d)
+    remark = "" if missing else _remark_on_zero(means, d)
     note = f"{remark} {judge.note}".strip()
     return [
         judge(
@@ -103,7 +104,7 @@ def _one_layer(
 
 
 def _further_than_deepest(judge: Judge, d: int, id: str, alone: str) -> Claim:
-    """Claim 15, relative to a deep model."""
+    """Returns claim 15, relative to a deep model."""
     deep = _deep(judge)
     return judge(
         id,
@@ -120,7 +121,7 @@ def _further_than_deepest(judge: Judge, d: int, id: str, alone: str) -> Claim:
 def _two_and_four_layers(
     judge: Judge, d: int, ids: tuple[str, str], alone: str
 ) -> list[Claim]:
-    """Claim 16."""
+    """Returns claim 16: with two and four layers, ridge regression is the nearest."""
     return [
         judge(
             id,
@@ -137,7 +138,7 @@ def _two_and_four_layers(
 
 
 def _eight_layers(judge: Judge, d: int, id: str, alone: str) -> Claim:
-    """Claim 17."""
+    """Returns claim 17: with eight layers or more, OLS is the nearest."""
     deep = _deep(judge)
     return judge(
         id,
@@ -152,16 +153,16 @@ def _eight_layers(judge: Judge, d: int, id: str, alone: str) -> Claim:
 
 
 def _deep(judge: Judge) -> list[int]:
-    """Depths of 8 layers and more that were tried; 8, which is missing, if none was."""
+    """Returns the depths of 8 layers and more that were tried, or 8 if none was."""
     tried = values(judge.resampled.means, "layers")
     return [layers for layers in tried if layers >= 8] or [8]
 
 
-# --- by width ---
+# --- claims by width ---
 
 
 def _width_suffices(judge: Judge, d: int, id: str, alone: str) -> Claim:
-    """Claim 18, that a width of 2d and more is enough."""
+    """Returns claim 18, that a width of 2d and more is enough."""
     means = judge.resampled.means
     wide = [width for width in values(means, "width") if width >= 2 * d]
     return judge(
@@ -178,7 +179,7 @@ def _width_suffices(judge: Judge, d: int, id: str, alone: str) -> Claim:
 
 
 def _width_does_not_suffice(judge: Judge, d: int, id: str, alone: str) -> Claim:
-    """Claim 18, that a width of d is not enough."""
+    """Returns claim 18, that a width of d is not enough."""
     return judge(
         id,
         f"d = {d}: a width of d = {d} gives no such fit: nearest is "
@@ -192,11 +193,12 @@ def _width_does_not_suffice(judge: Judge, d: int, id: str, alone: str) -> Claim:
 
 
 def _order_of_widths(judge: Judge, d: int, alone: str) -> list[Claim]:
-    """Claim 19: gradient step, ridge and OLS are the nearest in this order."""
+    """Returns claim 19: gradient step, ridge and OLS are nearest in this order."""
     widths = values(judge.resampled.means, "width")
     few = "" if len(widths) > 2 else "This run has fewer than three widths."
 
     def ranks(means: xr.Dataset) -> xr.DataArray:
+        """Returns the nearest family at each width, as a number."""
         return _rank(means, d, "width", widths)
 
     return [
@@ -226,7 +228,7 @@ def _order_of_widths(judge: Judge, d: int, alone: str) -> list[Claim]:
 def _falls_with(
     judge: Judge, size: str, noun: str, step: str, ends: str
 ) -> list[Claim]:
-    """Claim 20: the distance to OLS falls as this size grows."""
+    """Returns claim 20: the distance to OLS falls as this size grows."""
     tried = values(judge.resampled.means, size)
     few = "" if len(tried) > 1 else f"This run has one {noun} only."
     return [
@@ -256,7 +258,7 @@ def _falls_with(
 
 
 def by_family(distance: xr.DataArray) -> xr.DataArray:
-    """Distance to the nearest member of each family, over (..., family)."""
+    """Returns the distance to the nearest member of each family, (..., family)."""
     nearest = [
         distance.sel(learner=[learner.name for learner in members]).min("learner")
         for members in FAMILIES.values()
@@ -268,30 +270,31 @@ def by_family(distance: xr.DataArray) -> xr.DataArray:
 def _near(
     means: xr.Dataset, d: int, size: str, values: Sequence[int], *families: str
 ) -> xr.DataArray:
-    """Distance to the nearest of these families at some points, (..., point)."""
+    """Returns the distance to the nearest of these families, (..., point)."""
     near = by_family(means.distance.sel(dim=d, point=points(size, values)))
     return near.sel(family=list(families)).min("family")
 
 
-def _predicts_nothing(means: xr.Dataset, d: int) -> str:
+def _remark_on_zero(means: xr.Dataset, d: int) -> str:
     """Returns a remark if the model of one layer is nearer to 0 than to a learner."""
-    at = means.distance.sel(dim=d, point="layers=1")
-    nothing, least = float(at.sel(learner=NOTHING.name)), float(by_family(at).min())
-    if not nothing < least:
+    at = means.distance.sel(dim=d, point=str(Point("layers", 1)))
+    to_zero = float(at.sel(learner=PREDICTS_ZERO.name))
+    least = float(by_family(at).min())
+    if not to_zero < least:
         return ""
     return (
-        f"Predicting 0 is nearer than any learner (MSPD {nothing:.2g}): the model has "
+        f"Predicting 0 is nearer than any learner (MSPD {to_zero:.2g}): the model has "
         "learnt next to nothing, and the learner nearest to that is the smallest step."
     )
 
 
 def _distance(d: int, layers: int, family: str) -> Statistic:
-    """Distance to the nearest of a family at one depth."""
+    """Returns the distance to the nearest of a family at one depth."""
     return lambda means: _near(means, d, "layers", [layers], family).squeeze("point")
 
 
 def _worst_ratio(d: int, size: str, values: Sequence[int], *claimed: str) -> Largest:
-    """Distance to the claimed families in units of that to all others, the largest."""
+    """Returns the largest ratio of distances, to the claimed families and to others."""
     others = [family for family in FAMILIES if family not in claimed]
     ratio = Ratio(
         lambda means: _near(means, d, size, values, *claimed),
@@ -301,7 +304,7 @@ def _worst_ratio(d: int, size: str, values: Sequence[int], *claimed: str) -> Lar
 
 
 def _rank(means: xr.Dataset, d: int, size: str, values: Sequence[int]) -> xr.DataArray:
-    """Which of GD/SGD, ridge and OLS is the nearest: 0, 1 or 2; NaN stays NaN."""
+    """Returns which of GD/SGD, ridge and OLS is nearest: 0, 1 or 2; NaN stays NaN."""
     order = list(FAMILIES)[:3]
     parts = [_near(means, d, size, values, family) for family in order]
     near = xr.concat(parts, "family")
@@ -309,15 +312,16 @@ def _rank(means: xr.Dataset, d: int, size: str, values: Sequence[int]) -> xr.Dat
 
 
 def _count_distinct(ranks: xr.DataArray) -> xr.DataArray:
-    """How many of the three ranks occur among the points; NaN if one is unknown."""
+    """Returns how many of the three ranks occur; NaN if a rank is unknown."""
     met = [(ranks == rank).any("point") for rank in range(3)]
     return xr.concat(met, "family").sum("family").where(ranks.notnull().all("point"))
 
 
 def _largest_rise(size: str, values: Sequence[int]) -> Largest:
-    """The largest ratio of a value's MSPD to OLS and that of the value before it."""
+    """Returns the largest ratio of a size's MSPD to OLS and that of the size before."""
 
     def ratios(means: xr.Dataset) -> xr.DataArray:
+        """Returns the ratios of MSPD at neighbouring sizes."""
         distance = means.distance.sel(point=points(size, values), learner="OLS")
         return (distance / distance.shift(point=1)).isel(point=slice(1, None))
 

@@ -1,22 +1,24 @@
-"""What a probe reads out of each layer: moments X'y and least-squares weights.
+"""Probes of moments X'y and of least-squares weights in every layer.
 
-Claim: intermediate quantities of least squares can be decoded from the hidden states,
-better by a non-linear probe than by a linear one, X'y in earlier layers than the
-weights; a network that never had to learn in context encodes them less well. The probe
-reads the target after n examples mainly from the token of y_n while n < d, and from all
-y-tokens from the d-th on later.
+Claim: intermediate quantities of least squares can be decoded from the hidden states. A
+non-linear probe decodes them better than a linear one, X'y is decoded in earlier layers
+than the weights, and a network that never had to learn in context encodes them less
+well. While n < d, the probe reads the target mainly from the token of y_n; later it
+reads it from all y-tokens from the d-th on.
 
 Paper: Figure 4 and Appendix E of Akyürek et al. 2023 (claims 24-28).
 
 Run: python -m experiments.akyurek2023.fig4 quick
 
-How to read it: left, the error of the probes by layer (0 is the embedding), as a share
-of the target's variance, averaged over the numbers of examples n; 1 is a probe that
-knows nothing but the mean. Bands are 95 % intervals over test prompts. Dashed, the best
-layer of the control model, trained with the same w in every prompt; dotted, of an
-untrained network, which tells what the probe does by itself. Right, where the
-MLP probe of the best layer looks: one row for each n, one column for each token, rows
-summing to 1; grey is what lies right of y_n, which the probe may not read.
+How to read it: the left panels show the error of the probes by layer (0 is the
+embedding), as a share of the target's variance and averaged over the numbers of
+examples n; a probe that knows nothing but the mean has an error of 1. Bands are 95 %
+intervals over test prompts. Dashed lines are the best layer of the control model, which
+was trained with the same w in every prompt. Dotted lines are the best layer of an
+untrained network, which shows what the probe does by itself. The right panels show
+where the MLP probe of the best layer looks: there is one row for each n and one column
+for each token, and each row sums to 1. Grey cells lie to the right of y_n, where the
+probe may not read.
 """
 
 import sys
@@ -47,7 +49,7 @@ PRESETS = {
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """For each target the error by layer, and a map of where the probe looks."""
+    """Draws each target's error by layer, and a map of where the probe looks."""
     return fig4_plot.draw(dataset, "trained", beside="control")
 
 

@@ -1,10 +1,10 @@
-"""The claims of Figure 4: what do probes decode? Claims 24-26 and 28.
+"""What do probes decode? The claims of Figure 4: claims 24-26 and 28.
 
-They are about errors of pooled probes by layer, 1 - R2 averaged over numbers of
-examples, which `fig4_measure` measures. Compared errors come from the same resamples of
-the test prompts. A best layer is chosen anew in each resample, so that the choice is
-part of the uncertainty; that leaves a bias of the size of the errors' noise, about
-0.01. Thresholds are ours where the paper has none.
+The claims are about errors of pooled probes by layer, 1 - R2 averaged over numbers of
+examples, which `fig4_measure` measures. Errors that are compared come from the same
+resamples of the test prompts. The best layer is chosen anew in each resample, so that
+the choice is part of the uncertainty; this leaves a bias of the size of the errors'
+noise, about 0.01. Thresholds are ours where the paper has none.
 """
 
 from dataclasses import replace
@@ -23,20 +23,20 @@ MOMENT, WEIGHTS = TARGETS
 
 
 def resampled_errors(dataset: xr.Dataset) -> Resampled:
-    """The errors of probes as `error`, and those on every resample of the prompts."""
+    """Returns the errors of probes, and those on every resample of the prompts."""
     means = xr.Dataset({"error": dataset.error})
     draws = xr.Dataset({"error": dataset.error_resampled.rename(resample="draw")})
     return Resampled(means, draws)
 
 
 def best(head: str, *, model: str, target: str) -> Smallest:
-    """The error of a probe at its best layer."""
+    """Returns the error of a probe at its best layer."""
     at = {"head": head, "model": model, "target": target}
     return Smallest(lambda means: means.error.sel(at), over="layer")
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 24, 25, 26 and 28; the first two for each target."""
+    """Returns claims 24, 25, 26 and 28, the first two of them for each target."""
     judge = Judge(
         "akyurek2023",
         "fig4",
@@ -54,7 +54,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _mlp_reads_better(judge: Judge, id: str, target: str) -> Claim:
-    """Claim 24."""
+    """Returns claim 24: the MLP probe reads better than the linear one."""
     return judge(
         id,
         f"The MLP probe reads the {TARGETS[target]} better than the linear one does, "
@@ -70,7 +70,7 @@ def _mlp_reads_better(judge: Judge, id: str, target: str) -> Claim:
 
 
 def _deep_layers_know_more(judge: Judge, id: str, target: str) -> Claim:
-    """Claim 25."""
+    """Returns claim 25: deep layers know what the input does not."""
     embedding = {"head": "mlp", "model": "trained", "target": target, "layer": 0}
     return judge(
         id,
@@ -87,7 +87,7 @@ def _deep_layers_know_more(judge: Judge, id: str, target: str) -> Claim:
 
 
 def _order_of_targets(judge: Judge, trained: xr.Dataset) -> list[Claim]:
-    """Claim 26, by two measures of the layer from which a target can be decoded."""
+    """Returns claim 26, by two measures of where a target becomes decodable."""
     mlp = trained.sel(head="mlp")
     found = onset(
         xr.Dataset({"r2": 1 - mlp.error, "r2_resampled": 1 - mlp.error_resampled})
@@ -113,7 +113,7 @@ def _order_of_targets(judge: Judge, trained: xr.Dataset) -> list[Claim]:
 def _moment_comes_first(
     judge: Judge, id: str, text: str, layer: xr.DataArray, resampled: xr.DataArray
 ) -> Claim:
-    """Claim 26, of layers over (target,) and those of every resample."""
+    """Returns claim 26 for the layer of each target, and those of every resample."""
     decoded = bool(np.isfinite(layer).any())
     means = xr.Dataset({"layer": layer.astype(float) if decoded else layer * np.nan})
     draws = xr.Dataset({"layer": resampled.rename(resample="draw").astype(float)})
@@ -131,14 +131,14 @@ def _moment_comes_first(
 
 
 def _layers_later(means: xr.Dataset) -> xr.DataArray:
-    """How many layers after X'y the weights are decoded; 0 where neither ever is."""
+    """Returns how many layers after X'y the weights are decoded; 0 if neither is."""
     weights = means.layer.sel(target=WEIGHTS, drop=True)
     moment = means.layer.sel(target=MOMENT, drop=True)
     return (weights - moment).where(weights != moment, 0)
 
 
 def _positions(judge: Judge, trained: xr.Dataset) -> list[Claim]:
-    """Claim 28, from probes that were fitted again to resampled training prompts."""
+    """Returns claim 28, from probes that were fitted again to resampled prompts."""
     d = int(trained.attrs["dim"])
     is_y = np.array([str(name).startswith("y") for name in trained.position.values])
     places = np.flatnonzero(is_y)  # the position of y_n is places[n - 1]
@@ -165,7 +165,7 @@ def _positions(judge: Judge, trained: xr.Dataset) -> list[Claim]:
 
 
 def _position_claim(judge: Judge, id: str, text: str, share: xr.DataArray) -> Claim:
-    """A claim about a share of position weight over (refit, token)."""
+    """Returns a claim about a share of position weight over (refit, token)."""
     mean = share.mean("token").values  # NaN where the prompts have no such n
     return judge(
         id,

@@ -1,24 +1,27 @@
 """What do pooled probes read out of a model's hidden states? For Figures 4 and 5.
 
-The paper's probe (section 5, Equations 20-21): a softmax over positions, learned and
-the same for every prompt, averages the states of a layer, and a linear map or a
-two-layer MLP reads the target out of the average. One probe for each layer, target and
-number of examples n; after n examples it may read the tokens x1, y1, ..., xn, yn.
+The paper's probe is described in its section 5, Equations 20-21. A softmax over
+positions, which is learned and the same for every prompt, averages the states of a
+layer, and a linear map or a two-layer MLP reads the target out of the average. There is
+one probe for each layer, target and number of examples n; after n examples it may read
+the tokens x1, y1, ..., xn, yn.
 
-Two targets: X'y, here divided by n, and the weights that least squares finds in the n
-examples. Errors are mean squared error over variance, 1 - R2, so that neither the
-division nor the growth of X'y with n matters; the paper does not say how it normalised.
+There are two targets: X'y, here divided by n, and the weights that least squares finds
+in the n examples. An error is the mean squared error over the variance, 1 - R2, so that
+neither the division nor the growth of X'y with n matters; the paper does not say how it
+normalised its errors.
 
-Three models: the one in question; the paper's control, of the same shape and training
-but with w = (1, ..., 1) in every training prompt, so that it had nothing to learn in
-context; and one of that shape that was not trained at all. All are probed on the same
-prompts, whose w is random. What was measured is kept in `probing/` of the results
-folder, for two figures ask for it.
+Three models are probed: the one in question; the paper's control, which has the same
+shape and training but saw w = (1, ..., 1) in every training prompt, so that it had
+nothing to learn in context; and a model of that shape that was not trained at all. All
+are probed on the same prompts, whose w is random. The measurements are kept in
+`probing/` of the results folder, because two figures need them.
 
-A prompt of n pairs ends at xn, whose label is not fed: the probes are those of n - 1
-numbers of examples (the paper has n = 40 of them).
+A prompt of n pairs ends at xn, whose label is not fed to the model. So there are probes
+for n - 1 numbers of examples (the paper has n = 40 of them).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -54,19 +57,20 @@ class Config:
     """Settings of the probed model, and of its probes.
 
     Attributes:
-        setting: which model.
-        evaluation: prompts from which probes are fitted and on which they are tested;
-            its resamples are of the tested ones. Hidden states take
+        setting: the model.
+        evaluation: the prompts from which probes are fitted and on which they are
+            tested; the tested ones are resampled. Hidden states take
             (layers + 1) x prompts x tokens x width x 4 bytes.
-        units: hidden units of the MLP probe.
-        learning_rate: of Adam, for probes.
-        batch_size: prompts in a minibatch of the probes' training.
-        epochs: of the probes' training, at most.
-        patience: epochs without a lower validation error after which a probe is done.
-        test_fraction: share of the prompts that is for testing.
+        units: the number of hidden units of the MLP probe.
+        learning_rate: the learning rate of Adam for the probes.
+        batch_size: the number of prompts in a minibatch of the probes' training.
+        epochs: the largest number of epochs of the probes' training.
+        patience: the number of epochs without a lower validation error after which a
+            probe's training stops.
+        test_fraction: the share of the prompts on which probes are tested.
         refits: how often the probes of the best layer are fitted again, to resampled
             training prompts, for the uncertainty of their position weights.
-        probe_seed: of the split and of the probes' training.
+        probe_seed: the seed of the split and of the probes' training.
     """
 
     setting: Setting
@@ -92,28 +96,28 @@ class Config:
 
 
 def settings(config: Config) -> list[Setting]:
-    """The models that are trained: the one in question, and the control."""
+    """Returns the models that are trained: the one in question, and the control."""
     return [config.setting, control_of(config.setting)]
 
 
 def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
-    """Scores and position weights of all probes of one of the models.
+    """Returns the scores and position weights of all probes of one of the models.
 
     Returns:
-        A Dataset over (head, layer, token, target), the tokens being y1, y2, ..., with
-        `r2`, its interval and the other scores of `probe_grid`, `position_weights` with
-        one more axis `position`, and
+        A Dataset over (head, layer, token, target), where the tokens are y1, y2, ...,
+        with `r2`, its interval and the other scores of `probe_grid`,
+        `position_weights` with one more axis `position`, and
 
         - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
           interval `error_low`, `error_high` and `error_resampled`, over `resample`;
-        - `best_layer`, (target,): where the MLP's error is least;
-        - `refitted`, (target, refit, token, position): position weights there, of the
-          trained model alone.
+        - `best_layer`, (target,): the layer where the MLP's error is least;
+        - `refitted`, (target, refit, token, position): the position weights at that
+          layer, for the trained model alone.
     """
 
     def make() -> xr.Dataset:
         refits = config.refits if which == "trained" else 0
-        return _measure(config, _model(config, models, which), refits)
+        return _probe_model(config, _model(config, models, which), refits)
 
     if models.results is None:
         return make()
@@ -122,39 +126,63 @@ def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
 
 
 def _model(config: Config, models: Models, which: Kind) -> Transformer:
-
+    """Returns one of the three models."""
     setting = config.setting
     if which == "untrained":
         return build(setting.task.codec, setting.model, jax.random.key(setting.seed))
     return models(setting if which == "trained" else control_of(setting)).model
 
 
-def _measure(config: Config, model: Transformer, refits: int) -> xr.Dataset:
-
+def _probe_model(config: Config, model: Transformer, refits: int) -> xr.Dataset:
+    """Returns the scores of all probes of a model, some of them fitted again."""
     task = linear_task(config.setting)
     prompts, _ = config.evaluation.sample(task, whole=True)
     hidden = inference.hidden_states(model, prompts)
-    names = token_names(task.length)
-    contexts = token_contexts(task.length)
     targets = values(prompts)
+    grid = _with_errors(_probe_grids(config, task.length, hidden, targets))
+    if refits:
+        weights = [
+            _refit(
+                config,
+                hidden[int(grid.best_layer.sel(target=name))],
+                target,
+                token_contexts(task.length),
+                refits,
+            )
+            for name, target in targets.items()
+        ]
+        grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
+    names = token_names(task.length)
+    return grid.assign_coords(position=names).assign_attrs(dim=task.dim)
+
+
+def _probe_grids(
+    config: Config, length: int, hidden: np.ndarray, targets: Mapping[str, np.ndarray]
+) -> xr.Dataset:
+    """Returns what `probe_grid` finds, with each head along a dimension `head`."""
+    names = token_names(length)
     grids = [
         probe_grid(
             hidden,
             targets,
             probe=probe(config, head),
-            contexts=contexts,
+            contexts=token_contexts(length),
             tokens=names,
             at=names[1::2],
             ceilings=dict.fromkeys(targets, 1.0),
             test_fraction=config.test_fraction,
             resamples=config.evaluation.resamples,
             seed=config.probe_seed,
-            control=False,  # other models are the control here, at less than its price
+            control=False,  # other models are the control here, and cost less
             keep_resamples=True,
         )
         for head in HEADS
     ]
-    grid = xr.concat(grids, xr.Variable("head", list(HEADS)))
+    return xr.concat(grids, xr.Variable("head", list(HEADS)))
+
+
+def _with_errors(grid: xr.Dataset) -> xr.Dataset:
+    """Returns the grid with errors averaged over tokens in place of resampled R2s."""
     error = 1 - grid.r2_resampled.mean("token")
     low, high = interval(error.transpose("resample", ...).values)
     mean = 1 - grid.r2.mean("token")
@@ -164,16 +192,7 @@ def _measure(config: Config, model: Transformer, refits: int) -> xr.Dataset:
         error_high=mean.copy(data=high),
         error_resampled=error.astype("float32"),
     )
-    best = grid.error.sel(head="mlp").argmin("layer")
-    grid["best_layer"] = best
-    if refits:
-        layers = {name: hidden[int(best.sel(target=name))] for name in targets}
-        weights = [
-            _refit(config, layers[name], targets[name], contexts, refits)
-            for name in targets
-        ]
-        grid["refitted"] = ("target", "refit", "token", "position"), np.stack(weights)
-    return grid.assign_coords(position=names).assign_attrs(dim=task.dim)
+    return grid.assign(best_layer=grid.error.sel(head="mlp").argmin("layer"))
 
 
 def _refit(
@@ -183,7 +202,7 @@ def _refit(
     contexts: np.ndarray,
     refits: int,
 ) -> np.ndarray:
-    """Position weights of MLP probes fitted to resampled prompts, at all y-tokens."""
+    """Returns position weights of MLP probes that are fitted to resampled prompts."""
     places = np.arange(1, states.shape[1], 2)
     reads = np.arange(states.shape[1]) <= places[:, None]
     wanted = np.moveaxis(target[:, contexts[places]], 1, 0)
@@ -206,13 +225,13 @@ def _refit(
 
 
 def values(prompts: Prompts) -> dict[str, np.ndarray]:
-    """The two targets after every number of examples, (prompts, contexts, d)."""
+    """Returns both targets after every number of examples, (prompts, contexts, d)."""
     found = target_values([moment("mean"), learner_weights()], prompts)
     return dict(zip(TARGETS, found.values(), strict=True))
 
 
 def probe(config: Config, head: str) -> PooledProbe:
-    """The paper's probe with this head."""
+    """Returns the paper's probe with this head."""
     return PooledProbe(
         head=head,
         units=config.units,
@@ -225,7 +244,7 @@ def probe(config: Config, head: str) -> PooledProbe:
 
 
 def compare(config: Config, models: Models) -> xr.Dataset:
-    """`measure` of all models, along a first dimension `model`."""
+    """Returns what `measure` finds for all models, along a first dimension `model`."""
     kinds = get_args(Kind)
     trained, *others = (measure(config, models, kind) for kind in kinds)
     every = [trained.drop_vars("refitted"), *others]

@@ -11,9 +11,10 @@ from experiments.engine.figures.style import BLUE, VERMILLION, canvas
 
 
 def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
-    """For each target the errors of a model by layer, and where its probe looks.
+    """Draws each target's errors by layer, and where the probe of a model looks.
 
-    Dashed and dotted, beside them, the best layers of `beside` and of no training.
+    Lines beside the errors show the best layer of the model `beside`, dashed, and that
+    of the untrained model, dotted.
     """
     with canvas(10, 6.4) as figure:
         panels = figure.subplots(2, 2, width_ratios=[1, 1.25])
@@ -29,14 +30,14 @@ def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
         panels[-1, 0].set_xlabel("layer (0 = embedding)")
         panels[-1, 1].set_xlabel("token")
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
 def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
-
-    looks = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
-    for head, (color, marker) in looks.items():
+    """Draws the errors of both probes by layer, beside those of other models."""
+    styles = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
+    for head, (color, marker) in styles.items():
         own = scores.sel(model=model, head=head)
         axes.plot(
             own.layer,
@@ -50,27 +51,27 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
         )
         for other, line in ((beside, "--"), ("untrained", ":")):
             best = scores.error.sel(model=other, head=head).min("layer")
-            label = f"{HEADS[head]}, {other} model's best"
+            label = f"{HEADS[head]} probe, best layer of the {other} model"
             axes.axhline(float(best), color=color, linestyle=line, label=label)
     axes.set_ylim(0, None)
     axes.set_ylabel("error: MSE / variance")
 
 
 def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
-
+    """Draws where the MLP probe of the best layer looks, by number of examples."""
     layer = int(scores.best_layer)
     weights = scores.position_weights.sel(head="mlp", layer=layer)
     names, tokens = scores.position.values, scores.token.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
     image = axes.imshow(
-        weights.where(weights > 0),  # exactly 0 where the probe may not look
+        weights.where(weights > 0),  # weights are 0 where the probe may not look
         aspect="auto",
         vmin=0,
         vmax=brightest,
         cmap=colours,
     )
     axes.grid(False)
-    axes.set_title(f"MLP probe of layer {layer}, the best")
+    axes.set_title(f"where the MLP probe of the best layer, {layer}, looks")
     step = 1 if len(names) <= 24 else 4
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=8)
     numbers = [str(n + 1) for n in range(len(tokens))]

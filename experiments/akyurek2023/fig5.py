@@ -1,16 +1,16 @@
-"""What a probe reads out of a network that had nothing to learn in its context.
+"""Probes of a network that had nothing to learn in its context, layer by layer.
 
-Claim: decoding says something about what was learned and not only about the probe: out
-of the control model, which saw the same w in every training prompt, the same probes
-read X'y and the least-squares weights clearly less well.
+Claim: decoding says something about what was learned, and not only about the probe. The
+control model saw the same w in every training prompt, and the same probes read X'y and
+the least-squares weights clearly less well out of it.
 
 Paper: Figure 5 and Appendix E of Akyürek et al. 2023 (claim 27).
 
 Run: python -m experiments.akyurek2023.fig5 quick
 
-How to read it: as Figure 4, with the models exchanged: curves and position weights are
-those of the control model, and dashed is the best layer of the model that learns in
-context. All are probed on the same prompts, whose w differ.
+How to read it: the panels are those of Figure 4 with the models exchanged: curves and
+position weights belong to the control model, and dashed lines to the best layer of the
+model that learns in context. Both are probed on the same prompts, whose w differ.
 """
 
 import sys
@@ -33,7 +33,7 @@ PRESETS = fig4.PRESETS
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """For each target the error by layer, and a map of where the probe looks."""
+    """Draws each target's error by layer, and a map of where the probe looks."""
     return fig4_plot.draw(dataset, "control", beside="trained")
 
 

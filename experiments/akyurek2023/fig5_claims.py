@@ -1,4 +1,4 @@
-"""The claims of Figure 5: what the control model encodes less well. Claim 27."""
+"""What does the control model encode less well? The claims of Figure 5: claim 27."""
 
 import xarray as xr
 
@@ -15,7 +15,7 @@ from experiments.engine.claims.statistics import Ratio
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claim 27 of the paper."""
+    """Returns claim 27 of the paper."""
     judge = Judge(
         "akyurek2023",
         "fig5",
@@ -38,7 +38,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _disadvantage(target: str) -> Ratio:
-    """The control's error in units of the trained model's, each at its best layer."""
+    """Returns the control's error in units of the trained model's, at best layers."""
     return Ratio(
         best("mlp", model="control", target=target),
         best("mlp", model="trained", target=target),
@@ -46,6 +46,7 @@ def _disadvantage(target: str) -> Ratio:
 
 
 def _control_reads_worse(judge: Judge, id: str, target: str) -> Claim:
+    """Returns the claim that the control encodes a target less well."""
     return judge(
         id,
         f"The control model (w = 1 in every training prompt) encodes the "

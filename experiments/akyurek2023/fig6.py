@@ -1,4 +1,4 @@
-"""How linear the transformer's predictions are in the input, by number of examples.
+"""The linearity of the transformer's predictions in the input, by number of examples.
 
 Claim: with few examples the transformer is not a linear function of the new input x';
 it becomes one as examples are added, and from n = d on it is one.
@@ -9,8 +9,9 @@ Run: python -m experiments.akyurek2023.fig6 quick
 
 How to read it: after n examples the transformer is asked at many new inputs, and a
 linear function is fitted to its answers; R2 is the share of their variance that the
-function explains. OLS is linear by construction, so 1; k-NN shows where a learner lies
-that is not. Bands are 95 % intervals over prompts. At n = 0 there is nothing to fit.
+function explains. OLS is linear by construction, so that its R2 is 1; k-NN shows the R2
+of a learner that is not linear. Bands are 95 % intervals over prompts. At n = 0 there
+is nothing to fit.
 """
 
 import sys
@@ -21,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.akyurek2023.fig6_claims import claims, r2, resample
-from experiments.akyurek2023.learners import LOOKS
+from experiments.akyurek2023.learners import STYLES
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import (
     Evaluation,
@@ -49,9 +50,9 @@ class Config:
     """Settings of Figure 6.
 
     Attributes:
-        setting: which model.
-        evaluation: prompts after each prefix of which learners are asked.
-        queries: new inputs per prefix; None is max(20 d, 64).
+        setting: the model.
+        evaluation: the prompts; learners are asked after each of their prefixes.
+        queries: the number of new inputs after each prefix; None is max(20 d, 64).
     """
 
     setting: Setting
@@ -72,11 +73,11 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """What a linear fit leaves unexplained, for every prompt.
+    """Returns what a linear fit leaves unexplained, for every prompt.
 
     Returns:
-        A Dataset with `residual` and `total` over (learner, prompt, context): mean
-        squares around the fit and of the predictions themselves. For n >= 1.
+        A Dataset with `residual` and `total` over (learner, prompt, context), n >= 1:
+        the mean squares around the fit, and those of the predictions themselves.
     """
     task, model = linear_task(config.setting), models(config.setting).model
     prompts, key = config.evaluation.sample(task)
@@ -101,18 +102,20 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """R2 of the linear fit by number of examples."""
+    """Draws R2 of the linear fit by number of examples."""
     value, low, high = resample(dataset).band(r2)
     n = dataset.context.values
     with canvas(7, 4) as figure:
         axes = figure.subplots()
         for learner in dataset.learner.values:
-            at, look = {"learner": learner}, dict(LOOKS[str(learner)])
-            if learner == "OLS":  # a broad band, on which the transformer can be seen
-                look |= {"linewidth": 5, "alpha": 0.35, "marker": "", "zorder": 1.5}
-            axes.plot(n, value.sel(at), label=learner, **look)
+            at, style = {"learner": learner}, dict(STYLES[str(learner)])
+            if (
+                learner == "OLS"
+            ):  # a broad band, in front of which the transformer is seen
+                style |= {"linewidth": 5, "alpha": 0.35, "marker": "", "zorder": 1.5}
+            axes.plot(n, value.sel(at), label=learner, **style)
             axes.fill_between(
-                n, low.sel(at), high.sel(at), color=look["color"], alpha=0.15, lw=0
+                n, low.sel(at), high.sel(at), color=style["color"], alpha=0.15, lw=0
             )
         axes.set_title("R² of the best linear fit to predictions at new inputs")
         axes.set_ylim(min(-0.05, float(low.min())), 1.03)

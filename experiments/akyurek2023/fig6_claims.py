@@ -1,6 +1,6 @@
-"""The claims of Figure 6: how linear are predictions in the input? Claim 9.
+"""How linear are predictions in the input? The claims of Figure 6: claim 9.
 
-They are about the R2 of linear fits to predictions by number of examples n.
+The claims are about the R2 of linear fits to predictions by number of examples n.
 """
 
 import xarray as xr
@@ -13,28 +13,29 @@ from experiments.engine.claims.statistics import Largest, Smallest
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Mean squares over prompts, and those of every resample."""
+    """Returns mean squares over prompts, and those of every resample."""
     resamples = int(dataset.attrs["resamples"])
     return intervals.resample(dataset, ("prompt",), resamples=resamples)
 
 
 def r2(means: xr.Dataset) -> xr.DataArray:
-    """R2 of all prompts together: those of which little is predicted weigh little."""
+    """Returns R2 of all prompts together; those with small predictions weigh little."""
     return 1 - means.residual / means.total
 
 
 def _of_transformer(means: xr.Dataset) -> xr.DataArray:
+    """Returns R2 of the transformer."""
     return r2(means).sel(learner="ICL")
 
 
 def _slope(means: xr.Dataset) -> xr.DataArray:
-    """By how much R2 rises per example, on a straight line through all n."""
+    """Returns how much R2 rises per example, on a straight line through all n."""
     line = _of_transformer(means).polyfit("context", 1)
     return line.polyfit_coefficients.sel(degree=1)
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claim 9 of the paper, in its three parts."""
+    """Returns claim 9 of the paper, in its three parts."""
     d, n = int(dataset.attrs["dim"]), dataset.context.values
     judge = Judge(
         "akyurek2023",

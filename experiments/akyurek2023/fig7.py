@@ -1,15 +1,16 @@
-"""How a unit of a transformer squares a number: GELU, tanh and ReLU.
+"""The square of a number by units of a transformer: GELU, tanh and ReLU.
 
-Claim: x^2 is approximated on [-0.1, 0.1] by differences of GELUs, and also of other
-smooth functions; from ReLU it can only be put together piece by piece.
+Claim: differences of GELUs approximate x^2 on [-0.1, 0.1], and so do differences of
+other smooth functions; ReLUs can only put it together piece by piece.
 
 Paper: Figure 7 and appendix G of Akyürek et al. 2023 (claim 33).
 
 Run: python -m experiments.akyurek2023.fig7 quick
 
-How to read it: left, the three approximations beside x^2; right, how far they are from
-it, in shares of x^2. The GELU's error is -(7/6) x^2, dotted. All constructions rest on
-it: a product x y is what is left of g(x + y) - g(x) - g(y), here with y = x.
+How to read it: the left panel shows the three approximations beside x^2, the right one
+how far they are from it, as shares of x^2. The dotted curve is the GELU's error,
+-(7/6) x^2. All constructions rest on the GELU: a product x y is what is left of
+g(x + y) - g(x) - g(y), here with y = x.
 """
 
 import sys
@@ -36,10 +37,10 @@ class Config:
 
     Attributes:
         bound: x runs over [-bound, bound].
-        points: number of x; odd, so that 0 is among them.
+        points: the number of x; it is odd, so that 0 is among them.
         delta: the step of the finite difference of tanh, which has no second
             derivative at 0.
-        pieces: linear pieces of the ReLU sum.
+        pieces: the number of linear pieces of the ReLU sum.
     """
 
     bound: float = 0.1
@@ -61,7 +62,7 @@ PRESETS = {"tiny": Config(points=41), "quick": Config(), "paper": Config()}
 
 
 def compute(config: Config, _: Models) -> xr.Dataset:
-    """The approximations.
+    """Approximates x^2 by each kind of unit.
 
     Returns:
         A Dataset with `square` over (unit, x).
@@ -76,7 +77,7 @@ def compute(config: Config, _: Models) -> xr.Dataset:
 
 
 def by_gelu(x: np.ndarray) -> np.ndarray:
-    """sqrt(pi/2) (g(2x) - 2 g(x)): the multiplier of Lemma 4 with both factors x."""
+    """Returns sqrt(pi/2) (g(2x) - 2 g(x)): Lemma 4's multiplier with both factors x."""
 
     def gelu(z: np.ndarray) -> np.ndarray:
         return z / 2 * (1 + erf(z / np.sqrt(2)))
@@ -85,9 +86,10 @@ def by_gelu(x: np.ndarray) -> np.ndarray:
 
 
 def by_tanh(x: np.ndarray, delta: float) -> np.ndarray:
-    """The same difference of tanh, and of that the difference from 0 to delta.
+    """Returns the square by a finite difference of tanh, from 0 to delta.
 
-    tanh z = z - z^3/3 + ...: what is left is -2 delta x y.
+    It is the difference of Lemma 4 with tanh for the GELU. As tanh z = z - z^3/3 + ...,
+    what is left of it is -2 delta x y.
     """
 
     def mixed(shift: float) -> np.ndarray:
@@ -97,10 +99,10 @@ def by_tanh(x: np.ndarray, delta: float) -> np.ndarray:
 
 
 def by_relu(x: np.ndarray, pieces: int) -> np.ndarray:
-    """A sum of ReLUs that meets x^2 at the ends of its pieces.
+    """Returns a sum of ReLUs that meets x^2 at the ends of its pieces.
 
-    The slope of a piece from a to b is a + b, and grows by twice its length from one
-    piece to the next.
+    The slope of a piece from a to b is a + b. It grows by twice the length of a piece
+    from one piece to the next.
     """
     knots = np.linspace(x[0], x[-1], pieces + 1)
     step = knots[1] - knots[0]
@@ -110,7 +112,7 @@ def by_relu(x: np.ndarray, pieces: int) -> np.ndarray:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """The approximations, and their relative errors."""
+    """Draws the approximations, and their relative errors."""
     x = dataset.x.values
     with canvas(8, 3.4) as figure:
         left, right = figure.subplots(1, 2)
@@ -128,10 +130,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 x, relative_error(dataset).sel(unit=unit), color=color, linestyle=line
             )
         right.plot(x, -7 / 6 * x**2, color=BLACK, linestyle=":", label="-(7/6) x²")
-        # ReLU's error has no bound near 0, where x² vanishes and it does not.
+        # Near 0 x² vanishes and ReLU's error does not, so that the ratio has no bound.
         right.set_ylim(-0.06, 0.06)
         left.set_title("x² from units of a transformer")
-        right.set_title("error, in shares of x²")
+        right.set_title("error / x²")
         for axes in (left, right):
             axes.set_xlabel("x")
         right.legend(loc="lower center")

@@ -1,4 +1,4 @@
-"""The claims of Figure 7: how well do units of a transformer square? Claim 33."""
+"""How well do units of a transformer square? The claims of Figure 7: claim 33."""
 
 import xarray as xr
 
@@ -7,7 +7,7 @@ from experiments.engine.claims.judge import Judge
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claim 33, for each of the three units; they are computed, not sampled."""
+    """Returns claim 33 for each of the three units, which is computed, not sampled."""
     judge = Judge("akyurek2023", "fig7", "Akyürek et al. 2023, Fig. 7 and App. G")
     x, largest = dataset.x, abs(relative_error(dataset)).max("x")
     law = (relative_error(dataset).sel(unit="GELU") / (-7 / 6 * x**2) - 1)[1:-1]
@@ -51,6 +51,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def relative_error(dataset: xr.Dataset) -> xr.DataArray:
-    """Error over x^2; NaN at 0."""
+    """Returns the error over x^2, which is NaN at 0."""
     square = dataset.x**2
     return (dataset.square / square.where(square > 0)) - 1

@@ -1,4 +1,4 @@
-"""How large a transformer must be to predict as least squares does, by dimension.
+"""The size that a transformer needs to predict as least squares does, by dimension.
 
 Claim: a width of 16 or 32, at most 8 layers and a single head suffice for predictions
 that are nearer to least squares (OLS) than to Ridge(0.1), for every d up to 20.
@@ -7,13 +7,14 @@ Paper: Figure 8 of Akyürek et al. 2023 (claims 21-23).
 
 Run: python -m experiments.akyurek2023.fig8 quick
 
-How to read it: for each dimension d, the smallest of the sizes tried at which the mean
-of SPD(OLS, ICL) is below that of SPD(Ridge(0.1), ICL), for the run of lowest validation
-loss among all that have this size. Bars reach from the smallest size for which the 95 %
-interval of the difference allows it to the smallest for which it is sure. Solid for
-n < d, as in Figure 3 (n = 1 where d = 1); dashed for all n up to 2d. At the top is what
-no size tried has reached. Dotted: the width of the paper's construction of ridge
-regression (Theorem 2).
+How to read it: a point is, for each dimension d, the smallest of the tried sizes at
+which the mean of SPD(OLS, ICL) is below that of SPD(Ridge(0.1), ICL), where ICL is the
+transformer: the run with the lowest validation loss among all that have this size. A
+bar reaches from the smallest size at which the 95 % interval of the difference includes
+values below 0 to the smallest at which it is wholly below 0. The solid curve is for
+n < d, as in Figure 3 (n = 1 where d = 1); the dashed one is for all n up to 2d. A point
+at the top says that no tried size has reached it. The dotted curve is the width of the
+paper's construction of ridge regression (Theorem 2).
 """
 
 import sys
@@ -56,35 +57,35 @@ PRESETS = {
 
 PANELS = {"width": "(a) width", "layers": "(b) depth", "heads": "(c) heads"}
 
-REGION_LOOKS = {
+REGION_STYLES = {
     "n < d": {"color": "#0072B2", "marker": "o", "linestyle": "-", "shift": -0.06},
     "n <= 2d": {"color": "#D55E00", "marker": "s", "linestyle": "--", "shift": 0.06},
 }
 
 
 def compute(config: Sweep, models: Models) -> xr.Dataset:
-    """Distances of every point to OLS and Ridge(0.1); see `size_sweep.measure`."""
+    """Returns distances of all points to OLS and Ridge(0.1): `size_sweep.measure`."""
     learners, regions = [LeastSquares(), Ridge(0.1)], list(size_sweep.REGIONS)
     return size_sweep.measure(config, models, learners, regions, pooled=True)
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """The smallest width, depth and number of heads by dimension."""
+    """Draws the smallest width, depth and number of heads by dimension."""
     bands = size_claims.resample(dataset).band(excess)
     dims = dataset.dim.values
     with canvas(10, 4) as figure:
         panels = figure.subplots(1, len(PANELS))
         for axes, (size, title) in zip(panels, PANELS.items(), strict=True):
             values = size_claims.values(dataset, size)
-            for region, look in REGION_LOOKS.items():
+            for region, style in REGION_STYLES.items():
                 at = {"region": region}
                 found, sure, allowed = (
-                    # Ends of the interval: the upper one is below 0 where it is sure.
+                    # A size surely suffices where the upper end is below 0.
                     first_below(band, size, values).sel(at).values
                     for band in (bands[0], bands[2], bands[1])
                 )
                 _draw_steps(
-                    axes, allowed, found, sure, label=region.replace("<=", "≤"), **look
+                    axes, allowed, found, sure, label=region.replace("<=", "≤"), **style
                 )
             above = 2 * values[-1]
             axes.set_yscale("log", base=2)
@@ -93,7 +94,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_xticks(range(len(dims)), [str(d) for d in dims])
             axes.set(title=title, xlabel="dimension d")
         widths = [construction(int(d)) for d in dims]
-        panels[0].plot(widths, ":", color=GREY, label="construction, 3 + 5d + 3d²")
+        panels[0].plot(
+            widths, ":", color=GREY, label="width of the construction, 3 + 5d + 3d²"
+        )
         labelled = panels[0].get_legend_handles_labels()
         figure.legend(*labelled, loc="outside lower center", ncols=3)
     return figure
@@ -111,7 +114,7 @@ def _draw_steps(
     linestyle: str,
     shift: float,
 ) -> None:
-    """A step curve with bars from what may be enough to what surely is."""
+    """Draws a step curve with bars from what may be enough to what surely is."""
     x = np.arange(len(found)) + shift
     axes.step(x, found, where="mid", color=color, linestyle=linestyle, alpha=0.6)
     axes.errorbar(

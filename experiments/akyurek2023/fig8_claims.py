@@ -1,7 +1,7 @@
-"""The claims of Figure 8: which sizes suffice to resemble OLS? Claims 21-23.
+"""Which sizes suffice to resemble OLS? The claims of Figure 8: claims 21-23.
 
-They are about distances for n < d, which `size_sweep` measures. A size suffices where
-OLS is nearer to the model than Ridge(0.1) is.
+The claims are about distances for n < d, which `size_sweep` measures. A size suffices
+where OLS is nearer to the model than Ridge(0.1) is.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ NOUNS = {"width": "width", "layers": "depth"}
 
 
 def excess(means: xr.Dataset) -> xr.DataArray:
-    """How much further away OLS is than Ridge(0.1); below 0 is what is looked for."""
+    """Returns how much further away OLS is than Ridge(0.1); below 0, OLS is nearer."""
     return means.distance.sel(learner="OLS") - means.distance.sel(learner="Ridge(0.1)")
 
 
 def first_below(excess: xr.DataArray, size: str, values: Sequence[int]) -> xr.DataArray:
-    """The smallest of these values at which the excess is below 0.
+    """Returns the smallest of these values at which the excess is below 0.
 
-    Where there is none, or all runs failed, twice the largest of them, which stands for
-    "not reached".
+    Where there is none, or where all runs failed, it is twice the largest of them,
+    which stands for "not reached".
     """
     below = excess.sel(point=points(size, values)) < 0
     sizes = xr.DataArray(list(values), dims="point")
@@ -33,12 +33,12 @@ def first_below(excess: xr.DataArray, size: str, values: Sequence[int]) -> xr.Da
 
 
 def construction(dim: int) -> int:
-    """The width of the paper's Theorem 2, which grows with the square of d."""
+    """Returns the width of the paper's Theorem 2, which grows with the square of d."""
     return 3 + 5 * dim + 3 * dim**2
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Claims 21-23 of the paper, for n < d."""
+    """Returns claims 21-23 of the paper, for n < d."""
     judge, dims = judge_of(dataset, "fig8"), dimensions(dataset)
     every, largest = f"d = {', '.join(map(str, dims))}", dims[-1]
     width = construction(largest)
@@ -72,15 +72,16 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _suffices(
     judge: Judge, id: str, text: str, size: str, limit: float, dims: list[int]
 ) -> Claim:
-    """The claim that at each of these d some value of a size, up to a limit, suffices.
+    """Returns the claim that at each d some value of a size, up to a limit, suffices.
 
-    Which one is chosen anew in every resample, as the least ratio: a little kindly,
-    where several are about equal.
+    The value is chosen anew in every resample, as the one with the least ratio. This
+    favours the claim a little where several values are about equal.
     """
     tried = values(judge.resampled.means, size)
     small = points(size, [value for value in tried if value <= limit])
 
     def least_ratio(means: xr.Dataset) -> xr.DataArray:
+        """Returns the least ratio among the values, for each d."""
         distance = means.distance.sel(dim=dims, point=small)
         ratio = distance.sel(learner="OLS") / distance.sel(learner="Ridge(0.1)")
         return ratio.min("point")
@@ -97,11 +98,12 @@ def _suffices(
 
 
 def _never_falls(judge: Judge, id: str, size: str) -> Claim:
-    """The claim that what is needed never falls from one d to the next."""
+    """Returns the claim that what is needed never falls from one d to the next."""
     means, noun = judge.resampled.means, NOUNS[size]
     tried, dims = values(means, size), dimensions(means)
 
     def fall(means: xr.Dataset) -> xr.DataArray:
+        """Returns by which factor what is needed falls to the next d."""
         needed = first_below(excess(means), size, tried)
         return (needed.shift(dim=1) / needed).isel(dim=slice(1, None))
 
@@ -119,7 +121,7 @@ def _never_falls(judge: Judge, id: str, size: str) -> Claim:
 
 
 def _why_not_compared(means: xr.Dataset, size: str) -> str:
-    """Says why what is needed cannot be compared between dimensions; else nothing."""
+    """Returns why what is needed cannot be compared between dimensions, or ""."""
     if len(dimensions(means)) < 2:
         return "This run has one dimension only."
     tried = values(means, size)

@@ -1,14 +1,15 @@
-"""What the claims of Figures 3 and 8, about a sweep over sizes, have in common.
+"""What do the claims of Figures 3 and 8, about a sweep over sizes, have in common?
 
-Distances by point, as `size_sweep.measure` returns them, become means over prompts and
-seeds with their resamples; a claim is a statistic of these. Sizes that a run does not
-have leave a claim undecided, with a note that says which.
+The distances of each point, as `size_sweep.measure` returns them, become means over
+prompts and seeds with their resamples; a claim is a statistic of these. Where a run
+lacks a size that a claim needs, the claim is undecided, and a note says which it lacks.
 """
 
 from collections.abc import Sequence
 
 import xarray as xr
 
+from experiments.akyurek2023.size_sweep import Point
 from experiments.engine.claims import intervals
 from experiments.engine.claims.intervals import FEWEST_SEEDS, Resampled
 from experiments.engine.claims.judge import Judge
@@ -20,7 +21,7 @@ SOURCES = {
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Means of `distance` over prompts and seeds, and those of every resample."""
+    """Returns the means of `distance` over prompts and seeds, and their resamples."""
     resamples = int(dataset.attrs["resamples"])
     return intervals.resample(
         dataset[["distance"]], ["prompt"], resamples=resamples, seeds="seed"
@@ -47,23 +48,22 @@ def judge_of(dataset: xr.Dataset, figure: str) -> Judge:
 
 
 def dimensions(dataset: xr.Dataset) -> list[int]:
-    """Dimensions of x that were tried, ascending."""
+    """Returns the dimensions of x that were tried, ascending."""
     return dataset.dim.values.tolist()
 
 
 def values(dataset: xr.Dataset, size: str) -> list[int]:
-    """Values of "layers", "width" or "heads" among the points, ascending."""
-    names = [str(point).split("=") for point in dataset.point.values]
-    return [int(value) for name, value in names if name == size]
+    """Returns the values of "layers", "width" or "heads" that were tried, ascending."""
+    return dataset["value"].values[dataset["varied"].values == size].tolist()
 
 
 def points(size: str, values: Sequence[int]) -> list[str]:
-    """The names that points of a sweep have, such as "layers=4"."""
-    return [f"{size}={value}" for value in values]
+    """Returns the names of points of a sweep, such as "layers=4"."""
+    return [str(Point(size, value)) for value in values]
 
 
 def missing_sizes(dataset: xr.Dataset, size: str, wanted: Sequence[int]) -> str:
-    """Says which of the wanted values this run lacks; nothing if it has them all."""
+    """Returns a note of the wanted values that this run lacks; "" if it has all."""
     tried = values(dataset, size)
     lacking = [str(value) for value in wanted if value not in tried]
     return f"This run has no model of {size} {', '.join(lacking)}." if lacking else ""

@@ -1,15 +1,16 @@
 """How do models of many depths, widths and numbers of heads predict? Figures 3 and 8.
 
-A `Sweep` says which shapes are trained: every combination, as the paper did, or only
-those on lines through one shape, which two cores can afford. Each is trained at several
-learning rates, for every dimension d, without noise.
+A `Sweep` says which shapes are trained: every combination, as in the paper, or only
+those on lines through one shape, which two cores can afford. Each shape is trained at
+several learning rates, for every dimension d, without noise.
 
-A *point* of the figures is one size with a value, such as "layers=4". Its run is the
-one of lowest validation loss among all rates and, of a full grid, all other sizes. On
-lines Figure 3 compares the models of one line with each other, and Figure 8, which asks
-what suffices, takes the best of all models that have the value. The distance that is
-plotted has no say in the choice; what one by distance would have given is kept beside
-it. Each seed repeats the whole sweep, the choice included.
+A *point* of the figures is a value of one size, such as 4 layers. Its run is the one
+with the lowest validation loss among all learning rates and, in a full grid, among all
+values of the other sizes. Where the shapes lie on lines, Figure 3 compares the models
+of one line with each other, and Figure 8, which asks what suffices, takes the best of
+all models that have the value. The distance that is plotted has no say in the choice;
+the distance that a choice by distance would have given is kept beside it. Each seed
+repeats the whole sweep, including the choice.
 """
 
 import itertools
@@ -37,14 +38,14 @@ from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 
 SIZES = {"layers": "layers", "width": "widths", "heads": "heads"}
-"""Sizes of a model, and the field of a sweep that lists their values."""
+"""The sizes of a model, each with the field of a sweep that lists its values."""
 
 REGIONS = {"n < d": lambda dim: max(dim - 1, 1), "n <= 2d": lambda dim: 2 * dim}
-"""Where distances are averaged: the last context length of each, from 1 on."""
+"""The regions over which distances are averaged, from n = 1 to this length."""
 
 
 class Shape(NamedTuple):
-    """Sizes of one model."""
+    """The sizes of one model."""
 
     layers: int
     width: int
@@ -54,30 +55,42 @@ class Shape(NamedTuple):
         return f"{self.layers} x {self.width}, {self.heads} heads"
 
 
+class Point(NamedTuple):
+    """A value of one size, which is a point on the x-axis of a figure."""
+
+    size: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.size}={self.value}"
+
+
 @dataclass(frozen=True)
 class Sweep:
-    """Which models are trained, and on what they are compared.
+    """The models that are trained, and the prompts on which they are compared.
 
     Attributes:
-        dims: dimensions of x, ascending.
-        layers: depths.
-        widths: widths of the residual stream.
-        heads: numbers of attention heads.
-        rates: learning rates.
-        seeds: each repeats the whole sweep.
-        full_grid: every combination of depth, width and heads that exists; otherwise
-            one of the three is varied at a time, the others being those of `model`.
-        model: the shape that is varied, and the variant of all.
-        train: of all runs, but for learning rate and `steps`.
-        steps: updates for each of `dims`; None is `train.steps` for all.
-        pairs: in a prompt; None is 2d + 1.
-        evaluation: prompts on which predictions are compared, the same for all models
-            of a dimension.
+        dims: the dimensions of x, ascending.
+        layers: the depths.
+        widths: the widths of the residual stream.
+        heads: the numbers of attention heads.
+        rates: the learning rates.
+        seeds: the seeds, each of which repeats the whole sweep.
+        full_grid: whether every possible combination of depth, width and heads is
+            trained; otherwise one of the three is varied at a time, and the others are
+            those of `model`.
+        model: the shape that is varied, and the variant of all models.
+        train: the training settings of all runs, except for the learning rate and
+            `steps`.
+        steps: the number of updates for each of `dims`; None is `train.steps` for all.
+        pairs: the number of pairs in a prompt; None is 2d + 1.
+        evaluation: the prompts on which predictions are compared, the same for all
+            models of a dimension.
 
     Raises:
-        ValueError: an empty list, values twice or below 1, another number of `steps`
-            than of `dims`, heads that divide none of the widths, prompts without a
-            context of d - 1 pairs.
+        ValueError: a list is empty, or holds a value twice or below 1; there are not as
+            many `steps` as `dims`; some heads divide none of the widths; or a prompt
+            has no context of d - 1 pairs.
     """
 
     dims: tuple[int, ...]
@@ -119,7 +132,7 @@ class Sweep:
 
     @property
     def shapes(self) -> list[Shape]:
-        """All that are trained."""
+        """The shapes that are trained."""
         if self.full_grid:
             combined = itertools.product(self.layers, self.widths, self.heads)
             every = itertools.starmap(Shape, combined)
@@ -127,15 +140,15 @@ class Sweep:
         lines = (self._on_line(size, value) for size, value in self._values())
         return list(dict.fromkeys(lines))
 
-    def points(self, *, pooled: bool) -> dict[str, list[Shape]]:
-        """The shapes among which the run of each point is chosen.
+    def points(self, *, pooled: bool) -> dict[Point, list[Shape]]:
+        """Returns the shapes among which the run of each point is chosen.
 
         Args:
-            pooled: among all that are trained and have this value; otherwise, and
-                unless the grid is full, only the shape on the line.
+            pooled: choose among all trained shapes that have this value; otherwise, and
+                unless the grid is full, take the shape on the line.
         """
         return {
-            f"{size}={value}": [s for s in self.shapes if getattr(s, size) == value]
+            Point(size, value): [s for s in self.shapes if getattr(s, size) == value]
             if pooled or self.full_grid
             else [self._on_line(size, value)]
             for size, value in self._values()
@@ -147,23 +160,23 @@ class Sweep:
                 yield size, value
 
     def _on_line(self, size: str, value: int) -> Shape:
-        """The shape of `model` with another value of one size."""
+        """Returns the shape of `model` with another value of one size."""
         centre = Shape(self.model.layers, self.model.width, self.model.heads)
         return centre._replace(**{size: value})
 
     def runs(self, dim: int) -> list[Setting]:
-        """The runs of one dimension: by shape, then by rate, then by seed."""
+        """Returns the runs of one dimension: by shape, then by rate, then by seed."""
         return sweeps.grid(self._base(dim), self.axes)
 
     @property
     def axes(self) -> dict[str, Sequence[Any]]:
-        """What differs between the runs of one dimension."""
+        """The axes along which the runs of one dimension differ."""
         sizes = ",".join(f"model.{size}" for size in SIZES)
         rates = {"train.learning_rate": self.rates, "seed": self.seeds}
         return {sizes: self.shapes, **rates}
 
     def _base(self, dim: int) -> Setting:
-        """A run of this dimension, before its shape, rate and seed are set."""
+        """Returns a run of this dimension, before its shape, rate and seed are set."""
         steps = (
             self.train.steps if self.steps is None else self.steps[self.dims.index(dim)]
         )
@@ -208,16 +221,16 @@ SWEEPS = {
         pairs=40,
     ),
 }
-"""Of Figure 3; Figure 8 has more dimensions.
+"""The sweeps of Figure 3, by preset; those of Figure 8 have more dimensions.
 
-At `quick` one learning rate must do for all: 2e-3, that of `reference_models.SETTINGS`.
-It is not what keeps one layer at d = 8 from learning anything: 4e-3 gave the same loss,
-that of predicting 0.
+At `quick` all models have one learning rate, 2e-3, as in `reference_models.SETTINGS`.
+This rate is not the reason why one layer learns nothing at d = 8: with 4e-3 its loss
+was the same, which is the loss of predicting 0.
 """
 
 
 def settings(config: Sweep) -> list[Setting]:
-    """All runs that a sweep needs."""
+    """Returns all runs that a sweep needs."""
     return [setting for dim in config.dims for setting in config.runs(dim)]
 
 
@@ -233,22 +246,26 @@ def measure(
 
     Args:
         config: the sweep.
-        models: where its models come from.
-        learners: what the models are compared with.
-        regions: where, of `REGIONS`.
-        pooled: as for `Sweep.points`.
+        models: the store of its models.
+        learners: the learners that the models are compared with.
+        regions: the names, in `REGIONS`, of the regions where they are compared.
+        pooled: whether runs are pooled, as for `Sweep.points`.
 
     Returns:
         A Dataset with
 
-        - `distance` over (dim, point, seed, region, learner, prompt): mean over the
-          contexts of a region of (prediction - prediction)^2 / d, for the run of
-          lowest validation loss; NaN where all runs of a point failed, as `best_loss`;
-        - `smallest` over (dim, point, seed, region, learner): its mean over prompts for
-          the run that is nearest to that learner, which may be another for each;
-        - `best_shape`, `best_rate`, `best_loss` over (dim, point, seed): which run was
-          chosen;
-        - `validation_loss`, `failed` over (dim, shape, rate, seed): of all runs.
+        - `distance` over (dim, point, seed, region, learner, prompt): the mean over the
+          contexts of a region of (prediction - prediction)^2 / d, for the run with the
+          lowest validation loss; NaN, like `best_loss`, where all runs of a point
+          failed;
+        - `least_distance` over (dim, point, seed, region, learner): the mean of that
+          distance over prompts for the run that is nearest to the learner, which may be
+          another run for each learner;
+        - `best_shape`, `best_rate`, `best_loss` over (dim, point, seed): the run that
+          was chosen;
+        - `validation_loss`, `failed` over (dim, shape, rate, seed): for all runs.
+
+        The coordinates `varied` and `value` of a point say which size has which value.
     """
     sweeps.train_missing(settings(config), models)
     every = [_distances(config, dim, models, learners, regions) for dim in config.dims]
@@ -266,7 +283,7 @@ def _distances(
     learners: Sequence[Learner],
     regions: Sequence[str],
 ) -> xr.Dataset:
-    """Validation losses and distances of all runs of one dimension."""
+    """Returns the validation losses and distances of all runs of one dimension."""
     runs = config.runs(dim)
     prompts = evaluated(config, dim)
     textbook = np.stack([s.predictions for s in solve(learners, prompts)])
@@ -274,7 +291,7 @@ def _distances(
     failed = history.failed.values
 
     def distances(run: Setting, failed: bool) -> np.ndarray:
-        """(region, learner, prompt)."""
+        """Returns the distances of a run over (region, learner, prompt)."""
         if failed:
             return np.full((len(regions), *textbook.shape[:2]), np.nan)
         predicted = inference.predictions(models(run).model, prompts)
@@ -304,14 +321,14 @@ def _distances(
 
 
 def evaluated(config: Sweep, dim: int) -> Prompts:
-    """The prompts that all models of a dimension are compared on."""
+    """Returns the prompts on which all models of a dimension are compared."""
     return config.evaluation.sample(config.runs(dim)[0].task)[0]
 
 
 def chosen(
     config: Sweep, dataset: xr.Dataset
 ) -> Iterator[tuple[tuple[int, ...], Setting]]:
-    """Indices (dim, point, seed) and the run that was chosen there, if any was."""
+    """Yields the indices (dim, point, seed) of every chosen run, and the run."""
     for i, dim in enumerate(config.dims):
         names = itertools.product(map(str, config.shapes), config.rates, config.seeds)
         by_name = dict(zip(names, config.runs(dim), strict=True))
@@ -322,19 +339,23 @@ def chosen(
                 yield (i, point, seed), by_name[name]
 
 
-def _choose(every: xr.Dataset, points: Mapping[str, Sequence[Shape]]) -> xr.Dataset:
-    """Of each point the run chosen by validation loss, and the least distances."""
+def _choose(every: xr.Dataset, points: Mapping[Point, Sequence[Shape]]) -> xr.Dataset:
+    """Returns, for each point, the run of lowest loss and the least distances."""
     over, parts = ["shape", "rate"], []
     for shapes in points.values():
         runs = every.sel(shape=list(map(str, shapes)))
         any_left = runs.validation_loss.notnull().any(over)
-        # Where all failed there is nothing to choose: the first, whose distance is NaN.
+        # Where all failed, the first is taken, whose distance is NaN.
         losses = runs.validation_loss.where(any_left, 0.0)
         best = sweeps.best(runs.assign(validation_loss=losses), over)
         part = best[["distance", "best_shape", "best_rate"]].assign(
             best_loss=best.validation_loss.where(any_left),
-            smallest=runs.distance.mean("prompt").min(over),
+            least_distance=runs.distance.mean("prompt").min(over),
         )
         parts.append(part)
-    chosen = xr.concat(parts, xr.DataArray(list(points), dims="point", name="point"))
+    names = xr.DataArray(list(map(str, points)), dims="point", name="point")
+    chosen = xr.concat(parts, names).assign_coords(
+        varied=("point", [point.size for point in points]),
+        value=("point", [point.value for point in points]),
+    )
     return xr.merge([chosen, every[["validation_loss", "failed"]]])

@@ -1,28 +1,32 @@
-"""Whether predictions follow a weight vector that is written into hidden states.
+"""The effect on predictions of a weight vector that is written into hidden states.
 
-Claim: the model uses what a linear probe reads in the states of the examples: writing
-another prompt's value there moves predictions toward those of that prompt's weights,
-and erasing it makes them worse, more than random changes of the same size do.
+Claim: the model uses what a linear probe reads in the states of the examples. If
+another prompt's value is written there, predictions move toward those of that prompt's
+weights, and if the value is erased, they get worse; both effects are larger than those
+of random changes of the same size.
 
 Paper: not in Akyürek et al. 2023, whose probes (section 5) show what can be decoded and
 not what is used. The thresholds are ours, set after a first look at the quick model.
 
 Run: python -m experiments.akyurek2023.steering quick
 
-How to read it: after n examples the model is asked at a new x. At one layer the states
+How to read it: after n examples the model predicts at a new x. At one layer the states
 of all tokens of the examples are edited together, the state at x is left alone, and the
 model goes on from there. Two quantities are read by ridge probes and written: the
 weights w, and the labels y1..yn, which say the same by other means. Every prompt has a
-donor, with weights w'; the labels written are those that w' gives at the prompt's own
-inputs. Left: the R2 of the probes, of one that reads w at x, and of one that reads w in
-X'y, a simpler summary of the examples. Middle: how far predictions move toward w'.x, in
-a regression on w'.x and the prediction before; 1 follows wholly, 0 ignores or is mere
-damage. Black: all of the donor's states are put there; no edit of the examples can be
-expected to do more. A write is the least change in the norm in which states vary
-(filled) or in Euclidean norm (hollow). Right: the error once no linear probe reads the
-quantity any more. Dotted: changes as large in random directions, drawn as states are.
-Nothing is written or erased where R2 is below 0.1. Rows are n = d and n = 2d. Bands are
-95 % intervals over prompts; they hold the probes fixed.
+donor with weights w'; the labels that are written are those that w' gives at the
+prompt's own inputs. The left panels show the R2 of these probes, of a probe that reads
+w at x, and of one that reads w in X'y, a simpler summary of the examples. The middle
+panels show how far predictions move toward w'.x, in a regression on w'.x and on the
+prediction before the edit: 1 means that they follow it wholly, 0 that they ignore the
+edit or are merely damaged. The black curve is for all of the donor's states in place of
+the prompt's own; no edit of the examples can be expected to do more. A write is the
+least change in the norm in which states vary (filled markers) or in Euclidean norm
+(hollow markers). The right panels show the error once no linear probe reads the
+quantity any more. Dotted curves are for changes as large in random directions, with the
+covariance of the states. Nothing is written or erased where R2 is below 0.1. The rows
+are for n = d and n = 2d. Bands are 95 % intervals over prompts; they hold the probes
+fixed.
 """
 
 import sys
@@ -53,7 +57,13 @@ TIMES = {
 }
 
 CONTEXTS = (1, 2)
-"""Numbers of examples, in units of d: from n = d on they determine w."""
+"""The numbers of examples, in units of d; from n = d on they determine w."""
+
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "weights": {"color": BLUE, "marker": "o"},
+    "labels": {"color": ORANGE, "marker": "s"},
+}
+"""How each of the two quantities that are read and written is drawn."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,14 @@ class Config:
     """Settings of the edits.
 
     Attributes:
-        setting: which model.
-        evaluation: prompts whose states are edited; its resamples are for the errors,
-            and movements have 1,000 of their own.
-        fitted: further prompts, to which probes and erasers are fitted; more than the
-            2n x width features that they have. Hidden states take
-            (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes, twice.
-        edit_seed: of the donors, the random directions and the resampling.
+        setting: the model.
+        evaluation: the prompts whose states are edited; its resamples are for the
+            errors, and movements have 1,000 of their own.
+        fitted: the number of further prompts, to which probes and erasers are fitted;
+            it should be larger than the number of their features, 2n x width. Hidden
+            states take (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes,
+            twice.
+        edit_seed: the seed of the donors, the random directions and the resampling.
     """
 
     setting: Setting
@@ -95,7 +106,7 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """Predictions after every edit of every layer: see `steering_measure.measure`."""
+    """Returns predictions after every edit: see `steering_measure.measure`."""
     task, model = linear_task(config.setting), models(config.setting).model
     evaluation = config.evaluation
     prompts, _ = evaluation.sample(task, more=config.fitted)
@@ -115,7 +126,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """What is read, written and erased by layer; a row for each context length."""
+    """Draws what is read, written and erased by layer, a row for each length."""
     lengths = dataset.context.values
     with canvas(11, 1.2 + 3.2 * len(lengths)) as figure:
         grid = figure.subplots(
@@ -129,7 +140,11 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             row[0].set_ylabel(f"after n = {n} examples (d = {dataset.attrs['dim']})")
         for axes, title in zip(
             grid[0],
-            ("read: R²", "write: moved toward w'.x", "erase: squared error / d"),
+            (
+                "read: R² of the probe",
+                "write: movement toward w'.x",
+                "erase: error² / d",
+            ),
             strict=True,
         ):
             axes.set_title(title)
@@ -147,69 +162,74 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     return figure
 
 
-def _looks() -> dict[str, dict[str, Any]]:
-
-    return {
-        "weights": {"color": BLUE, "marker": "o"},
-        "labels": {"color": ORANGE, "marker": "s"},
-    }
-
-
 def _read(axes: Axes, part: xr.Dataset) -> None:
-
-    for name, look in _looks().items():
-        axes.plot(part.layer, part.r2.sel(quantity=name), label=name, **look)
-    look = _looks()["weights"] | {"marker": "", "linestyle": "--"}
-    axes.plot(part.layer, part.r2_at_x, label="weights, read at x", **look)
-    look = {"color": GREY, "linestyle": "-.", "label": "weights, read in X'y"}
-    axes.axhline(float(part.r2_of_moments), **look)
+    """Draws the R2 of the probes by layer."""
+    for name, style in STYLES.items():
+        axes.plot(part.layer, part.r2.sel(quantity=name), label=name, **style)
+    dashed: dict[str, Any] = {**STYLES["weights"], "marker": "", "linestyle": "--"}
+    axes.plot(part.layer, part.r2_at_x, label="weights, read at x", **dashed)
+    axes.axhline(
+        float(part.r2_of_moments),
+        color=GREY,
+        linestyle="-.",
+        label="weights, read in X'y",
+    )
 
 
 def _write(axes: Axes, part: xr.Dataset) -> None:
-
-    swap = {"color": BLACK, "marker": "D", "label": "all of the donor's states"}
+    """Draws how far predictions move after each write, by layer."""
+    swap = {"color": BLACK, "marker": "D", "label": "the donor's states"}
     _band(axes, part.layer.values, moved(part, part.swapped)[:3], swap)
-    for name, look in _looks().items():
+    for name, style in STYLES.items():
         layers = readable(part, name)
         after = part.prediction.sel(quantity=name, layer=layers)
         for edit, line in {
             "write, Euclidean": {
                 "markerfacecolor": "white",
                 "linewidth": 0.8,
-                "label": f"{name}, least Euclidean change",
+                "label": f"{name}, by least Euclidean change",
             },
-            "write, random": _random(name),
+            "write, random": _random_change(name),
             "write": {"label": name},
         }.items():
             values = moved(part, after.sel(edit=edit))[:3]
-            _band(axes, layers, values, look | line)
+            _band(axes, layers, values, {**style, **line})
 
 
 def _erase(axes: Axes, part: xr.Dataset) -> None:
-
+    """Draws the squared error after each erasure, by layer."""
     sampled = errors(part)
     axes.axhline(
-        float(sampled.means.untouched), color=GREY, linestyle="--", label="without edit"
+        float(sampled.means.untouched),
+        color=GREY,
+        linestyle="--",
+        label="without an edit",
     )
-    for name, look in _looks().items():
+    for name, style in STYLES.items():
         layers = readable(part, name)
         for edit, line in {
-            "erase, random": _random(name),
+            "erase, random": _random_change(name),
             "erase": {"label": name},
         }.items():
             at = {"quantity": name, "edit": edit, "layer": layers}
             values = sampled.band(lambda means, at=at: means.prediction.sel(at))
-            _band(axes, layers, [value.values for value in values], look | line)
+            _band(axes, layers, [value.values for value in values], {**style, **line})
 
 
-def _random(name: str) -> dict[str, Any]:
-    return {"linestyle": ":", "marker": "", "label": f"{name}, random as large"}
+def _random_change(name: str) -> dict[str, Any]:
+    """Returns how the curve of a random change is drawn."""
+    return {
+        "linestyle": ":",
+        "marker": "",
+        "label": f"{name}, by random change as large",
+    }
 
 
-def _band(axes: Axes, layers: Any, values: Any, look: Mapping[str, Any]) -> None:
+def _band(axes: Axes, layers: Any, values: Any, style: Mapping[str, Any]) -> None:
+    """Draws a curve by layer, with its interval."""
     value, low, high = values
-    axes.plot(layers, value, **look)
-    axes.fill_between(layers, low, high, color=look["color"], alpha=0.15, lw=0)
+    axes.plot(layers, value, **style)
+    axes.fill_between(layers, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)

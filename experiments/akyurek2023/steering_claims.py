@@ -1,6 +1,6 @@
-"""The claims of `steering`: does the model use what a probe reads? They are ours.
+"""Does the model use what a probe reads? The claims of `steering`, which are ours.
 
-They are about predictions after edits of hidden states, which `steering_measure`
+The claims are about predictions after edits of hidden states, which `steering_measure`
 measures, after the longest context.
 """
 
@@ -16,21 +16,22 @@ from experiments.engine.claims.judge import Interval, Judge
 from probes.interventions import Movement, movement
 
 READABLE = 0.1
-"""Where a probe's R2 is lower, the least change that it takes is many times as large as
-the difference between two prompts, and says nothing about the model."""
+"""The least R2 of a probe whose value is written or erased. Where R2 is lower, a write
+takes a change that is many times as large as the difference between two prompts, and
+says nothing about the model."""
 
 NAN = float("nan")
-NOTHING = f"In no layer is a probe's R2 {READABLE} or more."
+NOT_READABLE = f"In no layer is a probe's R2 {READABLE} or more."
 
 
 # --- statistics, of one context length ---
 
 
 def moved(part: xr.Dataset, predictions: xr.DataArray) -> Movement:
-    """How far predictions over (prompt,) or (layer, prompt) moved toward the donor's.
+    """Returns how far predictions moved toward the donor's; they may have layers.
 
-    As a regression, it is linear in them: of a difference of predictions it gives the
-    difference, resampled in pairs.
+    A regression is linear in the predictions: for a difference of predictions it gives
+    the difference of movements, resampled in pairs.
     """
     arrays = xr.broadcast(part.untouched, predictions, part.wanted)
     rows = (array.transpose("prompt", ...).values for array in arrays)
@@ -38,7 +39,7 @@ def moved(part: xr.Dataset, predictions: xr.DataArray) -> Movement:
 
 
 def errors(part: xr.Dataset) -> Resampled:
-    """Squared errors / d: `prediction`, the `untouched` ones, and those of `zero`."""
+    """Returns squared errors / d of `prediction`, of `untouched`, and of `zero`."""
     predicted = part[["prediction", "untouched"]].assign(zero=0 * part.label)
     squared = (predicted - part.label) ** 2 / part.attrs["dim"]
     seed = int(part.attrs["seed"])
@@ -47,7 +48,7 @@ def errors(part: xr.Dataset) -> Resampled:
 
 
 def readable(part: xr.Dataset, quantity: str) -> np.ndarray:
-    """The layers in which a probe reads the quantity."""
+    """Returns the layers in which a probe reads the quantity."""
     return part.layer.values[part.r2.sel(quantity=quantity).values >= READABLE]
 
 
@@ -67,7 +68,7 @@ class Halves(NamedTuple):
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Does the model use what is read? These are claims about the longest context."""
+    """Returns the claims that the model uses what is read, for the longest context."""
     part = dataset.isel(context=-1)
     half, names = part.sizes["prompt"] // 2, part.quantity.values
     halves = Halves(part.isel(prompt=slice(half)), part.isel(prompt=slice(half, None)))
@@ -80,7 +81,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _written(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
+    """Returns the claim that predictions follow a quantity that is written."""
+
     def gain(part: xr.Dataset, layers: Any) -> Movement:
+        """Returns how much further a write moves predictions than a random change."""
         after = part.prediction.sel(quantity=name, layer=layers)
         return moved(part, after.sel(edit="write") - after.sel(edit="write, random"))
 
@@ -98,12 +102,15 @@ def _written(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
         0.5,
         unit="difference of toward",
         note=_chosen(best),
-        missing="" if layers.size else NOTHING,
+        missing="" if layers.size else NOT_READABLE,
     )
 
 
 def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
+    """Returns the claim that predictions get worse if a quantity is erased."""
+
     def growth(means: xr.Dataset) -> xr.DataArray:
+        """Returns how much further the error grows than after a random change."""
         error = means.prediction.sel(quantity=name)
         return (error.sel(edit="erase") - error.sel(edit="erase, random")) / means.zero
 
@@ -121,11 +128,12 @@ def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
         0.1,
         unit="difference / error of predicting 0",
         note=_chosen(best),
-        missing="" if layers.size else NOTHING,
+        missing="" if layers.size else NOT_READABLE,
     )
 
 
 def _labels_tell_most(judge: Judge, id: str, halves: Halves) -> Claim:
+    """Returns the claim that labels are most of what examples tell."""
     first, second = halves
     layers = first.layer.values[moved(first, first.swapped).toward > 0.5]
     measured, note = NAN, ""
@@ -149,9 +157,10 @@ def _labels_tell_most(judge: Judge, id: str, halves: Halves) -> Claim:
 
 
 def _interval(movement: Movement) -> Interval:
-    """How far one array of predictions moved toward the donor's, with its interval."""
+    """Returns how far one array of predictions moved toward the donor's."""
     return Interval(*(float(end) for end in movement[:3]))
 
 
 def _chosen(layer: int | None) -> str:
+    """Returns a note of the layer that a claim is about."""
     return f"Layer {layer}, chosen on other prompts."

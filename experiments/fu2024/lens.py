@@ -1,26 +1,28 @@
-"""How far each layer's read-out has come along gradient descent or Newton's iteration.
+"""The progress of each layer's read-out along gradient descent or Newton's iteration.
 
-Claim: layers refine an answer as an iteration does, a deeper layer being further along;
-and it is Newton's iteration that they follow rather than gradient descent.
+Claim: layers refine an answer as the steps of an iteration do, and a deeper layer is
+further along; they follow Newton's iteration rather than gradient descent.
 
-Paper: not in Akyürek et al. 2023, but what Fu et al. (2024, arXiv 2310.17086) found in
-such models; the thresholds are ours. It is the regression analogue of the logit lens.
+Paper: not in Akyürek et al. 2023; Fu et al. (2024, arXiv 2310.17086) found it in such
+models. The thresholds are ours. It is the regression analogue of the logit lens.
 
 Run: python -m experiments.fu2024.lens quick
 
-How to read it: the state of a layer at x_i is read as a prediction, behind the final
-norm, by the model's head (final: hollow, dashed) or by one fitted to the labels for
-this layer, on other prompts (own: filled). Early layers may hold an answer where the
-final head does not look for it, and Fu et al. fit a head too; but a fitted head shrinks
-an uncertain answer, as an iteration stopped early does. Each read-out is compared with
-gradient descent (GD) and with Newton's iteration after k steps, on contexts of 1 to 2d
-pairs. Top: the distance at the best k, and the same as a share of the read-out's mean
-square; from 1 upwards nothing is explained, and the best k means nothing. Bottom: the
-best k, with markers only where half or more is explained. Bands are 95 % intervals over
-prompts. GD needs a rate: of four it gets the one that fits best over all layers. Three
-are constant, and one is 1 / (2 lambda_max) of each context, which takes the scale that
-Newton starts from; so no difference is left that is only the rate's. GD after 0 steps
-predicts 0, whereas Newton's start, X'X / lambda_max^2 for the inverse, is an answer.
+How to read it: the state of a layer at x_i passes the final norm, and a head reads a
+prediction out of it. This is either the model's final head (hollow markers, dashed) or
+the layer's own head (filled markers), which is fitted to the labels of other prompts.
+Early layers may hold an answer where the final head does not look for it, and Fu et al.
+fit a head too; but a fitted head shrinks an uncertain answer, as an iteration that
+stops early does. Each read-out is compared with gradient descent (GD) and with Newton's
+iteration after k steps, on contexts of 1 to 2d pairs. The upper panels show the
+distance at the best k, and this distance as a share of the read-out's mean square;
+where the share is 1 or more nothing is explained, and the best k means nothing. The
+lower panels show the best k, with markers only where half or more is explained. Bands
+are 95 % intervals over prompts. GD needs a rate, and gets the one of four that fits
+best over all layers. Three of them are constant, and one is 1 / (2 lambda_max) of each
+context, which is the scale that Newton starts from; so no difference is left that is
+due to the rate alone. GD after 0 steps predicts 0, whereas Newton's start, which takes
+X'X / lambda_max^2 for the inverse, is an answer.
 """
 
 import sys
@@ -63,17 +65,20 @@ TIMES = {
 }
 
 STEPS = (0, 1, 2, 3, *(2**i * half // 2 for i in range(2, 12) for half in (2, 3)), 4096)
-"""Of gradient descent, about geometric."""
+"""The numbers of steps of gradient descent, about geometric."""
 
 ITERATIONS = tuple(range(21))
-"""Of Newton's; 20 learn 2/3 of a direction of 1/1000 of the largest eigenvalue."""
+"""The numbers of Newton iterations; 20 of them learn 2/3 of a direction whose
+eigenvalue is 1/1000 of the largest."""
 
 RATES = (0.25, 0.5, 1.0)
-"""Constant ones, in units of the best single step's after the longest context. Lower
-ones only take more steps to the same place; higher ones diverge in many prompts."""
+"""The constant rates, in units of the best rate of a single step after the longest
+context. Lower rates only need more steps to the same place; higher ones diverge in many
+prompts."""
 
 FAR = 1e6
-"""Differences of predictions end here: where a step diverges, means stay finite."""
+"""The bound at which differences of predictions are cut off, so that means stay finite
+where a step diverges."""
 
 HEADS = ("own", "final")
 FAMILIES = ("GD", "Newton")
@@ -84,10 +89,11 @@ class Config:
     """Settings of the lens.
 
     Attributes:
-        setting: which model.
-        evaluation: prompts on which read-outs and learners are compared.
-        fitted: further prompts, to which each layer's own head is fitted. Hidden states
-            take (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes.
+        setting: the model.
+        evaluation: the prompts on which read-outs and learners are compared.
+        fitted: the number of further prompts, to which each layer's own head is fitted.
+            Hidden states take (layers + 1) x (prompts + fitted) x tokens x width x 4
+            bytes.
     """
 
     setting: Setting
@@ -107,7 +113,7 @@ PRESETS = {
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
-    """Distances of every layer's read-outs from every learner: see `measure`."""
+    """Returns the distances of all read-outs from every learner: see `measure`."""
     model, evaluation = models(config.setting).model, config.evaluation
     prompts, _ = evaluation.sample(config.setting.task, more=config.fitted)
     outputs = read_outs(model, prompts, evaluation.prompts)
@@ -116,27 +122,25 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 
 def read_outs(model: Transformer, prompts: Prompts, measured: int) -> np.ndarray:
-    """What each layer predicts at x_i, by its own head and by the final one.
+    """Returns what each layer predicts at x_i, by its own head and by the final one.
 
-    An own head is the affine map of the normed state that fits the labels best, in all
-    contexts alike, as the final head was trained to.
+    A layer's own head is the affine map of the normed state that fits the labels best,
+    with the same weight for all contexts, as in the training of the final head.
 
     Args:
         model: the transformer.
-        prompts: own heads are fitted to those after the first `measured`.
-        measured: number of prompts to read.
+        prompts: the prompts; own heads are fitted to those after the first `measured`.
+        measured: the number of prompts whose read-outs are returned.
 
     Returns:
-        (head, layer, measured, length), heads as in `HEADS`.
+        The predictions, (head, layer, measured, length), with the heads of `HEADS`.
     """
     own, final = [], []
     labels = np.asarray(prompts.ys[measured:], float).ravel()
     for state in map(jnp.asarray, inference.hidden_states(model, prompts)):
         with jax.default_matmul_precision("highest"):
             final.append(np.asarray(model.read_out(state[:measured])))
-        normed = at_inputs(state)
-        if model.final_norm is not None:
-            normed = model.final_norm(normed)
+        normed = model.normalised(at_inputs(state))
         read, fitted = np.split(np.asarray(normed, float), [measured])
         head: Any = LinearRegression()
         head.fit(fitted.reshape(len(labels), -1), labels)
@@ -145,43 +149,33 @@ def read_outs(model: Transformer, prompts: Prompts, measured: int) -> np.ndarray
 
 
 def measure(outputs: np.ndarray, prompts: Prompts) -> xr.Dataset:
-    """How far read-outs, (head, layer, prompt, length), are from the learners.
+    """Measures how far read-outs, (head, layer, prompt, length), are from the learners.
 
     Returns:
         A Dataset with
 
-        - `distance` over (head, layer, learner, prompt): squared difference of the
+        - `distance` over (head, layer, learner, prompt): the squared difference of the
           predictions, averaged over contexts of one pair and more, not divided by d;
-        - `power` over (head, layer, prompt): mean square of the read-out, likewise;
-        - `unexplained` over (rate,): distance of GD at its best k over power, averaged
-          over layers and heads. The lowest decides the rate of GD in `distance`.
+        - `power` over (head, layer, prompt): the mean square of the read-out, averaged
+          in the same way;
+        - `unexplained` over (rate,): the distance of GD at its best k over the power,
+          averaged over layers and heads. The rate with the lowest is that of GD in
+          `distance`.
 
-        Coordinates `family` and `k` say what a learner is.
+        The coordinates `family` and `k` say which learner each one is.
     """
     spectrum = decompose(prompts)
-    given = outputs[..., 1:].astype(float)
-    power = (given**2).mean(axis=-1)
-
-    def distances(learners: Sequence[Any], spectrum: Spectrum) -> np.ndarray:
-        parts = []
-        for learner in learners:
-            predicted = np.asarray(learner(spectrum).predictions, float)[:, 1:]
-            difference = np.clip(given - predicted, -FAR, FAR)
-            parts.append((difference**2).mean(axis=-1))
-        return np.stack(parts, axis=2)
-
+    read = outputs[..., 1:].astype(float)
+    power = (read**2).mean(axis=-1)
     descended = {
-        label: distances([GradientDescent(k, rate) for k in STEPS], scaled)
+        label: _distances(read, [GradientDescent(k, rate) for k in STEPS], scaled)
         for label, (rate, scaled) in _rates(spectrum).items()
     }
-    # A read-out that is 0 throughout is GD's after no step: 0 of it is unexplained.
-    total = np.maximum(power.mean(axis=-1), np.finfo(float).tiny)
     left = {
-        label: float((distance.mean(axis=-1).min(axis=2) / total).mean())
-        for label, distance in descended.items()
+        label: _share_left(distance, power) for label, distance in descended.items()
     }
     chosen = min(left, key=left.__getitem__)
-    iterated = distances([Newton(k) for k in ITERATIONS], spectrum)
+    iterated = _distances(read, [Newton(k) for k in ITERATIONS], spectrum)
     distance = np.concatenate([descended[chosen], iterated], axis=2)
     learners = [("GD", k) for k in STEPS] + [("Newton", k) for k in ITERATIONS]
     return xr.Dataset(
@@ -202,15 +196,46 @@ def measure(outputs: np.ndarray, prompts: Prompts) -> xr.Dataset:
     )
 
 
-def _rates(spectrum: Spectrum) -> dict[str, tuple[float, Spectrum]]:
-    """What GD is tried at: a name, a rate, and the spectrum to step on at that rate.
+def _distances(
+    read: np.ndarray, learners: Sequence[Any], spectrum: Spectrum
+) -> np.ndarray:
+    """Returns squared differences of read-outs and learners, averaged over contexts.
 
-    With X and y divided by the largest singular value of X, a rate of 1/2 is one of
+    Args:
+        read: the read-outs, (head, layer, prompt, context).
+        learners: the learners, which are run on `spectrum`.
+        spectrum: the decomposed prompts.
+
+    Returns:
+        The distances, (head, layer, learner, prompt).
+    """
+    parts = []
+    for learner in learners:
+        predicted = np.asarray(learner(spectrum).predictions, float)[:, 1:]
+        difference = np.clip(read - predicted, -FAR, FAR)
+        parts.append((difference**2).mean(axis=-1))
+    return np.stack(parts, axis=2)
+
+
+def _share_left(distance: np.ndarray, power: np.ndarray) -> float:
+    """Returns the share of read-outs that the best learner leaves unexplained.
+
+    It is averaged over heads and layers.
+    """
+    # GD after no step explains a read-out that is 0 throughout: a share of 0 is left.
+    total = np.maximum(power.mean(axis=-1), np.finfo(float).tiny)
+    return float((distance.mean(axis=-1).min(axis=2) / total).mean())
+
+
+def _rates(spectrum: Spectrum) -> dict[str, tuple[float, Spectrum]]:
+    """Returns the rates that GD is tried at, each with the spectrum to step on.
+
+    With X and y divided by the largest singular value of X, a rate of 1/2 is a rate of
     1 / (2 lambda_max) in each context, the largest at which no direction overshoots.
     """
     unit = float(optimal_rate(spectrum.inputs.shape[1] - 1, spectrum.inputs.shape[2]))
     rates = {f"{share * unit:.3g}": (share * unit, spectrum) for share in RATES}
-    with jax.enable_x64(True):  # as spectra are
+    with jax.enable_x64(True):  # spectra are float64
         largest = spectrum.eigenvalues[..., -1:]
         largest = jnp.where(largest > 0, largest, 1.0)
         scaled = spectrum._replace(
@@ -221,7 +246,7 @@ def _rates(spectrum: Spectrum) -> dict[str, tuple[float, Spectrum]]:
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """Distance and its share on top, below them the best k of each family."""
+    """Draws distances and their shares above, and the best k of each family below."""
     resampled, d = resample(dataset), dataset.attrs["dim"]
     with canvas(10, 7.5) as figure:
         grid = figure.subplots(2, 2, sharex=True)
@@ -230,8 +255,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             _draw(distance, resampled, family, lambda m, f=family: nearest(m, f) / d)
             _draw(share, resampled, family, lambda m, f=family: unexplained(m, f))
         distance.set_title("distance at the best k: SPD / d")
-        share.set_title("the same, as a share of the read-out's mean square")
+        share.set_title("that distance / mean square of the read-out")
         share.axhline(1, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
+        share.text(0, 1, "nothing is explained", color=GREY, fontsize=8, va="bottom")
         distance.set_yscale("log")
         share.set_yscale("log")
         for axes, family in ((steps, "GD"), (iterations, "Newton")):
@@ -247,7 +273,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         iterations.set_yticks(ITERATIONS[::4])
         iterations.set_ylim(-1, ITERATIONS[-1] + 1)
         labelled = distance.get_legend_handles_labels()
-        figure.legend(*labelled, loc="outside lower center", ncols=4)
+        figure.legend(*labelled, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -258,7 +284,7 @@ def _draw(
     statistic: Statistic,
     marked: xr.DataArray | None = None,
 ) -> None:
-    """One family's curves by layer, with markers where `marked` (None: everywhere)."""
+    """Draws one family's curves by layer, with markers where `marked` (None: all)."""
     color, marker = {"GD": (ORANGE, "v"), "Newton": (SKY, "o")}[family]
     value, low, high = resampled.band(statistic)
     for head, line in zip(HEADS, ("-", "--"), strict=True):
@@ -272,7 +298,7 @@ def _draw(
             marker=marker,
             markerfacecolor=color if head == "own" else "white",
             markevery=shown,
-            label=f"{family}, {head} head",
+            label=f"{family}, read by the {head} head",
         )
         axes.fill_between(
             value.layer, low.sel(at), high.sel(at), color=color, alpha=0.15, lw=0

@@ -1,1 +1,1 @@
-"""Makes the models that come with `icl`, each with its card."""
+"""The making of the models that come with `icl`, each with its card."""

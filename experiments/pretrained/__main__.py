@@ -1,4 +1,4 @@
-"""`python -m experiments.pretrained`: see `experiments.pretrained`."""
+"""The command `python -m experiments.pretrained`: see `publish`."""
 
 import sys
 

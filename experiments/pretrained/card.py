@@ -39,24 +39,26 @@ from icl.training.description import changed
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
 GOLDEN = 16
-"""Prompts whose predictions are kept."""
+"""The number of prompts whose predictions are kept."""
 
 SIZES = ("dim", "length", "layers", "width", "heads", "steps", "batch")
+"""The fields of a configuration that the card always shows."""
 
 
 def measure(trained: Trained, count: int) -> dict[str, Any]:
-    """How near to least squares it is, and to whom else, as JSON.
+    """Measures how near a model is to least squares and to other learners.
 
     Args:
         trained: the model.
-        count: number of prompts.
+        count: the number of prompts.
 
     Returns:
-        By context, `spd`, the squared difference from what least squares predicts
-        divided by d, with its interval, and the squared `errors` of both. Over contexts
-        of one pair and more: `mean`, of spd; `nearest`, the best learner of each family
-        with its distance; whether the first is `separated` from the next; `elsewhere`,
-        the `shares` of each of `tasks`.
+        The measurements as JSON. By context there are `spd`, the squared difference
+        from what least squares predicts divided by d, with its interval, and the
+        squared `errors` of both. Over contexts of one pair and more there are `mean`,
+        the mean of spd; `nearest`, the best learner of each family with its distance;
+        `separated`, whether the first is separated from the next; and `elsewhere`, the
+        `relative_errors` on each of `tasks`.
     """
     task = as_linear(trained.task)
     others = tasks(task)
@@ -83,16 +85,17 @@ def measure(trained: Trained, count: int) -> dict[str, Any]:
         "nearest": _ranking(found),
         "separated": found.separated,
         "elsewhere": {
-            name: shares(a, b, right, usable(others[name]))
+            name: relative_errors(a, b, right, contexts_of_finite_risk(others[name]))
             for name, a, b, right in zip(others, ours, theirs, truth, strict=True)
         },
     }
 
 
 def tasks(task: LinearRegression) -> dict[str, LinearRegression]:
-    """A model's own task first, and some that it was not trained on."""
+    """Returns a model's own task, and then tasks that it was not trained on."""
 
     def scaled(scale: float) -> Matrix:
+        """Returns a multiple of the identity."""
         return tuple(map(tuple, (scale * np.eye(task.dim)).tolist()))
 
     return {
@@ -106,21 +109,22 @@ def tasks(task: LinearRegression) -> dict[str, LinearRegression]:
     }
 
 
-def usable(task: LinearRegression) -> np.ndarray:
-    """Contexts of one pair and more at which least squares has a finite risk.
+def contexts_of_finite_risk(task: LinearRegression) -> np.ndarray:
+    """Returns the contexts of one pair and more where least squares has a finite risk.
 
-    With noise and normal inputs it has none at d - 1, d and d + 1 examples.
+    With noise and normal inputs its risk is infinite at d - 1, d and d + 1 examples.
     """
     contexts = np.arange(1, task.length)
     return contexts[(abs(contexts - task.dim) > 1) | (task.noise_std == 0)]
 
 
-def shares(
+def relative_errors(
     ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, contexts: np.ndarray
 ) -> dict[str, float]:
-    """Mean squares, divided by that of the noise-free labels; all (prompts, length).
+    """Returns mean squares divided by the mean square of the noise-free labels.
 
-    Of the predictions less those of least squares, and of the errors of both.
+    They are those of the difference between our predictions and those of least squares,
+    and those of the errors of both. All arrays are (prompts, length).
     """
     ours, theirs, truth = (each[:, contexts] for each in (ours, theirs, truth))
     power = (truth**2).mean()
@@ -135,10 +139,11 @@ def shares(
     }
 
 
-def remember(trained: Trained) -> dict[str, np.ndarray]:
-    """A few prompts and what the model predicts in float64, where rounding is nothing.
+def golden_predictions(trained: Trained) -> dict[str, np.ndarray]:
+    """Returns a few prompts, and what the model predicts in float64.
 
-    `rounding` is the largest difference from what it predicts in float32, here.
+    `rounding` is the largest difference from what it predicts in float32 on this
+    machine; float64 has next to no rounding error.
     """
     prompts, _ = inference.sample(trained.task, GOLDEN, seed=1, whole=True)
     single = inference.predictions(trained.model, prompts)
@@ -152,15 +157,15 @@ def remember(trained: Trained) -> dict[str, np.ndarray]:
     return {"xs": xs, "ys": ys, "predictions": double, "rounding": rounding}
 
 
-def background(
+def training_record(
     setting: Setting, models: Models, hardware: str | None
 ) -> dict[str, Any]:
-    """Where, how long and with what a model was trained.
+    """Returns where, how long and with what a model was trained.
 
     Args:
-        setting: which model.
-        models: where it was trained; it may have been in several sessions.
-        hardware: on what; None is this machine.
+        setting: the model.
+        models: the store where it was trained, perhaps in several sessions.
+        hardware: the hardware that it was trained on; None is this machine.
     """
     about = provenance()
     taken = training_seconds(setting, models.folder(setting))
@@ -176,7 +181,7 @@ def background(
 def card(
     name: str, trained: Trained, scores: Mapping[str, Any], about: Mapping[str, Any]
 ) -> str:
-    """The card, in Markdown."""
+    """Returns the card in Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         undefined=jinja2.StrictUndefined,
@@ -217,6 +222,7 @@ def _call(config: Any) -> str:
 
 
 def _ranking(found: Nearest) -> list[dict[str, Any]]:
+    """Returns the best learner of each family, with its distance, as JSON."""
     return [
         {
             "family": fit.family,
@@ -230,7 +236,7 @@ def _ranking(found: Nearest) -> list[dict[str, Any]]:
 
 
 def draw(trained: Trained, scores: Mapping[str, Any]) -> Figure:
-    """Losses by step, and the distance from least squares by number of examples."""
+    """Draws losses by step, and the distance from least squares by examples."""
     history, dim = trained.history, trained.task.dim
     spd = {end: np.array(values) for end, values in scores["spd"].items()}
     examples = np.arange(len(spd["value"]))
@@ -242,8 +248,8 @@ def draw(trained: Trained, scores: Mapping[str, Any]) -> Figure:
         left, right = figure.subplots(1, 2)
         left.plot(history.step, smooth, color=GREY, lw=0.8, label="training, all n")
         for curve, color, label in ((every, BLACK, "all n"), (known, BLUE, "n ≥ d")):
-            look = {"color": color, "marker": ".", "label": f"held out, {label}"}
-            left.plot(history.evaluation, curve, **look)
+            style = {"color": color, "marker": ".", "label": f"held out, {label}"}
+            left.plot(history.evaluation, curve, **style)
         left.set_yscale("log")
         left.set_xlabel("step")
         left.set_title("loss: squared error, mean over n")

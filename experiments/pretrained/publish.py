@@ -1,12 +1,13 @@
-"""How is a model that comes with the package made? Trained, measured, given a card.
+"""How is a model that comes with the package trained, measured and given a card?
 
 Run: python -m experiments.pretrained
 
-Trains it, goes on, or finds it in the results folder, as every experiment does; asks it
-prompts that it never saw; and writes into icl/pretrained/<name>/ the model with its
-history and a card whose numbers are all measured here (`icl.pretrained` says what lies
-there, `experiments.pretrained.card` what the card says). Run again, it measures again;
-the files of the model itself are only replaced by another model.
+This trains the model, goes on training it, or finds it in the results folder, as every
+experiment does. It then gives the model prompts that it never saw, and writes into
+icl/pretrained/<name>/ the model with its history and a card whose numbers are all
+measured here. `icl.pretrained` says what lies there, and `experiments.pretrained.card`
+what the card says. A second run measures the model again, and replaces the files of the
+model itself only by those of another model.
 """
 
 import json
@@ -47,22 +48,24 @@ MODELS = {
         train=TrainConfig(steps=60_000, batch=64, learning_rate=1e-3),
     )
 }
-"""What is shipped, by name."""
+"""The settings of the models that are shipped, by name."""
 
 PROMPTS = 4_000
-"""Fresh prompts that a model is measured on."""
+"""The number of fresh prompts that a model is measured on."""
 
 LARGEST = 5_000_000
-"""Bytes of all files of a model: they lie in the repository and in every wheel."""
+"""The most bytes that all files of a model may have.
+
+They lie in the repository and in every wheel."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change the model.
+    """Options of a run that do not change the model.
 
     Attributes:
-        name: which model.
-        results: folder where it is trained, or was.
+        name: the name of the model.
+        results: the folder where it is or was trained.
         hardware: what it was trained on, for the card; None is this machine.
         debug: show where an error came from.
     """
@@ -85,24 +88,25 @@ def publish(
     """Trains or finds a model, measures it, and writes its folder.
 
     Args:
-        name: of the folder.
-        setting: which model.
-        models: where it is trained.
-        package: where the folder lies.
+        name: the name of the folder.
+        setting: the model.
+        models: the store where it is trained.
+        package: the place of the folder.
         hardware: what it was trained on; None is this machine.
-        prompts: how many to measure on.
+        prompts: the number of prompts to measure on.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: its files are too large to be shipped; nothing was written.
+        ValueError: the files of the model are too large to be shipped; nothing was
+            written.
     """
     trained = models(setting)
-    scores, golden = card.measure(trained, prompts), card.remember(trained)
-    about = card.background(setting, models, hardware)
+    scores, golden = card.measure(trained, prompts), card.golden_predictions(trained)
+    about = card.training_record(setting, models, hardware)
     folder = package / name
-    put(trained, folder)
+    replace_model(trained, folder)
     np.savez(folder / "golden.npz", allow_pickle=False, **golden)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     card.draw(trained, scores).savefig(folder / "training.png", dpi=100)
@@ -111,15 +115,15 @@ def publish(
     return folder
 
 
-def put(trained: Trained, folder: Path) -> None:
-    """Saves a model in a folder, in place of what is there, unless it is the same.
+def replace_model(trained: Trained, folder: Path) -> None:
+    """Saves a model in a folder in place of its content, unless that is the same model.
 
     Raises:
-        ValueError: its files are too large to be shipped.
+        ValueError: the files of the model are too large to be shipped.
     """
     if _holds(folder, trained):
         return
-    # A checkpoint notes the path that it was first written to: one that tells nothing.
+    # A checkpoint notes the path that it is first written to; this one tells nothing.
     with tempfile.TemporaryDirectory() as scratch:
         step = save(scratch, trained)
         size = sum(path.stat().st_size for path in step.rglob("*"))
@@ -133,7 +137,10 @@ def put(trained: Trained, folder: Path) -> None:
 
 
 def _holds(folder: Path, trained: Trained) -> bool:
-    """Whether this very model lies there: saved again, its files get other names."""
+    """Returns whether a folder holds this very model.
+
+    Files cannot be compared: those of a model that is saved again have other names.
+    """
     try:
         there = load(folder)
     except (FileNotFoundError, CheckpointError):
@@ -146,12 +153,12 @@ def _holds(folder: Path, trained: Trained) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Publishes one model; returns the exit status."""
+    """Publishes one model, and returns the exit status."""
     return guarded(NAME, _action, argv)
 
 
 def _action(argv: Sequence[str]) -> None:
-
+    """Publishes the model that the flags name."""
     options = read_flags(NAME, __doc__ or "", Options(), argv)
     if options.name not in MODELS:
         known = ", ".join(MODELS)

@@ -1,4 +1,4 @@
-"""Says by which commands this paper is made: figure by figure."""
+"""The command for the whole paper, which says how to make it figure by figure."""
 
 import sys
 

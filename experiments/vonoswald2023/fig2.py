@@ -1,19 +1,20 @@
 """One trained layer of linear self-attention beside one step of gradient descent.
 
 Claim: a layer of linear self-attention that is trained on linear regression becomes a
-step of gradient descent: same loss, same predictions, same sensitivity to the query.
+step of gradient descent: it has the same loss, the same predictions and the same
+sensitivity to the query.
 
-Paper: Figure 2 of von Oswald et al. 2023, here with d = 10 and n = 10 pairs as there.
+Paper: Figure 2 of von Oswald et al. 2023, with its d = 10 and n = 10 pairs.
 
 Run: python -m experiments.vonoswald2023.fig2 quick
 
-How to read it: left, the loss while the layer learns, the loss of the constructed one,
-and the lowest loss that a gradient step can have (a closed form). Middle, how far the
-two layers are apart: their predictions, and their derivatives by the query. Right, the
-loss of layers between the two, from the trained weights (0) to the constructed ones
-(1); weights are compared as the products that a layer is made of, scaled alike. Losses
-are mean squared errors, not halved as in the paper. Bands are 95 % intervals over
-prompts.
+How to read it: the left panel shows the loss while the layer learns, the loss of the
+constructed layer, and the lowest loss that a gradient step can have (in closed form).
+The middle panel shows how far the two layers are apart, in their predictions and in
+their derivatives by the query. The right panel shows the loss of layers between the
+two, from the trained weights (0) to the constructed ones (1); what is mixed are the
+products that a layer is made of, on a common scale. Losses are mean squared errors,
+which the paper halves. Bands are 95 % intervals over prompts.
 """
 
 import sys
@@ -108,37 +109,46 @@ def compute(config: Config, _: Models) -> xr.Dataset:
 
 
 APART = {
-    "prediction": ("predictions, squared difference", GREEN, "s"),
-    "distance": ("derivatives, distance", ORANGE, "^"),
-    "cosine": ("derivatives, cosine", VERMILLION, "v"),
+    "prediction": ("squared difference of predictions", GREEN, "s"),
+    "distance": ("distance of derivatives", ORANGE, "^"),
+    "cosine": ("cosine of derivatives", VERMILLION, "v"),
 }
 """How the two layers differ: label, colour and marker of each measure."""
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
-    """Losses, distances, and the line between the two layers."""
+    """Draws losses, distances, and the line between the two layers."""
     resampled = resample(dataset)
 
-    def draw(axes, x, name, **look):
+    def draw(axes, x, name, **style):
+        """Draws one measure with its interval."""
         value, low, high = resampled.band(lambda means: means[name])
-        axes.plot(x, value, **look)
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.15, lw=0)
+        axes.plot(x, value, **style)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
 
     step, optimum = dataset.step.values, dataset.attrs["optimum"]
+    best = {"color": GREY, "linestyle": "--", "label": "best gradient step (exact)"}
     with canvas(11, 3.6) as figure:
         loss, apart, line = figure.subplots(1, 3)
         draw(loss, step, "error", color=BLACK, marker="o", label="trained")
         own = float(resampled.means.error_constructed)
         loss.axhline(own, color=BLUE, label="constructed")
-        loss.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
-        loss.set(title="mean squared error", xlabel="updates")
+        loss.axhline(
+            optimum, color=GREY, linestyle="--", label="best gradient step (exact)"
+        )
+        loss.set(title="loss: mean squared error", xlabel="updates")
         for name, (label, color, marker) in APART.items():
             draw(apart, step, name, color=color, marker=marker, label=label)
-        apart.set(title="trained against constructed", xlabel="updates")
+        apart.set(title="trained layer against constructed layer", xlabel="updates")
         between = {"color": BLACK, "marker": "o", "label": "layers between"}
         draw(line, dataset.blend.values, "error_blend", **between)
-        line.axhline(optimum, color=GREY, linestyle="--", label="optimum (exact)")
-        line.set(title="between the two", xlabel="share of the constructed weights")
+        line.axhline(
+            optimum, color=GREY, linestyle="--", label="best gradient step (exact)"
+        )
+        line.set(
+            title="loss between the two layers",
+            xlabel="share of the constructed weights",
+        )
         line.set_ylim(0, 1.5 * own)
         for axes in (loss, apart, line):
             axes.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""The claims of Figure 2: does one trained layer become a step of gradient descent?"""
+"""Does one trained layer become a step of gradient descent? The claims of Figure 2."""
 
 import xarray as xr
 
@@ -10,13 +10,13 @@ from experiments.engine.claims.statistics import Largest
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Means over prompts, and those of every resample."""
+    """Returns means over prompts, and those of every resample."""
     resamples = int(dataset.attrs["resamples"])
     return intervals.resample(dataset, ("prompt",), resamples=resamples)
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """What the paper says of the end of training, and the closed form."""
+    """Returns what the paper says of the end of training and of the closed form."""
     judge = Judge(
         "vonoswald2023",
         "fig2",
@@ -41,7 +41,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _losses(judge: Judge, optimum: float) -> list[Claim]:
-    """Claims 1 and 2; `optimum` is the loss of the best gradient step."""
+    """Returns claims 1 and 2; `optimum` is the loss of the best gradient step."""
     return [
         judge(
             "1",
@@ -64,7 +64,7 @@ def _losses(judge: Judge, optimum: float) -> list[Claim]:
 
 
 def _layers_agree(judge: Judge) -> list[Claim]:
-    """Claims 3 and 4."""
+    """Returns claims 3 and 4: predictions and derivatives of both layers agree."""
     return [
         judge(
             "3",

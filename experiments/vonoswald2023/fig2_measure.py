@@ -1,8 +1,9 @@
 """How is one layer of linear attention trained, and compared with a constructed one?
 
-A layer is known by its two kernels: queries, keys and values of the joint tokens, and
-what becomes of the values. Not trained with `icl.train`, which feeds x and y as tokens
-of their own: a single layer cannot bring them together first.
+A layer is given by its two kernels: one makes queries, keys and values of the joint
+tokens, the other maps the values to the output. The layer is not trained with
+`icl.train`, which feeds x and y as tokens of their own, because a single layer cannot
+first bring them together.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from icl.constructed.linear_attention import predict_query
 from icl.model.building import with_parameters
 
 BLENDS = 11
-"""Layers from trained to constructed, ends included."""
+"""The number of layers from trained to constructed, ends included."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,16 @@ class Config:
     """Settings of Figure 2.
 
     Attributes:
-        dim: d.
-        pairs: n, in the context; one more x is the query.
+        dim: the dimension d.
+        pairs: the number n of pairs in the context; one more x is the query.
         input_width: each coordinate of x is uniform on an interval of this width
             around 0.
-        steps: updates of Adam, each on fresh prompts.
-        batch: prompts per update.
-        learning_rate: of Adam, falling to 0 along a cosine.
+        steps: the number of updates of Adam, each on fresh prompts.
+        batch: the number of prompts per update.
+        learning_rate: the learning rate of Adam, which falls to 0 along a cosine.
         evaluations: how often the layer is measured during training, evenly spread.
-        evaluation: prompts on which it is measured, the same ones every time.
-        seed: of initial parameters and training prompts.
+        evaluation: the prompts on which it is measured, the same ones every time.
+        seed: the seed of initial parameters and training prompts.
     """
 
     dim: int = 10
@@ -63,7 +64,7 @@ class Config:
 
 
 def task(config: Config) -> LinearRegression:
-    """Inputs uniform on an interval around 0; the last pair is the query."""
+    """Returns the task, with inputs uniform around 0; the last pair is the query."""
     variance = config.input_width**2 / 12
     return LinearRegression(
         dim=config.dim,
@@ -77,12 +78,12 @@ def task(config: Config) -> LinearRegression:
 
 
 def updates(config: Config) -> np.ndarray:
-    """Numbers of updates at which the layer is measured: 0, and evenly from there."""
+    """Returns the numbers of updates, from 0 on, at which the layer is measured."""
     return np.linspace(0, config.steps, config.evaluations + 1).round().astype(int)
 
 
 def with_kernels(model: Transformer, qkv: jax.Array, out: jax.Array) -> Transformer:
-    """The one-layer model with other queries, keys, values and output."""
+    """Returns the one-layer model with other queries, keys, values and output."""
     kernels = {"qkv": qkv, "out": out}
     return with_parameters(
         model,
@@ -91,7 +92,7 @@ def with_kernels(model: Transformer, qkv: jax.Array, out: jax.Array) -> Transfor
 
 
 def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:
-    """Returns both kernels of the one layer: of its inputs, and of its output."""
+    """Returns the two kernels of the layer, of its inputs and of its output."""
     attention = model.body[0].attention
     return attention.qkv.kernel[...], attention.out.kernel[...]
 
@@ -99,9 +100,10 @@ def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:
 def train(
     config: Config, task: LinearRegression, skeleton: Transformer
 ) -> Iterator[Transformer]:
-    """Yields the layer whenever it is measured; Adam starts at small random weights.
+    """Trains the layer, and yields it whenever it is to be measured.
 
-    What is not a kernel, such as the read-out, is that of `skeleton`.
+    Adam starts at small random kernels. All other parameters, such as the read-out,
+    are those of `skeleton`.
     """
     start, data = jax.random.split(jax.random.key(config.seed))
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
@@ -134,11 +136,11 @@ def train(
 
 
 def between(trained: Transformer, constructed: Transformer) -> Iterator[Transformer]:
-    """Layers on the line from one to the other.
+    """Yields layers on the line from the trained to the constructed one.
 
     Weights with the same products W_Q W_K' and W_V W_O are the same layer, and so are
-    those products scaled by s and 1/s: the line is drawn between products, with
-    queries and keys of the x rows scaled to a mean diagonal of 1.
+    those products scaled by s and 1/s. So the line is drawn between products, which are
+    scaled until the mean diagonal of W_Q W_K' in the rows of x is 1.
     """
     ends = []
     for model in (trained, constructed):
@@ -157,17 +159,17 @@ def between(trained: Transformer, constructed: Transformer) -> Iterator[Transfor
 
 
 def error(model: Transformer, prompts: Prompts) -> np.ndarray:
-    """Squared error at the query, by prompt."""
+    """Returns the squared error at the query, by prompt."""
     return np.asarray((predict_query(model, prompts) - prompts.ys[:, -1]) ** 2)
 
 
 def compare(
     model: Transformer, constructed: Transformer, prompts: Prompts
 ) -> dict[str, np.ndarray]:
-    """How a layer does, and how far it is from the constructed one, by prompt."""
+    """Returns a layer's error and its distance from the constructed one, by prompt."""
 
     def answers(layer: Transformer) -> tuple[jax.Array, jax.Array]:
-        """Predictions, and their derivatives by the query."""
+        """Returns predictions, and their derivatives by the query."""
 
         def total(query):
             xs = prompts.xs.at[:, -1].set(query)

@@ -52,20 +52,6 @@ class Setting:
             }
         )
 
-    def refuse_fixed_weights(self) -> None:
-        """Refuses a task whose prompts all have one weight vector.
-
-        For an experiment that reads weight vectors, or writes them.
-
-        Raises:
-            ValueError: the task has `fixed_weights`.
-        """
-        if getattr(self.task, "fixed_weights", None) is not None:
-            raise ValueError(
-                "task.fixed_weights must be None: where all prompts have one weight "
-                "vector, there is none to read and no other to write."
-            )
-
     @property
     def cost(self) -> float:
         """Floating-point operations of the matrix products of its training.

@@ -15,7 +15,7 @@ from experiments.akyurek2023 import (
     size_claims,
     size_sweep,
 )
-from experiments.akyurek2023.size_sweep import Shape
+from experiments.akyurek2023.size_sweep import Point, Shape
 from experiments.engine.figures import command
 from experiments.engine.figures.changes import changed
 from experiments.engine.figures.evaluation import Evaluation
@@ -116,7 +116,10 @@ def judged(learner):
 
 def distances(learner):
     """Those of Figure 3, without the best alpha and number of steps."""
-    learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
+    learners = [
+        *itertools.chain(*fig3_claims.FAMILIES.values()),
+        fig3_claims.PREDICTS_ZERO,
+    ]
     models = Planted(learner, noise=NOISE)
     return size_sweep.measure(THREE.sweep, models, learners, ["n < d"], pooled=False)
 
@@ -137,25 +140,25 @@ def test_lines_cross_in_one_shape():
         *(Shape(8, width, 1) for width in (4, 16)),
     ]
     lines = THREE.sweep.points(pooled=False)
-    assert lines["layers=2"] == [Shape(2, 8, 1)]
-    assert lines["width=8"] == lines["heads=1"] == [Shape(8, 8, 1)]
+    assert lines[Point("layers", 2)] == [Shape(2, 8, 1)]
+    assert lines[Point("width", 8)] == lines[Point("heads", 1)] == [Shape(8, 8, 1)]
 
 
 def test_all_models_that_have_a_value_can_be_pooled():
     pooled = THREE.sweep.points(pooled=True)
-    assert pooled["layers=2"] == [Shape(2, 8, 1)]
-    assert {shape.width for shape in pooled["layers=8"]} == {4, 8, 16}
-    assert pooled["heads=1"] == THREE.sweep.shapes
+    assert pooled[Point("layers", 2)] == [Shape(2, 8, 1)]
+    assert {shape.width for shape in pooled[Point("layers", 8)]} == {4, 8, 16}
+    assert pooled[Point("heads", 1)] == THREE.sweep.shapes
 
 
 def test_a_full_grid_has_every_shape_that_exists():
     config = replace(EIGHT, full_grid=True, heads=(1, 8))
     made = {(s.layers, s.width, s.heads) for s in config.shapes}
     assert len(config.shapes) == len(made) == 5 * (3 + 2)  # no 8 heads at width 4
-    assert config.points(pooled=False)["width=4"] == [
+    assert config.points(pooled=False)[Point("width", 4)] == [
         Shape(n, 4, 1) for n in config.layers
     ]
-    assert {s.width for s in config.points(pooled=True)["heads=8"]} == {8, 16}
+    assert {s.width for s in config.points(pooled=True)[Point("heads", 8)]} == {8, 16}
 
 
 def test_the_paper_has_all_of_its_grid():
@@ -232,7 +235,7 @@ def test_the_lower_validation_loss_is_chosen_whatever_the_distance():
     to_ols, to_ridge = found.distance.mean("prompt").transpose("learner", ...)
     assert (to_ols > 1e-3).all() and (to_ridge == 0).all()
     # The other rule takes, for each learner, the run nearest to it.
-    assert (found.smallest == 0).all()
+    assert (found.least_distance == 0).all()
 
 
 def test_all_other_sizes_are_chosen_among_in_a_full_grid():
@@ -304,7 +307,10 @@ def test_distances_of_least_squares_are_those_of_the_oracle():
         rates=(1e-3,),
         evaluation=Evaluation(prompts=4_000, resamples=50),
     )
-    learners = [*itertools.chain(*fig3_claims.FAMILIES.values()), fig3_claims.NOTHING]
+    learners = [
+        *itertools.chain(*fig3_claims.FAMILIES.values()),
+        fig3_claims.PREDICTS_ZERO,
+    ]
     models = Planted(lambda setting: LeastSquares())
     found = size_sweep.measure(config, models, learners, ["n < d"], pooled=False).sel(
         point="layers=8"
@@ -319,7 +325,7 @@ def test_distances_of_least_squares_are_those_of_the_oracle():
         "3-NN uniform": 0.751,
         "3-NN weighted": 0.668,
         # E|w_OLS|^2 / d = n / d, averaged over n = 1..7.
-        fig3_claims.NOTHING.name: 0.5,
+        fig3_claims.PREDICTS_ZERO.name: 0.5,
     }
     distance = found.distance.squeeze()
     mean = distance.mean("prompt")
@@ -369,7 +375,7 @@ def test_the_strip_names_the_nearest_learner(as_the_paper_says):
 
 def test_the_best_alpha_and_number_of_steps_are_those_planted(as_the_paper_says):
     value = as_the_paper_says.effective.sel(dim=4, bound="value").squeeze()
-    edge = as_the_paper_says.effective.sel(dim=4, bound="edge").squeeze()
+    edge = as_the_paper_says.effective.sel(dim=4, bound="at_end").squeeze()
     alpha = value.sel(point="layers=2", path="alpha")
     assert alpha == pytest.approx(0.1, rel=0.05)  # `effective` promises 5 %
     # A flow slows down as it goes: it takes longer than one step of rate 0.02.
@@ -403,7 +409,7 @@ def test_a_way_back_is_seen():
 
 def test_a_model_that_predicts_nothing_is_told_apart():
     """The smallest step is nearest to it, and the claim by itself would hold."""
-    told = fig3.claims(distances(lambda setting: fig3_claims.NOTHING))
+    told = fig3.claims(distances(lambda setting: fig3_claims.PREDICTS_ZERO))
     claims = [c for c in told if c.id.removeprefix("akyurek2023.")[:2] in ("14", "15")]
     noted = {c.id for c in claims if "Predicting 0 is nearer" in c.note}
     assert noted == {f"akyurek2023.{id}" for id in ("14a", "14b", "15a", "15b")}

@@ -128,7 +128,9 @@ def test_fewer_contexts_are_those_where_the_mean_exists(ideal):
     alphas = np.array(fig2_measure.ALPHAS)[:, None]
     expected = (ols * alphas / (squares + alphas)) ** 2 / 4
     # float32 predictions, as above.
-    np.testing.assert_allclose(ideal.early[0, 0], expected, rtol=1e-3, atol=1e-10)
+    np.testing.assert_allclose(
+        ideal.early_distance[0, 0], expected, rtol=1e-3, atol=1e-10
+    )
 
 
 def test_what_is_not_finished_has_no_data(monkeypatch):
@@ -277,7 +279,7 @@ def test_the_best_penalty_beyond_the_grid_is_its_end():
 
 
 def test_the_best_penalty_of_a_ridge_regression_is_its_own():
-    path = measured(lambda _: Ridge(0.2)).path.median("prompt")
+    path = measured(lambda _: Ridge(0.2)).distance_by_penalty.median("prompt")
     # The parabola through steps of sqrt 2 misses by what the curve has of third order.
     np.testing.assert_allclose(fig2_claims.best_penalty(path), 0.2, rtol=0.05)
 
