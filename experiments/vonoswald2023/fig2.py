@@ -133,22 +133,16 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         draw(loss, step, "error", color=BLACK, marker="o", label="trained")
         own = float(resampled.means.error_constructed)
         loss.axhline(own, color=BLUE, label="constructed")
-        loss.axhline(
-            optimum, color=GREY, linestyle="--", label="best gradient step (exact)"
-        )
+        loss.axhline(optimum, **best)
         loss.set(title="loss: mean squared error", xlabel="updates")
         for name, (label, color, marker) in APART.items():
             draw(apart, step, name, color=color, marker=marker, label=label)
         apart.set(title="trained layer against constructed layer", xlabel="updates")
         between = {"color": BLACK, "marker": "o", "label": "layers between"}
         draw(line, dataset.blend.values, "error_blend", **between)
-        line.axhline(
-            optimum, color=GREY, linestyle="--", label="best gradient step (exact)"
-        )
-        line.set(
-            title="loss between the two layers",
-            xlabel="share of the constructed weights",
-        )
+        line.axhline(optimum, **best)
+        line.set(title="loss between the two layers")
+        line.set_xlabel("share of the constructed weights")
         line.set_ylim(0, 1.5 * own)
         for axes in (loss, apart, line):
             axes.legend(fontsize=8)
