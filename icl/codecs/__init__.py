@@ -1,4 +1,4 @@
-"""How a batch becomes tokens, and where predictions are read."""
+"""Codecs, which say how a batch becomes tokens and where predictions are read."""
 
 from icl.codecs.base import Codec as Codec
 from icl.codecs.pairs import Pairs as Pairs

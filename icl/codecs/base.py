@@ -1,4 +1,4 @@
-"""How does a batch become tokens, and where is read what the model says?
+"""How does a batch become tokens, and at which of them are predictions read?
 
 A codec is the only thing that knows what the tokens of a task mean. The model asks it
 how wide a token is (or how many different ones there are) and which tokens are read;
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 
 class Codec(ABC):
-    """What the tokens of a task are, which are read, and what is right there.
+    """The tokens of a task: what they are, which are read, and what is right there.
 
     Subclasses are frozen dataclasses, so that models and compiled programs can be found
     by them.
@@ -28,7 +28,7 @@ class Codec(ABC):
         discrete: whether tokens are integers from 0 to entries - 1, which are looked up
             in a table; otherwise they are vectors of this many entries.
         tied: whether the read-out is the transposed table of a discrete codec: the
-            predictions are then logits, one for each token that there is.
+            predictions are then logits, one for each different token.
         slot: the name of the axis of slots in a run's history.
     """
 
@@ -48,17 +48,17 @@ class Codec(ABC):
 
     @property
     def loss_name(self) -> str:
-        """What a loss is, and in which unit, in words for the history."""
+        """The name of the loss and its unit, in words for the history."""
         return "mean loss over the batch and its slots"
 
     @property
     def outputs(self) -> int:
-        """How many numbers are read out at each slot; one gives an axis less."""
+        """The number of values that are read out at a slot; 1 gives an axis less."""
         return 1
 
     @property
     def read_at(self) -> slice:
-        """Which tokens are slots; all of them by default."""
+        """The tokens that are slots; all of them by default."""
         return slice(None)
 
     @property
@@ -81,7 +81,7 @@ class Codec(ABC):
 
     @abstractmethod
     def losses(self, predictions: Array, batch: Any) -> Float[Array, "batch slots"]:
-        """Returns how wrong each prediction is: one of `icl.losses`, or one's own."""
+        """Returns how wrong each prediction is, for example by one of `icl.losses`."""
 
     def slot_weights(self, batch: Any) -> Float[Array, "batch slots"] | None:
         """Returns how much each slot counts in training; None if all count the same.

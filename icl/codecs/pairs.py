@@ -4,8 +4,9 @@ The paper's interleaved encoding (Akyürek et al. 2023, 1.2): every pair gives t
 tokens of width dim + 1, the x-token [0, x] and the y-token [y, 0]. The prediction of
 y_i is made *at the token of x_i*, from the i pairs before it.
 
-The last label is never fed: nothing is predicted after it, so its position would
-never be trained. A prompt of n pairs is 2n - 1 tokens: x1, y1, x2, y2, ..., xn.
+The last label is never fed to the model: nothing is predicted after it, so that its
+position would never be trained. A prompt of n pairs has 2n - 1 tokens: x1, y1, x2, y2,
+..., xn.
 """
 
 from collections.abc import Callable
@@ -22,16 +23,16 @@ from icl.losses import squared_error
 from icl.prompts import Prompts, check_prompts
 
 INPUTS = slice(None, None, 2)
-"""Which tokens are x-tokens."""
+"""The x-tokens among all tokens."""
 
 
 def token_count(length: int) -> int:
-    """Number of tokens of a prompt of `length` pairs: 2 length - 1."""
+    """Returns the number of tokens of a prompt of `length` pairs, 2 length - 1."""
     return 2 * checks.positive_int("length", length) - 1
 
 
 def token_names(length: int) -> list[str]:
-    """The tokens' names, in order.
+    """Returns the tokens' names, in order.
 
     Example:
         >>> token_names(3)
@@ -42,7 +43,7 @@ def token_names(length: int) -> list[str]:
 
 
 def token_contexts(length: int) -> Int[np.ndarray, " tokens"]:
-    """How many complete pairs each token has seen, itself included.
+    """Returns how many complete pairs each token has seen, with its own if complete.
 
     The x-token of pair i (counting from 0) has seen i pairs, its y-token i + 1. This
     is the index into anything that has an axis of context lengths.
@@ -55,9 +56,9 @@ def token_contexts(length: int) -> Int[np.ndarray, " tokens"]:
 
 
 def encode(prompts: Prompts) -> Float[Array, "batch tokens entries"]:
-    """Prompts as tokens, the slot of y first: [0, x1], [y1, 0], [0, x2], ...
+    """Returns prompts as tokens [0, x1], [y1, 0], [0, x2], ..., with y in front.
 
-    Shape (batch, 2 length - 1, dim + 1).
+    Their shape is (batch, 2 length - 1, dim + 1).
     """
     batch, length, dim = prompts.xs.shape
     pairs = jnp.stack(
@@ -71,12 +72,12 @@ def encode(prompts: Prompts) -> Float[Array, "batch tokens entries"]:
 
 
 def encode_inputs(xs: Float[Array, "*axes dim"]) -> Float[Array, "*axes dim+1"]:
-    """x-tokens: the inputs behind an empty slot for y."""
+    """Returns x-tokens: the inputs behind a 0 in the place of y."""
     return jnp.pad(xs, [(0, 0)] * (xs.ndim - 1) + [(1, 0)])
 
 
 def at_inputs(array: Float[Array, "*axes tokens width"]) -> Float[Array, "..."]:
-    """The x-tokens' rows of a per-token array: (..., tokens, :) to (..., length, :)."""
+    """Returns the x-tokens of (..., tokens, :), which are (..., length, :)."""
     return array[..., INPUTS, :]
 
 
@@ -85,12 +86,13 @@ class Pairs(Codec):
     """The codec of prompts: x-tokens and y-tokens in turn, read at the x-tokens.
 
     Attributes:
-        dim: d, the dimension of x; a token has dim + 1 entries.
-        length: n, the pairs of the longest prompt; it has 2 n - 1 tokens.
-        loss: from predictions and labels, (batch, length) each, to (batch, length).
+        dim: the dimension d of x; a token has dim + 1 entries.
+        length: the number n of pairs of the longest prompt, which has 2 n - 1 tokens.
+        loss: a function of predictions and labels, (batch, length) each, that returns
+            losses, (batch, length).
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size is below 1.
 
     Example:
         >>> codec = Pairs(dim=3, length=5)
@@ -106,7 +108,7 @@ class Pairs(Codec):
 
     @property
     def loss_name(self) -> str:
-        """What a loss is: the mean squared error, not halved, unless it is another."""
+        """The name of the loss: by default the mean squared error, not halved."""
         if self.loss is squared_error:
             return "mean squared error over prompts and contexts, not halved"
         return f"mean over prompts and contexts of {self.loss.__name__}"
@@ -126,7 +128,7 @@ class Pairs(Codec):
 
     @property
     def read_at(self) -> slice:
-        """Predictions are read at the x-tokens."""
+        """The x-tokens, where predictions are read."""
         return INPUTS
 
     @property
@@ -143,8 +145,8 @@ class Pairs(Codec):
         """Returns the prompts as JAX arrays.
 
         Raises:
-            ValueError: prompts of another dimension, longer than the codec's, of shapes
-                that disagree, or with NaN or infinity.
+            ValueError: the prompts have another dimension, are longer than the codec's,
+                have shapes that disagree, or hold NaN or infinity.
         """
         prompts = check_prompts(batch)
         _, length, dim = prompts.xs.shape
@@ -160,7 +162,7 @@ class Pairs(Codec):
         return prompts
 
     def encode(self, batch: Prompts) -> Float[Array, "batch tokens entries"]:
-        """Returns the tokens of the prompts: see `encode`."""
+        """Returns the tokens of the prompts, as the function `encode` does."""
         return encode(batch)
 
     def losses(

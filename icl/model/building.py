@@ -1,6 +1,6 @@
-"""How does a model come to be from a config, with parameters or with shapes alone?
+"""How is a model made from a config, with parameters or with shapes alone?
 
-Parameters have names (`icl.pytrees`), and here they are set by them.
+Parameters have names (`icl.pytrees`), by which they are set here.
 """
 
 import functools
@@ -20,7 +20,7 @@ from icl.pytrees import named, unnamed
 
 
 def build(codec: Codec, config: ModelConfig, key: Any) -> Transformer:
-    """Returns a model that reads these tokens, its parameters drawn from `key`."""
+    """Returns a model that reads these tokens, with parameters drawn from `key`."""
     return Transformer(config, codec, rngs=nnx.Rngs(key))
 
 
@@ -28,8 +28,8 @@ def build(codec: Codec, config: ModelConfig, key: Any) -> Transformer:
 def blueprint(codec: Codec, config: ModelConfig) -> tuple[Any, Any]:
     """Returns the two parts that `nnx.merge` takes, the parameters as shapes alone.
 
-    The first is the graph definition. Nothing is computed. All layers are alike: one is
-    traced, which takes a tenth of a second, and repeated.
+    The first is the graph definition. Nothing is computed. All layers are alike, so
+    that one of them is traced, which takes a tenth of a second, and then repeated.
     """
     one = replace(config, layers=1)
     model = nnx.eval_shape(lambda: build(codec, one, jax.random.key(0)))
@@ -59,8 +59,8 @@ def model_from_arrays(
     """Returns a model whose parameters are these arrays, in this dtype.
 
     Args:
-        codec: what its tokens are.
-        config: shape and variant.
+        codec: the codec of its tokens.
+        config: the shape and the variant.
         arrays: every parameter by name, such as "body.0.attention.qkv.kernel".
         dtype: "float32" or "float64", in which the model is then to be called.
 
@@ -77,8 +77,9 @@ def with_parameters(model: Transformer, arrays: Mapping[str, Any]) -> Transforme
     """Returns the model with other arrays in place of some of its parameters.
 
     Args:
-        model: is not changed.
-        arrays: by name, such as "body.0.attention.qkv.kernel"; all others stay.
+        model: the model, which is not changed.
+        arrays: the new arrays by name, such as "body.0.attention.qkv.kernel"; all
+            others stay.
 
     Raises:
         ValueError: no parameter has that name, or it has another shape.

@@ -4,7 +4,8 @@ The layer of Akyürek et al. 2023 comes in versions that differ: their equations
 (`norm="paper"`), their released code (`norm="code"`) and what everyone else calls
 pre-norm (`norm="pre"`). Pre-norm is the default because it trains best: after 2,000
 steps at d = 4 (8 layers x 32, one seed, learning rate 2e-3) its SPD / d to least
-squares is 0.07, that of "code" 0.14; "paper" and "none" have learned nothing (0.82).
+squares is 0.07 and that of "code" 0.14, while "paper" and "none" have learned nothing
+(0.82).
 """
 
 from dataclasses import dataclass
@@ -20,28 +21,30 @@ class ModelConfig:
     """The shape and the variant of a transformer.
 
     Attributes:
-        layers: number of decoder layers.
-        width: H, the size of the residual stream.
-        heads: M, attention heads per layer.
-        head_dim: size of one head; None is width / heads. (The paper's released code
-            has width / heads^2, by accident.)
-        mlp_width: units of the MLP; None is 4 width, 0 leaves the MLP out.
-        norm: where LayerNorm stands. With A attention and F the MLP:
+        layers: the number of decoder layers.
+        width: the size H of the residual stream.
+        heads: the number M of attention heads per layer.
+        head_dim: the size of one head; None is width / heads. (The paper's released
+            code has width / heads^2, by accident.)
+        mlp_width: the number of units of the MLP; None is 4 width, 0 leaves the MLP
+            out.
+        norm: the place of LayerNorm. If A is attention and F the MLP:
             "pre":   h <- h + A(LN h);  h <- h + F(LN h)
             "paper": h <- h + A(h);     h <- h + F(LN h)  (Eq. 4; LN has no parameters)
             "code":  h <- LN h; h <- h + A(h); h <- LN h; h <- h + F(h)
             "none":  h <- h + A(h);     h <- h + F(h)
-        final_norm: a LayerNorm in front of the read-out.
-        activation: the MLP's GELU: "tanh" approximation, or exact "erf".
-        attention: "softmax", or "linear": scores are used as they are.
-        scale_scores: divide scores by sqrt(head_dim); the paper's formula does not.
+        final_norm: whether a LayerNorm stands in front of the read-out.
+        activation: the MLP's GELU: the "tanh" approximation, or the exact "erf".
+        attention: "softmax", or "linear", which uses scores as they are.
+        scale_scores: whether scores are divided by sqrt(head_dim), which the paper's
+            formula does not do.
         init: "lecun" normal kernels and zero biases (flax), or "uniform", the paper's:
-            U(-1/sqrt k, 1/sqrt k), k being the number of inputs of a kernel, the
-            length of a bias, the rows of the table of positions.
+            U(-1/sqrt k, 1/sqrt k), where k is the number of inputs of a kernel, the
+            length of a bias, or the number of rows of the table of positions.
 
     Raises:
-        ValueError: a size below 1, a width that the heads do not divide, an unknown
-            variant.
+        ValueError: a size is below 1, the heads do not divide the width, or a variant
+            is unknown.
     """
 
     layers: int = 4
@@ -74,10 +77,10 @@ class ModelConfig:
 
     @classmethod
     def paper(cls, **changes: Any) -> "ModelConfig":
-        """The best model of Akyürek et al. 2023 by validation loss (Table 1).
+        """Returns the best model of Akyürek et al. 2023 by validation loss (Table 1).
 
-        16 layers, width 512, 4 heads, in the layer of the released code (which is
-        what was trained), with full-width heads. `changes` are other fields.
+        It has 16 layers, width 512 and 4 heads, with the layer of the released code
+        (which is what was trained) and full-width heads. `changes` are other fields.
         """
         settings: dict[str, Any] = {"layers": 16, "width": 512, "heads": 4}
         settings |= {"norm": "code", "final_norm": False, "init": "uniform"}

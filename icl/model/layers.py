@@ -1,14 +1,8 @@
-"""What is a transformer made of? Its configuration, and a decoder layer of any variant.
+"""What is a transformer made of? Decoder layers, of any variant of `ModelConfig`.
 
 Shapes: a layer maps the residual stream, (batch, tokens, width), to the next one. XLA's
-CPU backend is fast with matrices and slow with higher arrays; `Linear`, `LayerNorm` and
-`Attention` fold axes together because of it.
-
-The layer of Akyürek et al. 2023 comes in versions that differ: their equations 1-7
-(`norm="paper"`), their released code (`norm="code"`) and what everyone else calls
-pre-norm (`norm="pre"`). Pre-norm is the default because it trains best: after 2,000
-steps at d = 4 (8 layers x 32, one seed, learning rate 2e-3) its SPD / d to least
-squares is 0.07, that of "code" 0.14; "paper" and "none" have learned nothing (0.82).
+CPU backend is fast with matrices and slow with arrays of more axes, so that `Linear`,
+`LayerNorm` and `Attention` fold axes together.
 """
 
 from functools import partial
@@ -23,7 +17,7 @@ from icl.model import operations
 from icl.model.config import ModelConfig
 
 ALL = slice(None)
-"""Tokens at which a layer is computed: at every one."""
+"""The tokens at which a layer is computed by default: all of them."""
 
 
 class Linear(nnx.Linear):
@@ -41,7 +35,7 @@ class Linear(nnx.Linear):
 
 
 class LayerNorm(nnx.LayerNorm):
-    """LayerNorm of the last axis: flax's parameters, our arithmetic."""
+    """LayerNorm of the last axis, with flax's parameters and our arithmetic."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs, affine: bool = True):
         super().__init__(
@@ -76,7 +70,7 @@ class Attention(nnx.Module):
         mask: Bool[Array, "tokens tokens"],
         at: slice = ALL,
     ) -> Float[Array, "batch some width"]:
-        """What tokens (`at`) gather from those the mask lets them see (row, column)."""
+        """Returns what the tokens `at` gather from those that the mask allows."""
         scores, v, mask = self._scores(x, mask, at)
         batch, count = x.shape[0], len(mask)
         if self.linear:
@@ -105,7 +99,7 @@ class Attention(nnx.Module):
         mask: Bool[Array, "tokens tokens"],
         at: slice,
     ) -> tuple[Array, Array, Array]:
-        """Scores of the tokens `at`, values, and the mask's rows for these tokens."""
+        """Returns scores of the tokens `at`, values, and the mask's rows for them."""
         q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
         q, k, v = map(self._apart, (q[:, at], k, v))
         scores = jnp.einsum("bqc,bkc->bqk", q * self.scale, k)
@@ -114,7 +108,7 @@ class Attention(nnx.Module):
     def _apart(
         self, x: Float[Array, "batch tokens inner"]
     ) -> Float[Array, "heads tokens head_dim"]:
-        """Heads as if they were prompts: XLA is slow with two axes of that kind."""
+        """Folds heads into prompts, because XLA is slow with two axes of that kind."""
         batch, count, _ = x.shape
         heads = x.reshape(batch, count, self.heads, self.head_dim).swapaxes(1, 2)
         return heads.reshape(batch * self.heads, count, self.head_dim)
@@ -129,7 +123,7 @@ class MLP(nnx.Module):
         self.exact = config.activation == "erf"
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
-        """What each token makes of itself."""
+        """Applies both layers to every token."""
         hidden = self.up(x)
         if self.exact:
             return self.down(jax.nn.gelu(hidden, approximate=False))
@@ -156,7 +150,7 @@ class Block(nnx.Module):
         mask: Bool[Array, "tokens tokens"],
         at: slice = ALL,
     ) -> Float[Array, "batch some width"]:
-        """The residual stream after this layer, at these tokens."""
+        """Returns the residual stream after this layer, at these tokens."""
         normed = self._attention_input(x)
         stream = normed if self.replaces_stream else x
         x = stream[:, at] + self.attention(normed, mask, at)
@@ -168,7 +162,7 @@ class Block(nnx.Module):
     def pattern(
         self, x: Float[Array, "batch tokens width"], mask: Bool[Array, "tokens tokens"]
     ) -> Float[Array, "heads batch tokens tokens"]:
-        """Returns what its attention looks at, given the stream in front of it."""
+        """Returns what attention looks at, given the stream in front of this layer."""
         return self.attention.pattern(self._attention_input(x), mask)
 
     def _attention_input(self, x: Array) -> Array:
@@ -178,7 +172,7 @@ class Block(nnx.Module):
 def linear(
     config: ModelConfig, inputs: int, outputs: int, rngs: nnx.Rngs, maps: int = 1
 ) -> Linear:
-    """A linear map, or `maps` of them side by side, each initialised as if alone."""
+    """Returns a linear map, or `maps` of them side by side, initialised one by one."""
     if config.init == "lecun":
         return Linear(inputs, outputs, rngs=rngs)
     bias = partial(uniform, fan=outputs // maps)
@@ -188,9 +182,9 @@ def linear(
 def uniform(
     key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32, *, fan: int = 0
 ) -> Array:
-    """The released code's "uniform scaling": U(-1/sqrt k, 1/sqrt k).
+    """Returns the released code's "uniform scaling" U(-1/sqrt k, 1/sqrt k).
 
-    k is `fan`, or the number of rows.
+    Here k is `fan`, or the number of rows.
     """
     bound = (fan or shape[0]) ** -0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -1,9 +1,10 @@
 """How are the parts of a layer computed so that training does not wait for memory?
 
-The textbook's functions, written so that little has to be kept for the way back:
-arithmetic is fast, and a step takes the time that its arrays take to travel. Where
-there is a rule for the derivative it is one of forward mode, which JAX turns around: it
-works for `jax.grad`, `jax.jvp`, `jax.vmap` and second derivatives alike.
+These are the functions of the textbook, written so that little has to be kept for the
+backward pass, because arithmetic is fast, and a step takes as long as its arrays take
+to travel. Where a function has a rule for its derivative, it is a rule of forward mode,
+which JAX transposes. So it works for `jax.grad`, `jax.jvp`, `jax.vmap` and second
+derivatives alike.
 """
 
 from functools import partial
@@ -20,11 +21,11 @@ def product(
     *args: Any,
     **settings: Any,
 ) -> Float[Array, "rows outputs"]:
-    """`jax.lax.dot_general`, with a gradient that is fast on CPU.
+    """Returns `jax.lax.dot_general`, with a gradient that is fast on CPU.
 
-    The kernel's gradient is a product over all rows, for which XLA turns one operand
-    around. It takes half the time if that is the narrower one, which is what it comes
-    to when a kernel with more inputs than outputs is turned around here first.
+    The kernel's gradient is a product over all rows, for which XLA transposes one
+    operand. That takes half the time if this is the narrower operand, which it is if a
+    kernel with more inputs than outputs is transposed here first.
     """
     if kernel.shape[0] > kernel.shape[1]:
         kernel = jax.lax.optimization_barrier(kernel.T).T
@@ -35,10 +36,11 @@ def product(
 def standardise(
     x: Float[Array, "rows width"], epsilon: float
 ) -> Float[Array, "rows width"]:
-    """LayerNorm without parameters (Ba et al. 2016).
+    """Applies LayerNorm without parameters (Ba et al. 2016).
 
-    (x - mean) / sqrt(variance + epsilon) of each row. The variance is the mean square
-    from the mean: the mean of squares less the square of the mean cancels in float32.
+    This is (x - mean) / sqrt(variance + epsilon) of each row. The variance is computed
+    as the mean square of x - mean, because the mean of squares less the square of the
+    mean cancels in float32.
     """
     return _standardise(x, epsilon)[0]
 
@@ -63,7 +65,7 @@ def _standardise(x: Array, epsilon: float) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def gelu_tanh(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-    """The "tanh" approximation of GELU (Hendrycks and Gimpel 2016, section 2)."""
+    """Returns the "tanh" approximation of GELU (Hendrycks and Gimpel 2016, sec. 2)."""
     return jax.nn.gelu(x, approximate=True)
 
 
@@ -71,8 +73,8 @@ def gelu_tanh(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
 def _gelu_tanh_jvp(
     primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
-    # The gate (1 + tanh z) / 2 is the logistic function of 2 z. Written as that, the
-    # slope is made from x on the way back; from tanh, XLA would keep that array for it.
+    # The gate (1 + tanh z) / 2 is the logistic function of 2 z. In this form the slope
+    # is made from x in the backward pass; from tanh, XLA would keep that array for it.
     (x,), (x_dot,) = primals, tangents
     scale, cubic = 2 * (2 / jnp.pi) ** 0.5, 0.044715
     square = jnp.square(x)
@@ -86,10 +88,11 @@ def masked_softmax_mean(
     values: Float[Array, "batch keys size"],
     mask: Bool[Array, "queries keys"],
 ) -> Float[Array, "batch queries size"]:
-    """Means of values by the softmax of those scores that the mask lets through.
+    """Returns means of values by the softmax of the scores that the mask allows.
 
-    The means are divided by the sum of their weights, not every weight by it: fewer
-    passes over the largest array, there and back. A query without any key has NaN.
+    The means are divided by the sum of their weights, and not every weight by it, which
+    takes fewer passes over the largest array, forward and backward. A query without any
+    key gets NaN.
     """
     scores = jnp.where(mask[None], scores, -jnp.inf)
     largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))

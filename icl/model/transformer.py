@@ -1,13 +1,14 @@
 """Which function of a sequence can the learner be? A decoder-only transformer.
 
-Three parts that do not know each other: the *read-in* (tokens to vectors, plus learned
-positions), the *body* (a causal decoder on vectors; it does not know what its tokens
-mean) and the *read-out* (vectors to predictions at the tokens that the codec reads).
+It has three parts that do not know each other: the *read-in* maps tokens to vectors and
+adds learned positions; the *body* is a causal decoder on vectors, which does not know
+what its tokens mean; the *read-out* maps vectors to predictions at the tokens that the
+codec reads.
 
 Hidden states are a return value, not a hook: `Output.hidden` is the residual stream,
-(layers + 1, batch, tokens, width), layer 0 being the embedding. `resume` goes on from
-an edited one, `read_out` reads any layer, and `patterns` returns what attention looked
-at.
+(layers + 1, batch, tokens, width), where layer 0 is the embedding. `resume` goes on
+from an edited state, `read_out` reads any layer, and `patterns` returns what attention
+looks at.
 """
 
 from typing import Any, NamedTuple
@@ -25,13 +26,13 @@ from icl.prompts import Prompts
 
 
 class Output(NamedTuple):
-    """What a transformer returns.
+    """The predictions and hidden states that a transformer returns.
 
     Attributes:
-        predictions: (batch, slots); of prompts (batch, length), where prediction i is
-            made at x_i from i pairs. A codec with several outputs, such as logits, adds
-            an axis of them.
-        hidden: residual stream, (layers + 1, batch, tokens, width).
+        predictions: the predictions, (batch, slots); for prompts they are (batch,
+            length), where prediction i is made at x_i from i pairs. A codec with
+            several outputs, such as logits, adds an axis of them.
+        hidden: the residual stream, (layers + 1, batch, tokens, width).
     """
 
     predictions: Float[Array, "batch slots *outputs"]
@@ -42,10 +43,10 @@ class Transformer(nnx.Module):
     """A transformer that predicts each part of a sequence from what comes before it.
 
     Args:
-        config: shape and variant.
-        codec: what its tokens are; `Pairs(dim, length)` reads pairs (x, y) and predicts
-            every y from those before it.
-        rngs: where initial parameters come from, `nnx.Rngs(0)` or `nnx.Rngs(key)`.
+        config: the shape and the variant.
+        codec: the codec of its tokens; `Pairs(dim, length)` reads pairs (x, y) and
+            predicts every y from the pairs before it.
+        rngs: the source of initial parameters, `nnx.Rngs(0)` or `nnx.Rngs(key)`.
 
     Example:
         >>> from icl import LinearRegression
@@ -78,11 +79,11 @@ class Transformer(nnx.Module):
         self.head = None if codec.tied else head
 
     def __call__(self, batch: Any) -> Output:
-        """Predictions and hidden states for a batch, such as `Prompts`.
+        """Returns predictions and hidden states for a batch, such as `Prompts`.
 
         Raises:
-            ValueError: a batch that the codec refuses: prompts of another dimension,
-                longer than the table of positions, of shapes that disagree, or with
+            ValueError: the codec refuses the batch: prompts have another dimension, are
+                longer than the table of positions, have shapes that disagree, or hold
                 NaN or infinity.
         """
         return self.resume(self.embed(self._tokens(batch)), 0)
@@ -94,7 +95,7 @@ class Transformer(nnx.Module):
         MLP; the others are only attended to.
 
         Raises:
-            ValueError: as for a call.
+            ValueError: the batch is refused, as in a call.
         """
         hidden = self.embed(self._tokens(batch))
         causal = jnp.tri(hidden.shape[1], dtype=bool)
@@ -105,10 +106,11 @@ class Transformer(nnx.Module):
 
         Entry (l, h, b, i, j) is how much of token j head h of layer l adds up at token
         i. With softmax attention every row sums to 1; with linear attention the entries
-        are the scores, of any sign. 0 where token i does not see token j.
+        are the scores, which have any sign. Entries are 0 where token i does not see
+        token j.
 
         Raises:
-            ValueError: as for a call.
+            ValueError: the batch is refused, as in a call.
         """
         state = self.embed(self._tokens(batch))
         mask = jnp.tri(state.shape[1], dtype=bool)
@@ -123,10 +125,10 @@ class Transformer(nnx.Module):
         sequence: Array,
         positions: Int[Array, " tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        """Returns tokens as vectors: layer 0. Positions default to 0, 1, 2, ...
+        """Returns tokens as vectors, which are layer 0.
 
         Tokens are those of the codec: (batch, tokens, entries), or integers
-        (batch, tokens) for a discrete one.
+        (batch, tokens) for a discrete codec. Positions default to 0, 1, 2, ...
         """
         if positions is None:
             positions = jnp.arange(sequence.shape[1])
@@ -142,17 +144,18 @@ class Transformer(nnx.Module):
         """Goes on from the residual stream at `layer`, edited or not.
 
         Args:
-            hidden: state at that layer, as in `Output.hidden[layer]`.
-            layer: 0 (embedding) to `layers` (only the read-out is left).
-            mask: which token (row) sees which (column), each at least one; None is
-                the causal mask.
+            hidden: the state at that layer, as in `Output.hidden[layer]`.
+            layer: the layer, from 0 (embedding) to `layers` (only the read-out is
+                left).
+            mask: says which token (row) sees which (column); each sees at least one.
+                None is the causal mask.
 
         Returns:
-            `Output` whose `hidden` starts at `layer`: (layers + 1 - layer, batch,
-            tokens, width), its first entry being what was given.
+            An `Output` whose `hidden` starts at `layer`: (layers + 1 - layer, batch,
+            tokens, width). Its first entry is the state that was given.
 
         Raises:
-            ValueError: no such layer, or a state of another width.
+            ValueError: there is no such layer, or the state has another width.
         """
         self._check_float64()
         if not 0 <= layer <= len(self.body):
@@ -173,27 +176,28 @@ class Transformer(nnx.Module):
     def normalised(
         self, hidden: Float[Array, "*axes tokens width"]
     ) -> Float[Array, "*axes tokens width"]:
-        """Returns states as the read-out's linear map meets them."""
+        """Returns states after the final norm, if there is one: what the head reads."""
         return self.final_norm(hidden) if self.final_norm else hidden
 
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length q dim"]
     ) -> Float[Array, "batch length q"]:
-        """What would be predicted after each prefix if the next input were another?
+        """Returns what would be predicted after each prefix for other next inputs.
 
         All prefixes of a prompt share one pass: each query joins the sequence as an
-        extra token with the position of the x it stands for, seeing the pairs before
-        that x and itself, and seen by nobody.
+        extra token with the position of the x that it stands for. It sees the pairs
+        before that x and itself, and no token sees it.
 
         Args:
-            prompts: prompts whose first i pairs are the context of query (i, j).
-            queries: inputs x', (batch, length, q, dim).
+            prompts: the prompts, whose first i pairs are the context of query (i, j).
+            queries: the inputs x', (batch, length, q, dim).
 
         Returns:
-            Predictions, (batch, length, q); with x' = x they are those of a call.
+            The predictions, (batch, length, q); with x' = x they are those of a call.
 
         Raises:
-            ValueError: as for a call, or queries of another shape or not finite.
+            ValueError: the prompts are refused, as in a call, or the queries have
+                another shape or are not finite.
         """
         if not isinstance(self.codec, Pairs):
             raise ValueError(
@@ -221,7 +225,7 @@ class Transformer(nnx.Module):
     def _run_body(
         self, state: Array, mask: Array, layer: int, at: slice = ALL
     ) -> list[Array]:
-        """The states from `layer` on; that after the last layer at these tokens."""
+        """Returns the states from `layer` on, the last of them at the tokens `at`."""
         states = [state]
         for index in range(layer, len(self.body)):
             last = index == len(self.body) - 1
@@ -230,7 +234,7 @@ class Transformer(nnx.Module):
 
     def _head(self, state: Array) -> Array:
         state = self.normalised(state)
-        if self.head is None:  # tied: the table of the read-in gives logits
+        if self.head is None:  # a tied read-out: the table of the read-in gives logits
             return state @ self.read_in.embedding[...].T
         outputs = self.head(state)
         return outputs[..., 0] if self.codec.outputs == 1 else outputs
@@ -249,7 +253,7 @@ class Transformer(nnx.Module):
 
 
 def _branches(length: int) -> tuple[Array, Array]:
-    """Mask and positions of a sequence followed by one query token per prefix."""
+    """Returns mask and positions of a sequence with one query token per prefix."""
     trunk = pairs.token_count(length)
     x_positions = 2 * jnp.arange(length)
     sees_trunk = jnp.arange(trunk)[None] < x_positions[:, None]

@@ -1,4 +1,4 @@
-"""Many models: each trained once and found again, on one machine or a cluster.
+"""Sweeps of many models, each trained once and found again, also on a cluster.
 
 axes = {"model.layers": (1, 2, 4), "train.learning_rate": (1e-3, 3e-3)}
 settings = grid(base, axes)

@@ -1,8 +1,8 @@
-"""How far is a sweep? One line over all its runs, while they train in other processes.
+"""How far is a sweep? One line tells, while its runs train in other processes.
 
-Runs tell nothing while they train, but their checkpoints do, wherever they are written.
-At a terminal the line is a bar that is redrawn; in a file it is repeated every now and
-then.
+Runs report nothing while they train, but their checkpoints show how far they are,
+wherever they train. At a terminal the line is a bar that is redrawn; in a file it is
+repeated every now and then.
 """
 
 import sys
@@ -24,10 +24,10 @@ class Board:
     """Shows how many runs are done, running and failed, and how much time is left.
 
     Args:
-        jobs: what is to be done.
+        jobs: the jobs to do.
         ended: the states, "done" or "failed", of the runs of this sweep that need
             nothing more.
-        at_once: how many jobs are done side by side.
+        at_once: the number of jobs that are done side by side.
         in_this_process: whether the jobs are done in this process, where each shows a
             bar of its own. Then the board is a line before each of them.
     """
@@ -89,7 +89,7 @@ class Board:
     def seconds_left(self) -> float | None:
         """Estimates the time left; None before anything was computed.
 
-        What is left takes as long, for its cost, as what was done since the start.
+        It assumes that the rest takes as long, for its cost, as what has been done.
         """
         left = list(self.left)  # the other thread may shorten it
         so_far = (self._cost_until(job, newest_step(job.home)) for job in left)
@@ -99,7 +99,7 @@ class Board:
         return (time.monotonic() - self.started) * to_do / done if done else None
 
     def _cost_until(self, job: Job, step: int) -> float:
-        """The cost of a job's steps from the start of this sweep until `step`."""
+        """Returns the cost of a job's steps since the start of this sweep."""
         return job.cost * max(step - self.first_steps[job.home], 0) / job.steps
 
     def _watch(self) -> None:

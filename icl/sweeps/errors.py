@@ -9,7 +9,7 @@ def expected() -> tuple[type[Exception], ...]:
 
 
 def sentence(error: Exception) -> str:
-    """Returns what an error says; for one of the system, what happened and where."""
+    """Returns what an error says; for a system's error, what happened and where."""
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}"

@@ -1,6 +1,6 @@
-"""Which models? A grid: the product of some axes over the fields of a setting.
+"""Which models does a sweep have? A grid: the product of axes over a setting's fields.
 
-A grid is a list of settings and nothing more: sum lists, or leave some out.
+A grid is a list of settings and nothing more: join lists, or leave some settings out.
 """
 
 import difflib
@@ -22,9 +22,9 @@ def grid(base: Setting, axes: Axes) -> list[Setting]:
 
     Args:
         base: the setting that all others are made from.
-        axes: values by field, `{"model.layers": (1, 2), "seed": (0, 1)}`; or by several
-            fields that change together, `{"task.noise_std,task.weight_std": ((0, 1),
-            (0.5, 1.5))}`.
+        axes: the values by field, `{"model.layers": (1, 2), "seed": (0, 1)}`; or by
+            several fields that change together, `{"task.noise_std,task.weight_std":
+            ((0, 1), (0.5, 1.5))}`.
 
     Raises:
         ValueError: there are no axes, an axis has no values or one value twice, there
@@ -48,7 +48,7 @@ def columns(base: Setting, axes: Axes) -> list[Column]:
     """Returns a column for each axis: the fields that change there, with their values.
 
     Raises:
-        ValueError: as for `grid`.
+        ValueError: `grid` would refuse the axes.
     """
     if not axes:
         raise ValueError('The grid has no axes; give one, such as {"seed": (0, 1)}.')
@@ -58,7 +58,7 @@ def columns(base: Setting, axes: Axes) -> list[Column]:
 
 
 def _check_fields(names: Iterable[str], known: Sequence[str]) -> None:
-    """Refuses a field that no setting has, and one that is on two axes."""
+    """Refuses a field that no setting has, and a field that is on two axes."""
     seen = set()
     for name in names:
         if name not in known:

@@ -67,7 +67,7 @@ def join() -> None:
 def process_count() -> int:
     """Returns how many processes train together.
 
-    To ask does not start JAX's backend if this process is alone.
+    The question does not start JAX's backend if this process is alone.
     """
     return jax.process_count() if jax.distributed.is_initialized() else 1
 

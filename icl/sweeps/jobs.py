@@ -41,12 +41,12 @@ ENDED = ("done", "failed")
 
 
 class Job(NamedTuple):
-    """Models that are trained together, by one program; often a single one.
+    """Models that one program trains together; often it is a single model.
 
     Attributes:
         settings: the members' settings, which have one shape.
-        folders: where each member is kept.
-        home: where the job's checkpoints lie. For a single model that is its own
+        folders: the folder of each member.
+        home: the folder of the job's checkpoints. For a single model this is its own
             folder. For an ensemble it is a folder named by the hash of its members,
             which is deleted when all of them are finished.
     """
@@ -57,12 +57,12 @@ class Job(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """Floating-point operations of training all members."""
+        """The number of floating-point operations of training all members."""
         return sum(setting.cost for setting in self.settings)
 
     @property
     def steps(self) -> int:
-        """Training steps, of which every member has as many."""
+        """The number of training steps, which is the same for all members."""
         return self.settings[0].train.steps
 
     def with_absolute_paths(self) -> "Job":
@@ -76,15 +76,15 @@ class Job(NamedTuple):
 
 
 class JobOptions(NamedTuple):
-    """How the jobs of one sweep are to be done.
+    """Options for doing the jobs of one sweep.
 
     Attributes:
         results: the results folder.
         sweep: a name for this call of `train_all`, the same in all its workers.
         wait: whether a job waits for another process that works on the same models;
             if not, the job is left to that process.
-        in_worker: whether it is done in a worker, one of several on its machine.
-        devices: how many devices each job is split over, or None.
+        in_worker: whether a job is done in a worker, one of several on its machine.
+        devices: the number of devices that each job is split over, or None.
     """
 
     results: Path
@@ -97,8 +97,8 @@ class JobOptions(NamedTuple):
 def run_job(job: Job, options: JobOptions) -> list[Status]:
     """Trains the models of a job to their end, and returns how far each member is.
 
-    It never raises for a run that failed. A member that another process works on is
-    "running".
+    It never raises an error for a run that failed. A member that another process works
+    on is "running".
     """
     message = ""
     try:
@@ -129,8 +129,8 @@ def run_job(job: Job, options: JobOptions) -> list[Status]:
 def _set_up_worker(options: JobOptions) -> None:
     """Gives a worker one thread per device, and the cache that all workers share.
 
-    This comes too late, and changes nothing, in a worker that has done a job before:
-    JAX's backend has started there, with what the first job said.
+    In a worker that has done a job before, this comes too late and changes nothing,
+    because JAX's backend has started with the options of the first job.
     """
     devices = options.devices or 1
     limit_threads(devices)
@@ -141,10 +141,10 @@ def _set_up_worker(options: JobOptions) -> None:
 def _counting_deaths(home: Path, sweep: str) -> Iterator[None]:
     """Refuses a job whose worker has died `TRIES` times in this sweep.
 
-    While a job is tried there is a note of it; a note that is found was left by a
-    worker that died. The count is kept on disk because a cluster hands a lost task to
-    the next worker without asking, and because joblib (1.6) waits for ever if Dask
-    gives up in the end.
+    While a worker tries a job there is a note of it. A note that is found later was
+    left by a worker that died. The count is kept on disk because a cluster hands a lost
+    task to the next worker without asking, and because joblib (1.6) waits for ever if
+    Dask gives up in the end.
     """
     note = home.with_name(f".{home.name}.tries")
     found = read_json(note) or {}
@@ -180,7 +180,7 @@ def _train_job(job: Job, options: JobOptions) -> None:
     if missing:
         try:
             _train_ensemble(job, missing, options)
-        except NonFiniteLossError as error:  # every member diverged
+        except NonFiniteLossError as error:  # all members diverged
             for folder in missing:
                 record_failure(folder, error)
             return
@@ -196,7 +196,7 @@ def _train_ensemble(job: Job, missing: Sequence[Path], options: JobOptions) -> N
     names = [folder.name for folder in job.folders]
     job.home.mkdir(parents=True, exist_ok=True)
     write_whole(job.home / MEMBERS, json.dumps({"members": names}) + "\n")
-    # An ensemble that was begun elsewhere may not divide over the devices of now.
+    # An ensemble that was begun elsewhere may not divide over the devices here.
     each = len(job.folders) // hosts.process_count()
     devices = options.devices and most_that_divide(each, options.devices)
     started, first_step = time.perf_counter(), newest_step(job.home)

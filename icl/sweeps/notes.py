@@ -15,7 +15,7 @@ FAILED, TIME = "failed.json", "time.json"
 
 
 def record_failure(folder: Path, error: Exception) -> None:
-    """Keeps why training diverged: it would diverge again."""
+    """Notes why training diverged, because it would diverge again."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / FAILED, json.dumps({"message": str(error)}) + "\n")
 

@@ -1,4 +1,4 @@
-"""What came of a sweep: how well did each model learn, and which is the best?"""
+"""What is the outcome of a sweep: how well did each model learn, and which is best?"""
 
 import itertools
 import math
@@ -14,9 +14,9 @@ from icl.sweeps.workers import train_all
 
 
 def train_missing(settings: Sequence[Setting], models: Models) -> list[Setting]:
-    """Trains what is missing, and returns the settings whose training did not diverge.
+    """Trains the missing models, and returns the settings that did not diverge.
 
-    They are in the order given.
+    The settings keep their order.
 
     Raises:
         ValueError: all trainings diverged; or a model is missing for another reason,
@@ -41,16 +41,16 @@ def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Datas
 
     Args:
         settings: `grid(base, axes)`.
-        models: where they are kept; each must be trained, or have failed.
-        axes: those of the grid. A dimension has the name of its field ("layers" for
+        models: the store of the models, each of which is trained or has failed.
+        axes: the axes of the grid. A dimension has the name of its field ("layers" for
             "model.layers"). The dimension of several fields has all their names, joined
             by "_", and each field is a coordinate along it.
 
     Returns:
         A Dataset over the axes: `validation_loss`, the last held-out loss, averaged
-        over contexts; `held_out_loss`, the same for each (context); and whether the run
-        `failed`. Losses are squared errors, not halved; they are NaN where a run failed
-        and beyond its longest context.
+        over contexts; `held_out_loss`, that loss for each (context); and `failed`,
+        whether the run failed. Losses are squared errors, not halved; they are NaN
+        where a run failed and beyond its longest context.
 
     Raises:
         ValueError: the settings are not those of the grid, or one of the models is not
@@ -94,9 +94,9 @@ def best(
 
     Args:
         dataset: the runs, such as `history` returns; it may have other variables too.
-        over: dimensions to choose along, such as ["learning_rate", "heads"].
-        by: the variable whose smallest value is chosen; NaN and infinity never are. Of
-            equal values the first is chosen.
+        over: the dimensions to choose along, such as ["learning_rate", "heads"].
+        by: the variable whose smallest value is chosen; NaN and infinity are never
+            chosen. Of equal values the first is chosen.
 
     Returns:
         The Dataset without these dimensions. Their coordinates at the chosen run are

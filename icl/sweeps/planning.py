@@ -22,7 +22,7 @@ from icl.sweeps.store import Models
 from icl.training.compiled import program_key
 from icl.training.description import fingerprint
 
-ENSEMBLE = "ensemble-"  # what the name of an unfinished ensemble's folder begins with
+ENSEMBLE = "ensemble-"  # the name of an unfinished ensemble's folder begins like this
 
 
 def plan(
@@ -33,8 +33,8 @@ def plan(
     Args:
         known: all settings of the sweep by the folders of their models.
         unfinished: the folders of the models that are to be trained.
-        models: where they are kept, how many may be trained together (`together`), and
-            how many devices a job is split over (`devices`).
+        models: the store of the models, which says how many may be trained together
+            (`together`) and over how many devices a job is split (`devices`).
     """
     jobs = _resumed_ensembles(known, unfinished, models)
     resumed = {folder for job in jobs for folder in job.folders}
@@ -90,14 +90,14 @@ def _grouped_by_program(
 
 
 def _program_of(setting: Setting) -> Hashable:
-    """Returns what is equal for two settings if one program can train both."""
+    """Returns a key that two settings share if one program can train both."""
     return program_key(setting.task, setting.model, setting.train)
 
 
 def _split_over_devices(
     group: Sequence[Path], size: int, devices: int
 ) -> list[Sequence[Path]]:
-    """Returns the ensembles into which a group is cut; what does not divide is alone.
+    """Returns the ensembles into which a group is cut; what is left over is alone.
 
     Every ensemble has a multiple of `devices` members, and not more than `size`.
     """

@@ -22,7 +22,7 @@ def accelerator_count() -> int:
 
 
 def on_cpu() -> bool:
-    """Whether this process would compute on the CPU."""
+    """Returns whether this process would compute on the CPU."""
     return jax.default_backend() == "cpu"
 
 
@@ -35,16 +35,17 @@ def set_up_runtime(
 
     Args:
         results: the results folder, in which compiled programs are kept.
-        devices: how many devices each job is split over; None lets each job choose.
+        devices: the number of devices that each job is split over; None lets each job
+            choose.
         distributed: whether this process is one of several that train together.
 
     Raises:
         ValueError: there are fewer devices than are asked for, or no cluster.
-        SystemExit: in a process that lent its devices to another, and is done.
+        SystemExit: this process has lent its devices to another one and is done.
     """
-    # Compiled programs outlive the process. A cache that the user has chosen comes
-    # first. A limit of its size also makes JAX lock the cache, which processes that run
-    # side by side need.
+    # Compiled programs outlive the process. A cache that the user has chosen is
+    # preferred. A limit of its size also makes JAX lock the cache, which processes that
+    # run side by side need.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = results / ".cache" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -56,7 +57,9 @@ def set_up_runtime(
     number = cores if devices is None else devices
     number = checks.positive_int("devices", number)
     if devices is not None or "JAX_NUM_CPU_DEVICES" not in os.environ:
-        with suppress(RuntimeError):  # JAX has started, as for a caller in Python
+        with suppress(
+            RuntimeError
+        ):  # JAX may have started already, for a caller in Python
             jax.config.update("jax_num_cpu_devices", number)
     if distributed:
         hosts.join()

@@ -1,7 +1,6 @@
-"""Which model? A task, a shape, the settings of its training and a seed.
+"""What does a model depend on? A task, a shape, training settings and a seed.
 
-A `Setting` is all that a model depends on: two settings of one description are one
-model.
+A `Setting` holds all of these: two settings with the same description are one model.
 """
 
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from icl.training.description import changed, describe, fingerprint
 
 @dataclass(frozen=True)
 class Setting:
-    """Which model an experiment looks at.
+    """The setting of a model, which names the model of an experiment.
 
     Attributes:
-        task: what it is trained on.
-        model: shape and variant of the transformer.
-        train: settings of the training run.
-        seed: of its initial parameters and its training data.
+        task: the task that it is trained on.
+        model: the shape and variant of the transformer.
+        train: the settings of the training run.
+        seed: the seed of its initial parameters and its training data.
     """
 
     task: Task
@@ -37,7 +36,7 @@ class Setting:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What made the model, as JSON; `icl.training.description.configs` reads it."""
+        """All that made the model, as JSON for `icl.training.description.configs`."""
         return describe(self.task, self.model, self.train) | {"seed": self.seed}
 
     @cached_property
@@ -54,9 +53,9 @@ class Setting:
 
     @property
     def cost(self) -> float:
-        """Floating-point operations of the matrix products of its training.
+        """The number of floating-point operations of the matrix products of training.
 
-        Those of a forward pass, and twice as many backward.
+        It is that of the forward passes, and twice as many for the backward passes.
         """
         codec = self.task.codec
         forward = forward_flops(
@@ -74,16 +73,17 @@ def forward_flops(
 ) -> float:
     """Returns the operations of the matrix products of one sequence's forward pass.
 
-    Two per weight and token and two per pair of tokens and channel (of queries with
-    keys, and of scores with values; all pairs, since masked ones are computed too). In
-    the last layer only tokens that are read go on after their queries, keys and values.
+    There are two per weight and token, and two per pair of tokens and channel, for
+    products of queries with keys and for those of scores with values. All pairs count,
+    since masked ones are computed too. In the last layer only tokens that are read go
+    on after their queries, keys and values.
 
     Args:
-        model: shape of the transformer.
-        entries: width of a token.
-        tokens: of the sequence.
-        read: at how many of them something is predicted.
-        outputs: numbers that are read out at each of these.
+        model: the shape of the transformer.
+        entries: the width of a token.
+        tokens: the number of tokens of the sequence.
+        read: the number of tokens at which something is predicted.
+        outputs: the number of values that are read out at each of these.
     """
     width = model.width
     channels = model.heads * (model.head_dim or width // model.heads)

@@ -1,9 +1,9 @@
 """Where do models come from? They are trained once, and then found.
 
-A model is known by what made it: task, shape, training settings, seed. Experiments that
-agree on these share one model, and one that was interrupted is taken up again. It is
-kept in `<results>/models/<hash of the setting>`, with the checkpoints that
-`icl.training.checkpoint` writes and the notes of `icl.sweeps.notes`.
+A model is known by what made it: task, shape, training settings and seed. Experiments
+that agree on these share one model, and a training that was interrupted is taken up
+again. A model is kept in `<results>/models/<hash of the setting>`, with the checkpoints
+that `icl.training.checkpoint` writes and the notes of `icl.sweeps.notes`.
 
 Many models at once are a sweep (`icl.sweeps.grids`).
 """
@@ -49,14 +49,14 @@ class Models:
     """The trained models of a results folder: `Models("results")(setting)`.
 
     Args:
-        results: where models are kept, in `models/<hash of the setting>`; None trains
-            without leaving anything on disk.
-        jobs: how many jobs a sweep does side by side, each of them one program. None
-            means one per core, each on one thread, or as many as the cluster has that
-            joblib was told of; on an accelerator it means one.
-        together: how many models of equal shape a job of a sweep trains. None means one
-            on CPU, where more gain little, and all of them on an accelerator.
-        devices: how many devices each job is split over, a number as for `icl.train`.
+        results: the folder that keeps models, in `models/<hash of the setting>`; None
+            trains without leaving anything on disk.
+        jobs: the number of jobs that a sweep does side by side, each of them one
+            program. None means one per core, each on one thread, or as many as there
+            are in the cluster that joblib was told of; on an accelerator it means one.
+        together: the number of models of equal shape that a job of a sweep trains. None
+            means one on CPU, where more gain little, and all on an accelerator.
+        devices: the number of devices that each job is split over, as for `icl.train`.
             On CPU, the default of `jobs` is then so many times smaller.
 
     Raises:
@@ -81,7 +81,7 @@ class Models:
             raise NotADirectoryError(number, os.strerror(number), str(self.results))
         self.jobs, self.together, self.devices = jobs, together, devices
         self._trained: dict[Path, Trained] = {}
-        self._failed: dict[Path, str] = {}  # of models that are not kept on disk
+        self._failed: dict[Path, str] = {}  # models that are not kept on disk
 
     def __call__(self, setting: Setting) -> Trained:
         """Returns the model of a setting, which is trained now if it was not before.
@@ -111,7 +111,7 @@ class Models:
         return trained
 
     def folder(self, setting: Setting) -> Path:
-        """Where the model of a setting is kept."""
+        """Returns the folder that keeps the model of a setting."""
         return Path(self.results or "") / "models" / setting.hash
 
     def status(self, setting: Setting) -> Status:
@@ -142,7 +142,7 @@ class Models:
         if folder in self._trained:
             return self._trained[folder].history.held_out_loss.values[-1]
         stored = checkpoint.read_latest(folder)
-        assert stored is not None  # it is done
+        assert stored is not None  # the model is finished
         return history_of(stored.arrays)["held_out_loss"][-1]
 
 
@@ -158,7 +158,7 @@ def train_to_end(
 
     Raises:
         NonFiniteLossError: training diverged, now (which is recorded) or before.
-        ValueError, OSError: as for `icl.train`.
+        ValueError, OSError: `icl.train` raises them.
     """
     before = failure(folder)
     if before:

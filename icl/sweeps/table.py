@@ -19,11 +19,11 @@ ALWAYS_SHOWN = {*SHAPE, "train.steps"}
 def table(settings: Sequence[Setting], models: Models) -> str:
     """Returns the runs with their status, shape and cost, as text.
 
-    Nothing is computed for it. There is a column for each field of the shape, and for
-    each other field in which the settings differ. The cost is `Setting.cost`, that of
-    the run from its beginning to its end. Its time is what was measured of it in this
-    results folder, or else what was measured of the run that is nearest in cost, scaled
-    to its cost; "?" if nothing was measured.
+    Nothing is trained for it. There is a column for each field of the shape, and for
+    each other field in which the settings differ. The cost is `Setting.cost`, for
+    the run from its beginning to its end. The time is what was measured of the run in
+    this results folder, or else the time of the run that is nearest in cost, scaled to
+    its cost; it is "?" if nothing was measured.
 
     Raises:
         ValueError: there are no settings, or two of them are of one model.

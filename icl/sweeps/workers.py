@@ -34,13 +34,13 @@ from icl.terminal import say
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one setting of a sweep.
+    """The outcome of one setting of a sweep.
 
     Attributes:
-        setting: which model it is.
+        setting: the setting of the model.
         state: "done" or "failed", once `train_all` has returned.
         message: why it failed, or "".
-        cost: floating-point operations of its training.
+        cost: the number of floating-point operations of its training.
     """
 
     setting: Setting
@@ -57,13 +57,14 @@ def train_all(settings: Sequence[Setting], models: Models) -> list[Outcome]:
     the call sends them elsewhere. Workers need this code and the same results folder.
 
     Args:
-        settings: which models, each once.
-        models: where they are kept, how many jobs are done side by side, and how many
-            models one job trains.
+        settings: the settings of the models, each once.
+        models: the store of the models, which also says how many jobs are done side by
+            side and how many models one job trains.
 
     Returns:
-        One outcome per setting, in their order. A run that failed does not stop the
-        others; one whose training diverged is not tried again by the next call.
+        One outcome per setting, in the order of settings. A run that failed does not
+        stop the others; one whose training diverged is not tried again by the next
+        call.
 
     Raises:
         ValueError: there are no settings, or two of them are of one model.
@@ -88,7 +89,7 @@ def distinct(settings: Sequence[Setting], models: Models) -> dict[Path, Setting]
     """Returns the settings by the folders of their models.
 
     Raises:
-        ValueError: there are none, or two of them are of one model.
+        ValueError: there are no settings, or two of them are of one model.
     """
     if not settings:
         raise ValueError("The sweep is empty; give at least one setting.")
@@ -183,8 +184,10 @@ def _side_by_side(
             for number, statuses in _pool(jobs, queue, running, at_once, options):
                 running.remove(number)
                 yield jobs[number], statuses
-        except Exception as error:  # a run never raises, so it is of the pool
-            if not running:  # there never was a pool
+        except (
+            Exception
+        ) as error:  # a run never raises, so that this is an error of the pool
+            if not running:  # no pool was ever there
                 raise
             deaths.update(running)
             again = [[number] for number in running if deaths[number] <= TRIES]
@@ -206,10 +209,10 @@ def _pool(
 
     Args:
         jobs: all jobs of the sweep.
-        queue: numbers of the jobs to do; one that is handed out is taken away.
-        running: here the number of a job that is handed out is put.
-        at_once: how many jobs are done side by side.
-        options: how they are done.
+        queue: the numbers of the jobs to do; a number that is handed out is removed.
+        running: receives the number of every job that is handed out.
+        at_once: the number of jobs that are done side by side.
+        options: how jobs are done.
 
     Yields:
         The number of a job that has ended, and how far its members are.
@@ -223,7 +226,9 @@ def _pool(
 
     streams = get_active_backend()[0].supports_return_generator  # Ray's (2.60) does not
     parallel = joblib.Parallel(
-        n_jobs=max(2, min(at_once, len(queue))),  # joblib would do one in this process
+        n_jobs=max(
+            2, min(at_once, len(queue))
+        ),  # joblib would do a single job in this process
         return_as="generator_unordered" if streams else "list",
         pre_dispatch=at_once,
         batch_size=1,
@@ -238,7 +243,7 @@ def _run_numbered(
 
 
 def _silence_replaced_workers() -> None:
-    """Keeps an alarming warning from the user: nothing is wrong.
+    """Silences an alarming warning of joblib, which has no bad cause.
 
     joblib ends a worker that has grown by more than 300 MB, which one that compiles
     programs of several shapes does, and starts another, which frees that memory. It

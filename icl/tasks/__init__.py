@@ -1,4 +1,4 @@
-"""Where data enters: distributions over batches of prompts."""
+"""The tasks, which are distributions over batches: here data enters."""
 
 from icl.prompts import Prompts as Prompts
 from icl.prompts import check_prompts as check_prompts

@@ -35,17 +35,17 @@ class Task(ABC):
     """A distribution over batches that a model can be trained on.
 
     Subclasses are frozen dataclasses whose fields can be written as JSON (numbers,
-    strings, None, and tuples of them): they are compared, hashed and kept with every
-    checkpoint. They have a field or property `length`, the pairs of a prompt, and one
-    `dim`, the dimension of x, or else a `codec` of their own.
+    strings, None, and tuples of them), because tasks are compared, hashed and kept with
+    every checkpoint. They have a field or property `length`, the number of pairs of a
+    prompt, and another one `dim`, the dimension of x, or else a `codec` of their own.
 
     Attributes:
-        scales: names of fields that are numbers and change no shape, such as the
+        scales: the names of fields that are numbers and change no shape, such as the
             standard deviation of the noise. Tasks that differ in nothing else share a
             compiled program, and can be members of one ensemble. Training then calls
             `sample` with JAX scalars in these fields.
-        active_dims: how many coordinates of x are not 0, as a curriculum has it; None
-            is all of them. `mask_inputs` applies it.
+        active_dims: the number of coordinates of x that are not 0, which a curriculum
+            sets; None is all of them. `mask_inputs` applies it.
     """
 
     if TYPE_CHECKING:  # the fields of a subclass, such as `dim`
@@ -57,7 +57,7 @@ class Task(ABC):
 
     @property
     def codec(self) -> Codec:
-        """How a batch becomes tokens, is read and is judged: pairs, squared error."""
+        """The codec of the batches: by default pairs, with squared errors."""
         missing = [name for name in ("dim", "length") if not hasattr(self, name)]
         if missing:
             raise ValueError(
@@ -70,15 +70,16 @@ class Task(ABC):
     def sample(self, key: Key[Array, ""], *, batch: int) -> Any:
         """Draws a batch (`Prompts`, for the codec of pairs) on the device.
 
-        A pure function of the key, in JAX: training calls it inside a compiled program.
+        It is a pure function of the key, in JAX, because training calls it inside a
+        compiled program.
         """
 
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:
-        """Draws inputs x of the task's law, of shape `(*shape, dim)`.
+        """Draws inputs x from the task's law, of shape `(*shape, dim)`.
 
-        Needed where a model is asked at new inputs, as for implied weights.
+        It is needed where a model is asked at new inputs, as for implied weights.
 
         Raises:
             ValueError: the task does not say what its law of x is.
@@ -108,8 +109,8 @@ def scale_values(task: Task) -> dict[str, Any]:
 def with_values(task: Task, values: Mapping[str, Any]) -> Task:
     """Returns a copy with other values, which may be traced JAX scalars.
 
-    Nothing is checked. Where the values are of `scales`, fields alone are copied: an
-    attribute that `__post_init__` had made of a field would be out of date.
+    Nothing is checked. Only fields are copied: an attribute that `__post_init__` has
+    made of one of `scales` would be out of date.
     """
     if not values:
         return task
@@ -127,7 +128,7 @@ def check_is_task(task: Any) -> None:
     """Refuses what is not an instance of a frozen dataclass that derives from `Task`.
 
     Raises:
-        ValueError: says which of these it is not.
+        ValueError: it is none; the message says why.
     """
     name = task.__name__ if isinstance(task, type) else type(task).__name__
     if isinstance(task, type):

@@ -1,6 +1,6 @@
 """Linear regression in the context: which weights, inputs and noise are drawn?
 
-One prompt is one regression problem: `length` pairs (x_i, y_i) that share one unknown
+A prompt is one regression problem: `length` pairs (x_i, y_i) that share one unknown
 weight vector w.
 
 Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
@@ -24,31 +24,32 @@ Matrix = tuple[Vector, ...]
 
 @dataclass(frozen=True)
 class LinearRegression(Task):
-    """y = w.x + noise, with a fresh w for every prompt (Akyürek et al. 2023, 1.1).
+    """The task y = w.x + noise, with a new w for each prompt (Akyürek et al. 2023).
 
-    Or, with `fixed_weights`, with one w for all prompts. Nothing about w need then be
+    With `fixed_weights` all prompts have the same w. Then nothing about w needs to be
     learnt in the context, and a model trained on such a task is the control of probing
     (section 5, Figure 5, with w = 1).
 
     Attributes:
-        dim: d, the dimension of x.
-        length: n, the number of pairs in a prompt.
-        noise_std: standard deviation of the noise, drawn anew for every y, for labels
-            in the context and for those to be predicted alike.
-        weight_std: standard deviation of each coordinate of w ~ N(0, weight_std^2 I).
-        inputs: law of x before `covariance` is applied; both have mean 0 and variance
-            1 per coordinate ("uniform" is on (-sqrt 3, sqrt 3)).
-        covariance: covariance of x, (dim, dim), or (dim,) for a diagonal one; None is
-            the identity. Any array-like is taken and kept as nested tuples, so that a
-            task can be compared, hashed and written to JSON.
+        dim: the dimension d of x.
+        length: the number n of pairs in a prompt.
+        noise_std: the standard deviation of the noise, which is drawn anew for every y,
+            both for labels in the context and for those to be predicted.
+        weight_std: the standard deviation of each coordinate of
+            w ~ N(0, weight_std^2 I).
+        inputs: the law of x before `covariance` is applied; both laws have mean 0 and
+            variance 1 per coordinate ("uniform" is on (-sqrt 3, sqrt 3)).
+        covariance: the covariance of x, (dim, dim), or (dim,) for a diagonal one; None
+            is the identity. Any array-like is accepted and kept as nested tuples, so
+            that a task can be compared, hashed and written to JSON.
         fixed_weights: the w of every prompt, (dim,), or one number for all of its
-            coordinates; kept as a tuple. None draws w; otherwise `weight_std` has no
-            effect on what is sampled.
+            coordinates; it is kept as a tuple. None draws w; otherwise `weight_std` has
+            no effect on what is sampled.
 
     Raises:
-        ValueError: a size below 1, a negative or non-finite deviation, an unknown
-            `inputs`, a covariance that is not symmetric positive semi-definite, fixed
-            weights of another length or not finite.
+        ValueError: a size is below 1, a deviation is negative or not finite, `inputs`
+            is unknown, the covariance is not symmetric positive semi-definite, or fixed
+            weights have another length or are not finite.
 
     Example:
         >>> task = LinearRegression(dim=3, length=5)
@@ -82,16 +83,16 @@ class LinearRegression(Task):
             object.__setattr__(self, "fixed_weights", vector)
 
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
-        """Draws a batch of prompts on the device; a pure function of the key."""
+        """Draws a batch of prompts on the device, as a pure function of the key."""
         checks.positive_int("batch", batch)
         weights_key, inputs_key, noise_key = jax.random.split(key, 3)
         if self.fixed_weights is None:
             normal = jax.random.normal(weights_key, (batch, self.dim))
             weights = self.weight_std * normal
-        else:  # the other keys stay as they are: x and noise are the same in both cases
+        else:  # x and noise have the same keys, and so stay the same
             weights = jnp.tile(jnp.asarray(self.fixed_weights), (batch, 1))
         xs = self.sample_inputs(inputs_key, (batch, self.length))
-        # A sum of products, not a matmul: TF32 would put 1e-3 of noise on the labels.
+        # This is a sum of products and no matmul, as TF32 would add 1e-3 to the labels.
         ys = jnp.sum(xs * weights[:, None, :], axis=-1)
         ys = ys + self.noise_std * jax.random.normal(noise_key, ys.shape)
         return Prompts(xs, ys, weights)
@@ -99,7 +100,7 @@ class LinearRegression(Task):
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:
-        """Draws inputs x of the task's law, of shape `(*shape, dim)`."""
+        """Draws inputs x from the task's law, of shape `(*shape, dim)`."""
         shape = (*shape, self.dim)
         if self.inputs == "normal":
             xs = jax.random.normal(key, shape)
@@ -113,10 +114,10 @@ class LinearRegression(Task):
 
 
 def as_linear(task: Task) -> LinearRegression:
-    """Returns the task itself, for whoever needs linear functions of x.
+    """Returns the task, which must be a linear regression.
 
     Raises:
-        ValueError: it is of another kind.
+        ValueError: the task is of another kind.
     """
     if not isinstance(task, LinearRegression):
         raise ValueError(
@@ -153,6 +154,6 @@ def _check_fixed_weights(weights: object, dim: int) -> Vector:
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """The symmetric square root, which a singular covariance also has."""
+    """Returns the symmetric square root, which a singular covariance also has."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T

@@ -1,7 +1,7 @@
 """Which tasks are known by name, on the command line and in checkpoints?
 
 A checkpoint holds the name of a task's class and its fields. Nothing is imported
-because a checkpoint says so: the class must be one of these, or be handed over,
+because a checkpoint says so: the class must be registered, or be handed over, as in
 `load(path, tasks=[Sparse])`.
 """
 
@@ -19,10 +19,10 @@ Kind = TypeVar("Kind", bound=type[Task])
 
 
 def register(kind: Kind) -> Kind:
-    """Makes a class of tasks known by its name; may stand above it as a decorator.
+    """Makes a class of tasks known by its name; it can be used as a decorator.
 
     Raises:
-        ValueError: another class has that name already, or it is no class of tasks.
+        ValueError: another class has that name already, or this is no class of tasks.
     """
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise ValueError(
@@ -43,7 +43,7 @@ def task_kind(name: str, tasks: Iterable[type[Task]] = ()) -> type[Task]:
     """Returns the class of that name, among the registered ones and `tasks`.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        ValueError: there is none; the message lists the known names.
     """
     known: Mapping[str, Any] = TASKS | {kind.__name__: kind for kind in tasks}
     if name not in known:

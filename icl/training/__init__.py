@@ -1,1 +1,1 @@
-"""How a transformer is trained, kept and found again."""
+"""Training of transformers, and the checkpoints by which they are found again."""

@@ -1,4 +1,4 @@
-"""How does a run outlive its process? Checkpoints that are whole or absent.
+"""How does a run outlive its process? By checkpoints that are whole or absent.
 
 A run's directory holds one folder per saved step:
 
@@ -7,9 +7,9 @@ A run's directory holds one folder per saved step:
         arrays/          written by orbax: parameters, optimiser, history
 
 A checkpoint is written beside its place and renamed into it, so a process killed at
-any moment leaves it whole or absent. The checksum of every file is in the manifest, and
-the manifest's own in itself: a truncated or edited checkpoint is noticed and refused,
-and the one before it is used. Nothing is ever unpickled.
+any moment leaves it whole or absent. The manifest holds the checksum of every file, and
+one of itself, so that a truncated or edited checkpoint is noticed and refused, and the
+one before it is used. Nothing is ever unpickled.
 
 This module speaks of named arrays only; `icl.training.trained` says what they mean. One
 process at a time may write to a directory.
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MANIFEST = "manifest.json"
-KEPT = 2  # checkpoints kept of a run: the newest, and one to fall back on
+KEPT = 2  # checkpoints that are kept of a run: the newest, and one to fall back on
 UNFINISHED = ".writing-"
 
 # orbax reads and writes under a name of its own inside a checkpoint.
 _ARRAYS = "arrays"
 
-# orbax wants a name for what it would wait for, were there others.
+# orbax wants a name for what it would wait for if there were other processes.
 _ALONE = "icl"
 
 
@@ -50,16 +50,16 @@ class CheckpointError(ValueError):
 
 
 class OtherFormatError(CheckpointError):
-    """A whole checkpoint that another version of icl wrote."""
+    """A whole checkpoint that another version of icl has written."""
 
 
 class Stored(NamedTuple):
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
-        step: updates made.
-        about: what made the arrays, as JSON: configs and key.
-        arrays: arrays by name.
+        step: the number of updates made.
+        about: the configs and the key that made the arrays, as JSON.
+        arrays: the arrays by name.
     """
 
     step: int
@@ -68,13 +68,15 @@ class Stored(NamedTuple):
 
 
 def prepare(directory: Path) -> None:
-    """Makes a run's directory if need be; better to fail now than after hours.
+    """Makes a run's directory if need be, so that a failure comes now, not after hours.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the directory cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for stale in directory.glob(f"{UNFINISHED}*"):  # of a process that was killed
+    for stale in directory.glob(
+        f"{UNFINISHED}*"
+    ):  # a draft of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     _draft(directory).rmdir()
 
@@ -82,9 +84,9 @@ def prepare(directory: Path) -> None:
 def write(directory: Path, stored: Stored, kept: Collection[int] = ()) -> Path:
     """Adds a checkpoint to a run's directory, whole or not at all.
 
-    It and the one before it are kept, and those of the steps `kept`. A folder of that
-    step or a later one can only be a damaged one that the run did not go on from; it is
-    deleted. Returns the checkpoint's folder.
+    It is kept, and so are the one before it and those of the steps `kept`. A folder of
+    this step or a later one can only be a damaged one, from which the run did not go
+    on; it is deleted. Returns the checkpoint's folder.
 
     Raises:
         OSError: the directory cannot be written, or the disk is full; what was there
@@ -95,7 +97,7 @@ def write(directory: Path, stored: Stored, kept: Collection[int] = ()) -> Path:
     draft = _draft(directory)
     try:
         arrays = {name: np.asarray(array) for name, array in stored.arrays.items()}
-        # orbax refuses empty arrays; the manifest says all there is to say of them.
+        # orbax refuses empty arrays, which the manifest describes completely.
         _write_arrays(draft / _ARRAYS, {n: a for n, a in arrays.items() if a.size})
         _write_manifest(draft, stored.step, stored.about, arrays)
         if target.exists():
@@ -117,12 +119,12 @@ def read(folder: Path) -> Stored:
     """Reads one checkpoint.
 
     Raises:
-        CheckpointError: it is truncated or edited.
-        OtherFormatError: it was written by another version.
+        CheckpointError: the checkpoint is truncated or edited.
+        OtherFormatError: another version has written it.
     """
     from orbax.checkpoint import v1 as ocp
 
-    alone = ocp.Context()  # of several that train together, this process alone reads
+    alone = ocp.Context()  # this process alone reads, also where several train together
     alone.multiprocessing.primary_host = jax.process_index()
     alone.multiprocessing.active_processes = {jax.process_index()}
     alone.multiprocessing.barrier_sync_key_prefix = _ALONE
@@ -142,13 +144,13 @@ def read(folder: Path) -> Stored:
 
 
 def read_latest(directory: Path) -> Stored | None:
-    """The newest whole checkpoint of a run, or None if there is none at all.
+    """Returns the newest whole checkpoint of a run, or None if there is none at all.
 
-    Warns of every damaged one that it passes over.
+    It warns of every damaged one that it passes over.
 
     Raises:
-        CheckpointError: there are checkpoints, and all of them are damaged; or the
-            newest whole one was written by another version.
+        CheckpointError: there are checkpoints, and all of them are damaged; or another
+            version has written the newest whole one.
     """
     found = folders(directory)
     for folder in reversed(found):
@@ -170,8 +172,8 @@ def find(path: Path) -> Stored:
     """Returns the checkpoint of a step's folder, or the newest of a run's directory.
 
     Raises:
-        FileNotFoundError: there is none.
-        CheckpointError: as for `read` and `read_latest`.
+        FileNotFoundError: there is no checkpoint.
+        CheckpointError: it cannot be used, for the reasons of `read` and `read_latest`.
     """
     one = (path / MANIFEST).exists()
     stored = read(path) if one else read_latest(path)
@@ -183,12 +185,12 @@ def find(path: Path) -> Stored:
 def newest(directory: Path) -> tuple[int, dict[str, Any]] | None:
     """Returns step and description of the newest readable checkpoint, without arrays.
 
-    None if there are no checkpoints. Only the manifest is read, and not compared with
-    the files beside it.
+    It returns None if there are no checkpoints. Only the manifest is read, and it is
+    not compared with the files beside it.
 
     Raises:
         CheckpointError: there are checkpoints, and no manifest can be read.
-        OtherFormatError: the newest was written by another version.
+        OtherFormatError: another version has written the newest checkpoint.
     """
     found = folders(directory)
     for folder in reversed(found):
@@ -225,19 +227,19 @@ def fitted(stored: Stored, abstract: Any, prefix: str) -> Any:
 
 
 def folders(directory: Path) -> list[Path]:
-    """The checkpoints of a run, damaged ones too, the newest last."""
+    """Returns the checkpoints of a run, also damaged ones, with the newest last."""
     return sorted(directory.glob("step_*"), key=lambda path: (len(path.name), path))
 
 
 def _draft(directory: Path) -> Path:
-    """A new folder beside the checkpoints."""
+    """Makes a new folder beside the checkpoints."""
     draft = directory / f"{UNFINISHED}{uuid.uuid4().hex}"
     draft.mkdir()
     return draft
 
 
 def _write_arrays(folder: Path, arrays: Any) -> None:
-    # Not v1's `save`: it waits for all processes of a run (0.12.8); one alone writes.
+    # v1's `save` waits for all processes of a run (0.12.8), but only one writes here.
     import orbax.checkpoint as ocp
 
     this = jax.process_index()
@@ -248,7 +250,7 @@ def _write_arrays(folder: Path, arrays: Any) -> None:
     try:
         with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
             checkpointer.save(str(folder.absolute()), arrays)
-    except ValueError as error:  # how its storage reports a full disk
+    except ValueError as error:  # orbax's storage reports a full disk like this
         raise OSError(f"{folder} cannot be written: {error}") from error
 
 
@@ -295,7 +297,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a checkpoint but its manifest."""
+    """Returns the SHA-256 of every file of a checkpoint except the manifest."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
     names.pop(MANIFEST, None)

@@ -1,10 +1,10 @@
 """What runs on the device while a transformer trains?
 
-Compiled functions made from frozen configs: the initial state, a stretch of training
-steps, and an evaluation. The host decides only where a stretch ends
-(`icl.training.run`). They are compiled once per configuration and used again within the
-process. Numbers that change no shape (the learning rate, and the `scales` of a task)
-are arguments: runs that differ in nothing else share one program, be it one after the
+Functions that are made from frozen configs and compiled: the initial state, a stretch
+of training steps, and an evaluation. The host decides only where a stretch ends
+(`icl.training.run`). The functions are compiled once per configuration and used again
+within the process. Numbers that change no shape (the learning rate, and the `scales` of
+a task) are arguments: runs that differ in nothing else share one program, one after the
 other or as the members of an ensemble. `program_key` alone says which runs do.
 """
 
@@ -31,7 +31,7 @@ from icl.training.config import TrainConfig, schedule
 from icl.training.optimizers import OPTIMIZERS
 from icl.training.precision import products
 
-TOKENS = 384  # in a part of the batch, on CPU
+TOKENS = 384  # tokens in a part of the batch, on CPU
 RATE = "rate"
 
 Scales = Mapping[str, jax.Array]
@@ -39,18 +39,20 @@ Scales = Mapping[str, jax.Array]
 
 
 class TrainState(NamedTuple):
-    """What a step changes: parameters and the optimiser's moments."""
+    """The state that a step changes: parameters and the optimiser's moments."""
 
     params: Any
     moments: Any
 
 
 class Compiled(NamedTuple):
-    """The compiled functions of a run. `keys`, `scales`: for it, or for each member.
+    """The compiled functions of a run or of an ensemble.
+
+    `keys` and `scales` are those of the run, or one for each member.
 
     Attributes:
-        init: keys -> TrainState.
-        start: params -> TrainState: training begins from these parameters.
+        init: keys -> TrainState, with parameters drawn from the keys.
+        start: params -> TrainState, with these parameters.
         advance: (TrainState, keys, scales, start, stop) -> (TrainState, losses,
             gradient norms), each of the last two (chunk,) or (chunk, members) with
             stop - start entries filled; it stops early after a step whose loss is not
@@ -69,12 +71,12 @@ class Compiled(NamedTuple):
 
 
 class ProgramKey(NamedTuple):
-    """What a program is compiled for: runs with equal keys share one.
+    """The configs that a program is compiled for: runs with equal keys share one.
 
     Attributes:
-        task: with 0 in place of the scales that may be traced.
-        model: shape and variant of the transformer.
-        train: settings of the run, with learning rate 1.
+        task: the task, with 0 in place of the scales that may be traced.
+        model: the shape and variant of the transformer.
+        train: the settings of the run, with a learning rate of 1.
     """
 
     task: Task
@@ -99,9 +101,9 @@ def scales_of(task: Task, config: TrainConfig) -> Scales:
 def traced_scales(task: Task) -> tuple[str, ...]:
     """Returns the scales of a task that its program takes as arguments: all, or none.
 
-    None if `sample` cannot be traced with JAX scalars in place of numbers, as where it
-    says `if self.noise_std > 0`, or where it reads an attribute that `__post_init__`
-    had derived from them: the program is then compiled for these very numbers.
+    There are none if `sample` cannot be traced with JAX scalars in place of numbers,
+    for example because it says `if self.noise_std > 0`, or reads an attribute that
+    `__post_init__` derived from them. The program is then compiled for these numbers.
     """
 
     def draw(key: jax.Array, values: Mapping[str, jax.Array]) -> Any:
@@ -110,7 +112,7 @@ def traced_scales(task: Task) -> tuple[str, ...]:
     shape = jax.ShapeDtypeStruct((), jnp.float32)
     try:
         jax.eval_shape(draw, jax.random.key(0), dict.fromkeys(task.scales, shape))
-    except Exception:  # whatever the task's own code raises on a tracer
+    except Exception:  # the task's own code may raise anything on a tracer
         return ()
     return tuple(task.scales)
 
@@ -124,19 +126,19 @@ def devices_of(
     """Returns the devices of a run, as `train` and `train_ensemble` take them.
 
     Raises:
-        ValueError: as for `icl.training.processes.chosen`.
+        ValueError: `icl.training.processes.chosen` refuses them.
     """
     if members is not None:
         return processes.chosen(devices, "number of members", members)
-    # Devices of a CPU are cores, of which each should have a part of the batch that is
-    # worth meeting the others for.
+    # Devices of a CPU are cores. The part of the batch that each has must be worth the
+    # time that they wait for each other.
     tokens = config.batch * codec.count
     most = max(1, tokens // TOKENS) if jax.default_backend() == "cpu" else None
     return processes.chosen(devices, "batch", config.batch, most)
 
 
-# Each keeps about 100 MB of compiled code alive: a process that trains many shapes lets
-# go of the oldest. Runs of one shape follow each other, so that few are enough.
+# Each program keeps about 100 MB of compiled code alive, so that a process that trains
+# many shapes lets go of the oldest. A few suffice, as runs of one shape are successive.
 @lru_cache(maxsize=4)
 def compile_program(
     key: ProgramKey,
@@ -146,8 +148,8 @@ def compile_program(
 ) -> Compiled:
     """Returns the program of one run (`members` None) or of an ensemble.
 
-    One run splits its batch over the devices; an ensemble splits its members. With an
-    `optimizer` of the caller's, its updates are made as they are.
+    One run splits its batch over the devices; an ensemble splits its members. The
+    updates of an `optimizer` that the caller gives are applied as they are.
     """
     mesh = Mesh(np.array(devices), ("split",))
     split = NamedSharding(mesh, PartitionSpec("split"))
@@ -163,8 +165,8 @@ def compile_program(
         init, start, evaluate = map(jax.vmap, (run.init, run.start, run.evaluate))
     records = (key.train.chunk, *(() if members is None else (members,)))
     advance = partial(_advance, step=step, records=records)
-    # On CPU all that takes long is products, which XLA calls a library for: optimising
-    # the code around them less takes a third off compiling, and nothing off the speed.
+    # On CPU only products take long, and XLA calls a library for them. To optimise the
+    # code around them less saves a third of compiling, and costs no speed.
     on_cpu = devices[0].platform == "cpu"
     compiled = partial(
         jax.jit,
@@ -180,7 +182,7 @@ def compile_program(
 
 
 class _Functions:
-    """What a program computes for one run, before it is compiled."""
+    """The functions of a program for one run, before they are compiled."""
 
     def __init__(
         self,
@@ -197,28 +199,29 @@ class _Functions:
         self.parts = parts
 
     def init(self, key: jax.Array) -> TrainState:
-        """The initial state, its parameters drawn from the key."""
+        """Returns the initial state, with parameters drawn from the key."""
         model = build(self.codec, self.model, _streams(key)["init"])
         return self.start(nnx.state(model))
 
     def start(self, params: Any) -> TrainState:
-        """The state of a run that begins with these parameters."""
+        """Returns the state of a run that begins with these parameters."""
         return TrainState(params, self.optimizer.init(params))
 
     def sample(self, key: jax.Array, values: Mapping[str, Any], batch: int) -> Any:
-        """What the task's own `sample` draws, with these numbers in its fields."""
+        """Draws a batch by the task's own `sample`, with these values in its fields."""
         values = {name: value for name, value in values.items() if name != RATE}
         return with_values(self.task, values).sample(key, batch=batch)
 
     def losses(self, params: Any, batch: Any) -> jax.Array:
-        """How wrong each prediction is, (batch, slots)."""
+        """Returns how wrong each prediction is, (batch, slots)."""
         predictions = nnx.merge(self.graphdef, params).predict(batch)
         return self.codec.losses(predictions, batch)
 
     def weighted_loss(self, params: Any, batch: Any, pairs: Any) -> tuple[Any, Any]:
-        """The sum of weight times loss, and that of weights; the mean, and 1, if equal.
+        """Returns the sum of weight times loss and that of weights, or the mean and 1.
 
-        `pairs`: how many slots count, or None for all of them.
+        It is the mean and 1 where all weights are equal. `pairs` is the number of slots
+        that count, or None for all of them.
         """
         losses = self.losses(params, batch)
         weights = self.codec.slot_weights(batch)
@@ -234,7 +237,7 @@ class _Functions:
         return (weights * losses).sum(), weights.sum()
 
     def sums(self, params: Any, batch: Any, pairs: Any) -> tuple[Any, Any, Any]:
-        """Loss, weight and gradient of the loss, added up over parts of the batch."""
+        """Returns loss, weight and gradient, added up over parts of the batch."""
 
         def add(total: Any, part: Any) -> tuple[Any, None]:
             loss = partial(self.weighted_loss, batch=part, pairs=pairs)
@@ -255,15 +258,15 @@ class _Functions:
     def loss_and_gradient(
         self, params: Any, batch: Any, pairs: Any
     ) -> tuple[jax.Array, Any]:
-        """The mean loss of a batch and its gradient."""
+        """Returns the mean loss of a batch and its gradient."""
         loss, weight, gradient = self.sums(params, batch, pairs)
         return loss / weight, jax.tree.map(lambda leaf: leaf / weight, gradient)
 
     def over_devices(self, mesh: Mesh) -> Callable[..., tuple[jax.Array, Any]]:
-        """`loss_and_gradient` with the batch split over devices."""
+        """Returns `loss_and_gradient` with the batch split over devices."""
 
         def derive(params: Any, batch: Any, pairs: Any) -> tuple[jax.Array, Any]:
-            # As one vector: devices meet once in a step, not once for every array.
+            # In one vector, so that devices meet once in a step, not for every array.
             vector, unravel = ravel_pytree(self.sums(params, batch, pairs))
             loss, weight, gradient = unravel(jax.lax.pmean(vector, "split"))
             return loss / weight, jax.tree.map(lambda leaf: leaf / weight, gradient)
@@ -273,7 +276,7 @@ class _Functions:
             mesh=mesh,
             in_specs=(PartitionSpec(), PartitionSpec("split"), PartitionSpec()),
             out_specs=PartitionSpec(),
-            check_vma=False,  # it cannot see that a mean of vectors is the same for all
+            check_vma=False,  # JAX cannot see that a mean is the same for all
         )
 
     def step(
@@ -286,7 +289,7 @@ class _Functions:
         derive: Callable[..., tuple[jax.Array, Any]],
         sharding: NamedSharding | None,
     ) -> tuple[TrainState, jax.Array, jax.Array]:
-        """One update: the new state, the loss and the gradient's norm before it."""
+        """Returns the state after an update, and loss and gradient's norm before it."""
         data_key = jax.random.fold_in(_streams(key)["data"], number)
         values, pairs = self.curriculum(number)
         batch = self.sample(data_key, {**scales, **values}, self.config.batch)
@@ -301,7 +304,7 @@ class _Functions:
         return TrainState(params, moments), loss, optax.tree.norm(gradient)
 
     def curriculum(self, number: jax.Array) -> tuple[dict[str, Any], Any]:
-        """What the curriculum sets in the task at a step, and the pairs that count."""
+        """Returns the fields of the task at a step, and the pairs that count."""
         curriculum, values, pairs = self.config.curriculum, {}, None
         if curriculum.dims:
             dim = self.codec.entries - 1
@@ -311,7 +314,7 @@ class _Functions:
         return values, pairs
 
     def evaluate(self, params: Any, key: jax.Array, scales: Scales) -> jax.Array:
-        """The mean held-out loss, (slots,); NaN where a slot never counts."""
+        """Returns the mean held-out loss, (slots,); NaN where a slot never counts."""
         batch = self.sample(_streams(key)["held out"], scales, self.config.held_out)
         with jax.default_matmul_precision("highest"):
             losses = self.losses(params, batch)
@@ -331,10 +334,10 @@ def _advance(
     step: Callable[..., tuple[TrainState, jax.Array, jax.Array]],
     records: tuple[int, ...],
 ) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Steps from `start` to `stop`, with what each of them records."""
+    """Makes the steps from `start` to `stop`, and returns what each records."""
 
-    # Dynamic bounds: a stretch of any length is the same compiled code, so where a run
-    # was interrupted cannot change its bits.
+    # With dynamic bounds a stretch of any length is the same compiled code, so that the
+    # bits of a run cannot depend on where it was interrupted.
     def unfinished(carry: tuple) -> jax.Array:
         number, _, losses, _ = carry
         last = jnp.where(number > start, losses[number - start - 1], 0.0)
@@ -357,10 +360,11 @@ def _parts(
 ) -> int:
     """Returns into how many parts a step divides its batch; their gradients are added.
 
-    On CPU a step takes the time that its intermediate arrays take to travel: in parts
-    of about `TOKENS` tokens they stay in a core's cache (of 512 instead of all, on one
-    core: quick shape 43 ms instead of 53; 3 x 64 with 81 tokens 77 instead of 110; of
-    384 another 3 % off the latter). Accelerators want them whole.
+    On CPU a step takes as long as its intermediate arrays take to travel. In parts of
+    about `TOKENS` tokens they stay in a core's cache. On one core, parts of 512 tokens
+    instead of the whole batch took 43 ms instead of 53 at the quick shape, and 77
+    instead of 110 at 3 x 64 with 81 tokens; parts of 384 took another 3 % off the
+    latter. Accelerators are faster with the whole batch.
     """
     if devices[0].platform != "cpu":
         return 1
@@ -372,6 +376,6 @@ def _parts(
 
 
 def _streams(key: jax.Array) -> dict[str, jax.Array]:
-    """Independent keys for what a run draws."""
+    """Returns independent keys for what a run draws."""
     names = ("init", "data", "held out")
     return dict(zip(names, jax.random.split(key, len(names)), strict=True))

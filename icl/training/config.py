@@ -1,4 +1,4 @@
-"""How is a model trained? Settings of a run, and its learning rates by step."""
+"""How is a model trained? The settings of a run, and its learning rates by step."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,38 +18,41 @@ class TrainConfig:
     """Settings of a training run.
 
     The loss is the mean over prompts and context lengths of (prediction - y)^2, not
-    halved; every context length, the empty one included, weighs the same.
+    halved; every context length, including the empty one, has the same weight.
 
     Attributes:
-        steps: number of updates.
-        batch: prompts per step, all fresh.
-        learning_rate: peak of the schedule.
+        steps: the number of updates.
+        batch: the number of prompts per step, all of them fresh.
+        learning_rate: the peak of the schedule.
         optimizer: a name in `icl.training.optimizers.OPTIMIZERS`.
-        schedule: after a linear warm-up from 0, half a "cosine" down to 0 or
-            "constant".
-        warmup: share of the steps that the warm-up takes, 0 to 1.
+        schedule: the learning rate after a linear warm-up from 0: half a "cosine" down
+            to 0, or "constant".
+        warmup: the share of the steps that the warm-up takes, 0 to 1.
         b1: Adam's decay of the first moment, below 1.
         b2: Adam's decay of the second moment, below 1.
         eps: Adam's epsilon.
-        weight_decay: decoupled decay of AdamW, multiplied by the learning rate.
-        clip: gradients of a larger global norm are scaled down to it; None is off.
-        precision: of products of matrices in training steps: the device's "default"
-            (float32 on CPU, TensorFloat-32 on NVIDIA's since Ampere), "float32", or
-            "tensorfloat32" or "bfloat16" where the hardware has them
+        weight_decay: the decoupled decay of AdamW, multiplied by the learning rate.
+        clip: the global norm to which larger gradients are scaled down; None is off.
+        precision: the precision of products of matrices in training steps: the device's
+            "default" (float32 on CPU, TensorFloat-32 on GPUs of NVIDIA since Ampere),
+            "float32", or "tensorfloat32" or "bfloat16" where the hardware has them
             (`icl.training.precision`). All else is float32.
-        chunk: updates between two looks from the host (progress, Ctrl-C).
-        evaluate_every: updates between evaluations on held-out prompts.
-        held_out: number of held-out prompts, the same at every evaluation.
-        checkpoint_every: updates between checkpoints, where a directory is given.
-        evaluations_per_decade: evaluations besides these, so many between each power of
+        chunk: the number of updates after which the host looks at the run (progress,
+            Ctrl-C).
+        evaluate_every: the number of updates between evaluations on held-out prompts.
+        held_out: the number of held-out prompts, the same at every evaluation.
+        checkpoint_every: the number of updates between checkpoints, where a directory
+            is given.
+        evaluations_per_decade: the number of further evaluations between each power of
             ten and the next, evenly in the logarithm of the step; 0 is none.
-        checkpoints_per_decade: likewise, checkpoints at such steps, which are all kept
-            (of the others the newest two are).
-        curriculum: begins with fewer coordinates or pairs; none by default.
+        checkpoints_per_decade: the number of further checkpoints at such steps, which
+            are all kept (of the other checkpoints the newest two are).
+        curriculum: how training begins with fewer coordinates or pairs; by default it
+            does not.
 
     Raises:
-        ValueError: a size below 1, a negative or non-finite number, an unknown
-            optimiser, schedule or precision.
+        ValueError: a size is below 1, a number is negative or not finite, or an
+            optimiser, schedule or precision is unknown.
     """
 
     steps: int = 20_000
@@ -115,18 +118,20 @@ class TrainConfig:
 
     @classmethod
     def paper(cls, **changes: Any) -> "TrainConfig":
-        """The settings of Akyürek et al. 2023 (Table 1 and released code).
+        """Returns the settings of Akyürek et al. 2023 (Table 1 and released code).
 
         `changes` are other fields.
         """
         settings: dict[str, Any] = {"steps": 500_000, "learning_rate": 1e-4}
         settings |= {"warmup": 0.2, "clip": None}
-        settings |= {"checkpoint_every": 10_000}  # 0.6 GB each, of that model
+        settings |= {
+            "checkpoint_every": 10_000
+        }  # a checkpoint of that model has 0.6 GB
         return cls(**(settings | changes))
 
 
 def schedule(config: TrainConfig) -> optax.Schedule:
-    """The learning rate as a share of its peak, by step (counted from 0)."""
+    """Returns the learning rate as a share of its peak, by step (counted from 0)."""
     warmup = round(config.warmup * config.steps)
     if config.schedule == "constant":
         return optax.schedules.linear_schedule(0.0 if warmup else 1.0, 1.0, warmup)
@@ -139,7 +144,9 @@ def schedule(config: TrainConfig) -> optax.Schedule:
 
 
 def log_spaced(per_decade: int, last: int) -> list[int]:
-    """Returns steps from 1 to `last`, so many between each power of ten and the next.
+    """Returns steps from 1 to `last`, evenly spaced in their logarithm.
+
+    There are `per_decade` of them between each power of ten and the next.
 
     Example:
         >>> log_spaced(3, 1_000)

@@ -1,9 +1,9 @@
-"""Does training begin with easier prompts? Fewer coordinates, and fewer pairs.
+"""Does training begin with easier prompts, of fewer coordinates and pairs?
 
 A curriculum is a pure function of the step, so that a run that was interrupted goes on
-in the same bits. Shapes stay what they are: coordinates of x that are not yet active
-are set to 0 before labels are made, and predictions after the active pairs do not
-count. Held-out prompts are always whole.
+in the same bits. Shapes do not change: coordinates of x that are not yet active are set
+to 0 before labels are made, and predictions after the active pairs do not count.
+Held-out prompts always have all coordinates and pairs.
 """
 
 from dataclasses import dataclass
@@ -20,22 +20,23 @@ from icl.tasks.base import Task, with_values
 
 @dataclass(frozen=True)
 class Curriculum:
-    """How many coordinates and pairs there are at each step (Garg et al. 2022, A.2).
+    """The numbers of coordinates and pairs at each step (Garg et al. 2022, A.2).
 
     At step s, counted from 0, there are min(dims + dims_by * floor(s / dims_every), d)
-    coordinates, and likewise pairs. The default is no curriculum; `garg()` is theirs.
+    coordinates; pairs follow the same formula. The default is no curriculum; `garg()`
+    is the one of that paper.
 
     Attributes:
-        dims: coordinates at the first step; 0 is all of them, from the start.
-        dims_by: how many more there are each time.
-        dims_every: steps between two times.
-        pairs: pairs at the first step; 0 is all of them.
-        pairs_by: how many more there are each time.
-        pairs_every: steps between two times.
+        dims: the number of coordinates at the first step; 0 is all of them.
+        dims_by: the number of coordinates that each growth adds.
+        dims_every: the number of steps between two growths.
+        pairs: the number of pairs at the first step; 0 is all of them.
+        pairs_by: the number of pairs that each growth adds.
+        pairs_every: the number of steps between two growths.
 
     Raises:
-        ValueError: a number that is no integer, is negative, or, but for `dims` and
-            `pairs`, is 0.
+        ValueError: a number is not an integer or is negative, or one other than `dims`
+            and `pairs` is 0.
 
     Example:
         >>> curriculum = Curriculum.garg()
@@ -59,7 +60,7 @@ class Curriculum:
 
     @classmethod
     def garg(cls) -> "Curriculum":
-        """Returns that of Garg et al. 2022 for linear functions at d = 20, 41 pairs."""
+        """Returns the curriculum of Garg et al. 2022 for linear functions at d = 20."""
         return cls(dims=5, pairs=11)
 
     def active_dims(self, step: Any, dim: int) -> Any:
@@ -81,7 +82,7 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
     """Refuses a curriculum that the task does not follow.
 
     Raises:
-        ValueError: its batches are no pairs, or it does not mask its inputs.
+        ValueError: the task's batches are no pairs, or it does not mask its inputs.
     """
     name = type(task).__name__
     if not (curriculum.dims or curriculum.pairs):

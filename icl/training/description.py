@@ -1,6 +1,6 @@
 """How are the configs of a run written as JSON, and read again?
 
-The description of a run is kept with its checkpoints, whole. A model is found by the
+The complete description of a run is kept with its checkpoints. A model is found by the
 hash of what differs from the defaults, so that a field that is added later changes no
 hash. A task is written with the name of its class, its `kind`; nothing is imported
 because a description says so (`icl.tasks.registry`).
@@ -30,7 +30,7 @@ def describe(
     """Returns the configs of a run as JSON: {"task": ..., "model": ..., "train": ...}.
 
     Raises:
-        ValueError: a field of the task is nothing that JSON can hold.
+        ValueError: JSON cannot hold a field of the task.
     """
     parts = (task, model_config, train_config)
     return {name: described(part) for name, part in zip(PARTS, parts, strict=True)}
@@ -39,10 +39,10 @@ def describe(
 def changed(config: Any) -> dict[str, Any]:
     """Returns the fields of a config that differ from their defaults, as JSON.
 
-    Configs inside it are described likewise; tuples become lists, as JSON has them.
+    Configs inside it are described in the same way; tuples become lists, as in JSON.
 
     Raises:
-        ValueError: a field is nothing that JSON can hold; the message names it.
+        ValueError: JSON cannot hold a field; the message names it.
 
     Example:
         >>> changed(ModelConfig(layers=2))
@@ -59,7 +59,7 @@ def changed(config: Any) -> dict[str, Any]:
 def differences(about: Mapping[str, Any], made_of: Configs) -> list[str]:
     """Returns where a description differs from configs, one entry for each field.
 
-    A field that the description does not have yet had its default.
+    A field that the description lacks had its default.
     """
     have = {
         name: _kind(part) | _defaults(part) | dict(about.get(name) or {})
@@ -79,7 +79,7 @@ def _kind(config: Any) -> dict[str, str]:
 
 
 def _defaults(config: Any) -> dict[str, Any]:
-    """The defaults of those fields of a config that have one, as JSON."""
+    """Returns the defaults of those fields of a config that have one, as JSON."""
     plain = {}
     for field in dataclasses.fields(config):
         value = _default(field)
@@ -110,7 +110,7 @@ def _as_json(config: Any, name: str, nested: Callable[[Any], Any]) -> Any:
 
 
 def fingerprint(description: Mapping[str, Any]) -> str:
-    """Returns a short hash of JSON, whatever the order of its fields."""
+    """Returns a short hash of JSON, which does not depend on the order of fields."""
     text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -120,10 +120,10 @@ def configs(about: Mapping[str, Any], tasks: Iterable[type[Task]] = ()) -> Confi
 
     Args:
         about: the description.
-        tasks: classes of tasks that may appear in it, besides the registered ones.
+        tasks: the classes of tasks that may appear in it, besides registered ones.
 
     Raises:
-        CheckpointError: a task, field or value that is not known.
+        CheckpointError: a task, field or value is not known.
     """
     try:
         train = dict(about["train"])
@@ -145,7 +145,7 @@ def _task(described: Mapping[str, Any], tasks: list[type[Task]]) -> Task:
 
 
 def _read(value: Any, tasks: list[type[Task]]) -> Any:
-    """A value of a task's field: lists as tuples, descriptions of tasks as tasks."""
+    """Returns the value of a task's field, with lists as tuples and tasks as tasks."""
     if isinstance(value, list):
         return tuple(_read(item, tasks) for item in value)
     if isinstance(value, Mapping) and "kind" in value:

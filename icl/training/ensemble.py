@@ -1,7 +1,7 @@
-"""How are many transformers of one shape trained at once? As one more axis.
+"""How are many transformers of one shape trained at once? They are one more axis.
 
-Seeds, learning rates, noise levels and scales of the weights change no shape: runs that
-differ in these only are one program, `vmap`ped over the steps of `icl.training`.
+Seeds, learning rates, noise levels and scales of the weights change no shape. Runs that
+differ only in these are one program, which maps the steps of `icl.training` over them.
 """
 
 from collections.abc import Sequence
@@ -61,20 +61,23 @@ def train_ensemble(
     round-off: batched matrix products may add in another order.
 
     Args:
-        task: as for `train`, shared by all members; or one per member, which may
+        task: a task as for `train`, shared by all members; or one per member, which may
             differ in their `scales`, such as the noise of a `LinearRegression`.
-        model_config: as for `train`, shared by all members.
-        train_config: likewise; its learning rate is used if none are given below.
+        model_config: the shape as for `train`, shared by all members.
+        train_config: the settings as for `train`, shared by all members; its learning
+            rate is used if none are given below.
         keys: one key per member.
         learning_rates: one peak learning rate per member.
-        directory: as for `train`; one checkpoint holds all members.
-        directories: where to keep each member once all are finished, as `train` would
-            have left it: called with the member's key and this directory, it returns
-            the member. None keeps nothing of it, and neither is one kept that diverged.
-        callback: as for `train`, with means over the members still finite.
-        devices: as for `train`, but it is the members that are split over them.
-        init: as for `train`: all members begin with these parameters.
-        optimizer: as for `train`; it has one learning rate for all.
+        directory: the directory as for `train`; one checkpoint holds all members.
+        directories: the directories that keep each member once all are finished, as
+            `train` would have left it: `train` with the member's key and its directory
+            then returns the member. None keeps nothing of a member. A member that
+            diverged is not kept either.
+        callback: a function as for `train`, which gets means over the members that are
+            still finite.
+        devices: the devices as for `train`, over which the members are split.
+        init: a model as for `train`; all members begin with its parameters.
+        optimizer: a transformation as for `train`; it has one learning rate for all.
 
     Returns:
         The members in the order of `keys`, each with its own task and learning rate.
@@ -83,8 +86,8 @@ def train_ensemble(
 
     Raises:
         NonFiniteLossError: every member diverged.
-        ValueError: as for `train`; other than one task, learning rate or directory per
-            key; or tasks that differ in anything but their scales.
+        ValueError: `train` would refuse the arguments; there is not one task, learning
+            rate or directory per key; or tasks differ in more than their scales.
     """
     checks.typed_key("keys", keys, ndim=1)
     members = checks.positive_int("len(keys)", len(keys))
@@ -157,7 +160,7 @@ def train_ensemble(
 
 
 def divergence(trained: Trained) -> NonFiniteLossError | None:
-    """What `train` would have raised for this member of an ensemble, if anything."""
+    """Returns the error that `train` would have raised for this member, or None."""
     history = trained.history
     finite = np.isfinite(history.loss.values) & np.isfinite(history.gradient_norm)
     if finite.all():
@@ -167,7 +170,7 @@ def divergence(trained: Trained) -> NonFiniteLossError | None:
 
 
 def _check_tasks(task: Task | Sequence[Task], members: int) -> list[Task]:
-    """One task for each member, all of which the same program serves."""
+    """Returns one task for each member, which one program must serve."""
     tasks = list(task) if isinstance(task, Sequence) else [task] * members
     _check_count("task", tasks, members)
     for each in tasks:
@@ -180,7 +183,7 @@ def _check_tasks(task: Task | Sequence[Task], members: int) -> list[Task]:
 
 
 def _apart(first: Task, other: Task) -> str:
-    """Why two tasks cannot be members of one ensemble."""
+    """Returns why two tasks cannot be members of one ensemble."""
     have, want = (described(task) for task in (first, other))
     numbers = set(first.scales) if type(first) is type(other) else set()
     for description in (have, want):
@@ -205,7 +208,7 @@ def _with_rates(
     rates: Float[Array, " members"] | Sequence[float] | None,
     members: int,
 ) -> list[TrainConfig]:
-    """The settings of each member, with its learning rate."""
+    """Returns the settings of each member, with its learning rate."""
     if rates is None:
         return [config] * members
     checks.shape_of("learning_rates", rates, (members,), "(members,)")

@@ -1,8 +1,8 @@
-"""Which way are the parameters moved? Optimisers by name, as optax transformations.
+"""By which optimiser are parameters updated? By one of optax, found by its name.
 
 An optimiser here turns gradients into updates of size about 1; the learning rate is
-multiplied at the end, with a minus sign. So it can be an axis: an ensemble over
-learning rates is the same compiled program as one run.
+multiplied at the end, with a minus sign. So the learning rate can be an axis: an
+ensemble over learning rates is the same compiled program as one run.
 
     OPTIMIZERS["sgd"] = lambda settings: optax.identity()
     TrainConfig(optimizer="sgd", learning_rate=0.1)
@@ -15,7 +15,7 @@ import optax
 
 
 def adam(settings: Any) -> optax.GradientTransformation:
-    """Returns Adam, or AdamW if `settings.weight_decay` is not 0, behind clipping."""
+    """Returns Adam, or AdamW if `settings.weight_decay` is not 0, after clipping."""
     clip = settings.clip
     return optax.chain(
         optax.clip_by_global_norm(clip) if clip else optax.identity(),
@@ -25,4 +25,4 @@ def adam(settings: Any) -> optax.GradientTransformation:
 
 
 OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {"adam": adam}
-"""From a name to what makes the optimiser of a `TrainConfig`."""
+"""The functions that make an optimiser from a `TrainConfig`, by name."""

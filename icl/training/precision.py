@@ -2,14 +2,14 @@
 
 Accelerators multiply matrices several times faster when operands are rounded: to 11
 significant bits (TensorFloat-32) or to 8 (bfloat16) instead of 24. Only products in
-training steps are rounded, sums and all else are float32; the loss on held-out prompts,
+training steps are rounded; sums and all else are float32. The loss on held-out prompts,
 baselines and probes are always at the highest precision. CPUs compute in float32.
 
-A model that was trained with rounded products has parameters like any other, but they
-are only as good as rounded products can tell. So a finished model is asked twice, with
-products as in training and with exact ones: if the first raise its loss on fresh
-prompts by more than 1 %, beyond chance, its products are coarser than what it has
-learned, and a `PrecisionWarning` says so.
+A model that was trained with rounded products has parameters like any other, but
+rounding hides from training how good they are. So the loss of a finished model on fresh
+prompts is computed twice, with products as in training and with exact ones. If rounding
+raises the loss by more than 1 %, beyond chance, the products are coarser than what the
+model has learned, and a `PrecisionWarning` says so.
 """
 
 import warnings
@@ -24,7 +24,7 @@ from icl.model.transformer import Transformer
 from icl.resampling import bootstrap_means, interval
 from icl.training.config import ProductPrecision
 
-# How JAX calls products of so rounded operands that are summed up in float32.
+# JAX's names for products of rounded operands that are summed up in float32.
 PRODUCTS = {
     "float32": "highest",
     "tensorfloat32": "TF32_TF32_F32",
@@ -33,22 +33,22 @@ PRODUCTS = {
 
 
 TOLERATED = 0.01
-"""Share of its loss by which rounded products may raise it."""
+"""The share by which rounded products may raise a loss."""
 
 
 class PrecisionWarning(UserWarning):
-    """Products of training steps were too coarse for the model that came out."""
+    """The warning that products of training steps were too coarse for a model."""
 
 
 class Rounding(NamedTuple):
-    """What rounded products do to the loss of a model.
+    """The effect of rounded products on the loss of a model.
 
     Attributes:
-        rounded: mean loss over prompts and slots with products as in training.
-        exact: the same with exact products.
-        low: lower end of the 95 % bootstrap interval, over prompts, of the increase
-            rounded - exact; both are of the same prompts.
-        high: upper end.
+        rounded: the mean loss over prompts and slots with products as in training.
+        exact: the mean loss over the same prompts with exact products.
+        low: the lower end of the 95 % bootstrap interval, over prompts, of the increase
+            rounded - exact.
+        high: its upper end.
     """
 
     rounded: float
@@ -63,14 +63,14 @@ class Rounding(NamedTuple):
 
 
 def products(precision: str) -> AbstractContextManager:
-    """Within it, functions are traced with products of this precision."""
+    """Returns a context in which functions are traced with such products."""
     if precision == "default":
         return nullcontext()
     return jax.default_matmul_precision(PRODUCTS[precision])
 
 
 def rounds(precision: str, device: jax.Device) -> bool:
-    """Whether products in training steps are, or may be, coarser than float32."""
+    """Returns whether products in training steps may be coarser than float32."""
     return device.platform != "cpu" and precision != "float32"
 
 
@@ -99,12 +99,12 @@ def rounding(
 def judge(model: Transformer, precision: ProductPrecision, batch: Any) -> Rounding:
     """Warns if the products that a model was trained with are too coarse for it.
 
-    To be called on the kind of device that it was trained on.
+    It must be called on the kind of device that the model was trained on.
 
     Args:
         model: the trained model.
-        precision: of products in its training.
-        batch: prompts, or the like, that it was not trained on; two or more.
+        precision: the precision of products in its training.
+        batch: two or more prompts, or the like, that it was not trained on.
     """
     losses = []
     for name in (precision, "float32"):

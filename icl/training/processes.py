@@ -10,9 +10,9 @@ arguments. By default the run takes all devices of all processes, and then
     all         save and stop if Ctrl-C was pressed at any of them
     all         return the same model
 
-so that only process 0 needs the disk. What the host looks at (losses, the state that
-is saved) is whole in every process, and so every process decides alike. With one
-process, which is the first, all of this is nothing.
+so that only process 0 needs the disk. Every process has all that the host looks at
+(losses, the state that is saved), and so all decide alike. A single process is the
+first, and none of this has an effect.
 
 JAX watches over the processes: one that dies takes the others down, at once if it is
 process 0 and after 100 s without a sign of life otherwise. On CPU, where processes talk
@@ -31,11 +31,11 @@ from jax.sharding import Sharding
 
 from icl import checks
 
-PADDED = 1024  # bytes; messages of few sizes, since each size is compiled
+PADDED = 1024  # bytes; messages have few sizes, because each size is compiled
 
 
 class OtherProcessError(RuntimeError):
-    """Process 0 could not do what it does for all; the message says why."""
+    """The error that process 0 failed in what it does for all, with the reason."""
 
 
 def is_first() -> bool:
@@ -44,10 +44,10 @@ def is_first() -> bool:
 
 
 def agreed(value: Any) -> Any:
-    """What process 0 calls this with, in every process. All must call it.
+    """Returns, in every process, the value in process 0. All must call this.
 
     Args:
-        value: JSON, with NumPy's arrays in it; tuples come back as lists.
+        value: JSON, which may hold NumPy's arrays; tuples come back as lists.
     """
     if jax.process_count() == 1:
         return value
@@ -59,13 +59,13 @@ def agreed(value: Any) -> Any:
 
 
 def by_first(action: Callable[[], Any]) -> Any:
-    """What `action` returns in process 0, where alone it is called. All must call this.
+    """Calls `action` in process 0 only, and returns in all what it returned there.
 
-    What it returns must be as for `agreed`.
+    All processes must call this. What it returns must be a value for `agreed`.
 
     Raises:
-        Exception: what `action` raised, in process 0.
-        OtherProcessError: in the others, if it raised.
+        Exception: the error that `action` raised, in process 0.
+        OtherProcessError: in the other processes, if it raised one.
     """
     result = error = None
     if is_first():
@@ -82,12 +82,14 @@ def by_first(action: Callable[[], Any]) -> Any:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether `flag` is true in some process. All must call this."""
+    """Returns whether `flag` is true in some process. All must call this."""
     return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
 def check_alike(about: Mapping[str, Any]) -> None:
-    """Refuses, in every process, what is not the same in all. All must call this.
+    """Refuses, in every process, values that are not the same in all.
+
+    All processes must call this.
 
     Raises:
         ValueError: `about`, of JSON values, differs from that of process 0 somewhere.
@@ -99,7 +101,7 @@ def check_alike(about: Mapping[str, Any]) -> None:
 
 
 def on_host(tree: Any) -> Any:
-    """The arrays of a pytree, whole, as NumPy's. All must call this."""
+    """Returns all of a pytree's arrays as NumPy's. All processes must call this."""
 
     def fetch(leaf: Any) -> np.ndarray:
         if isinstance(leaf, jax.Array) and not (
@@ -127,17 +129,18 @@ def chosen(
     size: int,
     most: int | None = None,
 ) -> tuple[jax.Device, ...]:
-    """The devices of a run: so many of each process, or those given.
+    """Returns the devices of a run: a number of each process, or those given.
 
     Args:
-        devices: as for `train`; None takes the most of each process that divide `size`.
-        what: is split over them, in words.
-        size: its length.
-        most: not more than so many of each process, if `devices` is None.
+        devices: the devices as for `train`; None takes as many of each process as
+            divide `size`.
+        what: what is split over them, in words.
+        size: the length of what is split.
+        most: the largest number of each process, if `devices` is None.
 
     Raises:
-        ValueError: more than a process has; none, or one twice; of some processes and
-            not of others; or the size does not divide over them.
+        ValueError: a process has fewer devices; there are none, or one is given twice;
+            some processes have none; or the size does not divide over them.
     """
     if devices is None:
         share = max(1, size // jax.process_count())
@@ -152,10 +155,10 @@ def chosen(
 
 
 def of_each(number: int) -> tuple[jax.Device, ...]:
-    """So many devices of each process.
+    """Returns this number of devices of each process.
 
     Raises:
-        ValueError: more than a process has, or none.
+        ValueError: a process has fewer, or the number is below 1.
     """
     checks.positive_int("devices", number)
     own = _by_process()
@@ -218,12 +221,14 @@ def _are(number: int) -> str:
 
 
 def check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
-    """Refuses what cannot be split evenly over the devices, and says what can."""
+    """Refuses a size that does not divide over the devices, and names one that does."""
     count = len(devices)
     if size % count:
         less = size - size % count
         sizes = f"{less} or {less + count}" if less else f"{count}"
-        own = jax.process_count()  # a number of devices is that many times as many
+        own = (
+            jax.process_count()
+        )  # a number of devices of each process is that many times as many in all
         fits = [n for n in range(own, count, own) if size % n == 0]
         fewer = f", or {size} on {fits[-1]}" if fits else ""
         raise ValueError(
@@ -233,5 +238,5 @@ def check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
 
 
 def most_that_divide(size: int, count: int) -> int:
-    """The largest number up to `count` that divides `size`."""
+    """Returns the largest number up to `count` that divides `size`."""
     return max(n for n in range(1, count + 1) if size % n == 0)

@@ -1,10 +1,10 @@
-"""How is a transformer trained on a task? As one compiled program.
+"""How is a transformer trained on a task? By one compiled program.
 
-Sampling, forward pass, gradient and update happen inside one loop on the device; the
-host is met once per chunk. Step s draws its prompts from `fold_in(key, s)`, so what is
-seen depends neither on chunks, interruptions nor the number of devices: a run that was
-killed and resumed ends in the same bits. An ensemble is the same program with one more
-axis (`icl.training.ensemble`); several processes may be one run
+Sampling, forward pass, gradient and update happen inside one loop on the device, which
+meets the host once per chunk. Step s draws its prompts from `fold_in(key, s)`. So the
+prompts depend neither on chunks nor on interruptions nor on the number of devices, and
+a run that was killed and resumed ends in the same bits. An ensemble is the same program
+with one more axis (`icl.training.ensemble`); several processes may be one run
 (`icl.training.processes`).
 """
 
@@ -49,7 +49,7 @@ from icl.training.trained import Trained, assemble, history_of
 from icl.training.warm_start import origin_of, start_of
 
 JUDGED = 512
-"""Fresh prompts on which the precision of training is judged."""
+"""The number of fresh prompts on which the precision of training is judged."""
 
 Callback = Callable[[int, dict[str, float]], None]
 
@@ -73,29 +73,29 @@ def train(
     """Trains a transformer on a task.
 
     Args:
-        task: where prompts come from; one of your own derives from `icl.Task`.
-        model_config: shape and variant of the transformer.
-        train_config: settings of the run.
+        task: the source of prompts; a task of your own derives from `icl.Task`.
+        model_config: the shape and variant of the transformer.
+        train_config: the settings of the run.
         key: a typed key, `jax.random.key(0)`; initial parameters, training data and
             held-out data all follow from it.
-        directory: where to keep checkpoints. Called again with the same arguments, the
-            run goes on from the newest one, or is returned if it is finished. Ctrl-C
-            (and a `KeyboardInterrupt` that `callback` raises) then saves before it
-            stops. One run at a time.
-        callback: called once per chunk with the number of updates made and the chunk's
-            mean "loss" and "gradient_norm".
-        devices: the batch is split over these. A number takes so many of each process,
-            None the most that divide the batch (on a CPU not more than have something
-            to do). Round-off alone depends on it, and a run may go on with others than
-            it began with.
+        directory: the directory of the checkpoints. When `train` is called again with
+            the same arguments, the run goes on from the newest one, or is returned if
+            it is finished. Ctrl-C (and a `KeyboardInterrupt` that `callback` raises)
+            then saves before it stops. A directory is for one run at a time.
+        callback: a function that is called once per chunk with the number of updates
+            made and the chunk's mean "loss" and "gradient_norm".
+        devices: the devices over which the batch is split. A number takes so many of
+            each process, and None as many as divide the batch (on a CPU not more than
+            have enough to do). Only round-off depends on them, and a run may go on with
+            other devices than it began with.
         init: a model of the same shape, whose parameters training begins with; None
             draws them from `key`. The optimiser and the schedule begin anew. To train a
             finished run for longer, hand it over with another key: step s draws its
             prompts by the key and s, so that the same key would show the same prompts.
         optimizer: an optax transformation in place of the one that `train_config`
-            names. Its updates are made as they are: it has a learning rate of its own,
-            and `learning_rate`, `schedule`, `clip` and the like have no effect.
-            Checkpoints do not hold it: hand over the same one to resume.
+            names. Its updates are applied as they are: it has a learning rate of its
+            own, and `learning_rate`, `schedule`, `clip` and the like have no effect.
+            Checkpoints do not hold it, so hand over the same one to resume.
 
     Returns:
         The trained model with its history. A `PrecisionWarning` says if the products
@@ -105,8 +105,8 @@ def train(
         NonFiniteLossError: the loss or its gradient became NaN or infinite. The last
             good checkpoint stays.
         ValueError: `task` is no task (`icl.testing.check_task` says more), `key` is not
-            a typed key, there are not so many devices, the batch does not divide over
-            them, the precision is not one of the device's, `init` has another shape, or
+            a typed key, there are fewer devices, the batch does not divide over them,
+            the device does not have the precision, `init` has another shape, or
             `directory` holds a run with other settings (the message says which).
         CheckpointError: every checkpoint in `directory` is damaged.
         OSError: `directory` cannot be written.
@@ -149,7 +149,7 @@ def train(
 
 
 def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
-    """Warns if training rounded products (as it may on `device`) and that mattered."""
+    """Warns if training on this device rounded products and that mattered."""
     name = trained.train_config.precision
     if precision.rounds(name, device) and processes.is_first():
         fresh = jax.random.fold_in(key, trained.steps)
@@ -159,19 +159,21 @@ def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
 
 @dataclass
 class Run:
-    """A run in progress: where it stands, and what has been recorded so far."""
+    """A run in progress, with its state and all that has been recorded so far."""
 
     program: Compiled
-    made_of: Configs  # of an ensemble, the task of its first member
+    made_of: Configs  # the task of the first member, if this is an ensemble
     keys: Array
     scales: Scales
     about: dict[str, Any]
     directory: Path | None
     start: Any = None  # parameters to begin with; None draws them from the keys
     step: int = 0
-    state: Any = None  # a TrainState, once resumed or initialised
+    state: Any = None  # a TrainState, once the run is resumed or initialised
     records: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    advanced: bool = False  # by this call, and not by an earlier one alone
+    advanced: bool = (
+        False  # whether this call made updates, and not only an earlier one
+    )
 
     def __post_init__(self) -> None:
         self.config = self.made_of[2]
@@ -179,9 +181,9 @@ class Run:
         self.checkpoints = self.config.checkpoint_steps
 
     def finish(self, callback: Callback | None) -> None:
-        """From the newest checkpoint, or from the start, to the last step."""
+        """Trains from the newest checkpoint, or from the start, to the last step."""
         with ExitStack() as stack:
-            # Several processes must not stop one by one, not even while they compile.
+            # Several processes must stop together, even while they compile.
             several = jax.process_count() > 1
             interrupted = stack.enter_context(_interrupt_deferred(several))
             self._begin()
@@ -191,7 +193,7 @@ class Run:
             self._go_on(callback, interrupted)
 
     def _begin(self) -> None:
-        """The newest checkpoint, or the initial state."""
+        """Takes up the newest checkpoint, or makes the initial state."""
         processes.check_alike(self.about)
         place = processes.agreed(self.directory and str(self.directory))
         directory = self.directory = place and Path(place)
@@ -210,7 +212,7 @@ class Run:
     def _go_on(
         self, callback: Callback | None, interrupted: Callable[[], bool]
     ) -> None:
-        """To the last step."""
+        """Trains to the last step."""
         while self.step < self.config.steps:
             means = self._advance()
             if self.step in self.evaluations:
@@ -230,7 +232,7 @@ class Run:
                 raise KeyboardInterrupt
 
     def history(self, member: int | None = None) -> dict[str, np.ndarray]:
-        """All records so far, of one member if the run is an ensemble."""
+        """Returns all records so far, of one member if the run is an ensemble."""
         joined = {name: np.concatenate(parts) for name, parts in self.records.items()}
         if member is None:
             return joined
@@ -291,7 +293,7 @@ class Run:
         processes.by_first(lambda: str(checkpoint.write(directory, stored, kept)))
 
     def _resume(self) -> bool:
-        """Takes the newest checkpoint up; False if there is none."""
+        """Takes up the newest checkpoint; returns False if there is none."""
         found = processes.by_first(self._newest)
         if found is None:
             return False
@@ -305,7 +307,7 @@ class Run:
         return True
 
     def _newest(self) -> checkpoint.Stored | None:
-        """The newest checkpoint in the directory, which must be of this run."""
+        """Returns the newest checkpoint in the directory, which must be of this run."""
         stored = checkpoint.read_latest(self.directory) if self.directory else None
         if stored is None:
             return None
@@ -348,7 +350,7 @@ def _interrupt_deferred(wanted: bool) -> Iterator[Callable[[], bool]]:
 def diverged(
     step: int, steps: int, rates: Sequence[float], kept: str = ""
 ) -> NonFiniteLossError:
-    """The error of a run, or of an ensemble with these learning rates."""
+    """Returns the error of a run, or of an ensemble with these learning rates."""
     ends = " to ".join(f"{rate:g}" for rate in sorted({min(rates), max(rates)}))
     return NonFiniteLossError(
         f"The loss or its gradient became NaN or infinite at step {step} of {steps} "

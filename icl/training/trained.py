@@ -1,4 +1,4 @@
-"""What comes out of a training run: a model that knows how it was made.
+"""What comes out of a training run? A model that knows how it was made.
 
 `save` and `load` put it on disk and take it back through `icl.training.checkpoint`; a
 saved model needs nothing else to be loaded.
@@ -27,20 +27,20 @@ if TYPE_CHECKING:  # `import icl.train` does not wait for it
     import xarray as xr
 
 
-# What is recorded of a run, and the axes of each record.
+# The records of a run, with the axes of each.
 HISTORY = {
     "loss": ("step",),
     "gradient_norm": ("step",),
     "held_out_loss": ("evaluation", "slot"),
 }
-ORIGIN = ("init", "optimizer")  # what a checkpoint says of a run beside its configs
+ORIGIN = ("init", "optimizer")  # a checkpoint says these of a run, besides its configs
 
 
 @dataclass(frozen=True)
 class Trained:
     """A trained model and all that made it.
 
-    What `train`, `load` and `load_pretrained` return.
+    `train`, `load` and `load_pretrained` return one.
 
     Attributes:
         model: the transformer, ready to be called on prompts.
@@ -49,12 +49,12 @@ class Trained:
             slot), where `evaluation` is the number of updates made until then. The
             slots of prompts are called "context" and are context lengths. Losses are
             those of the task's codec: mean squared errors, not halved, for pairs.
-        task: what it was trained on; `task.sample(key, batch=)` draws more prompts.
-        model_config: shape and variant of the model.
-        train_config: settings of the run.
-        steps: updates made.
-        origin: "init", a hash of the parameters that it began with, if it was a warm
-            start; "optimizer", if that was handed over from Python.
+        task: the task it was trained on; `task.sample(key, batch=)` draws more prompts.
+        model_config: the shape and variant of the model.
+        train_config: the settings of the run.
+        steps: the number of updates made.
+        origin: has "init", a hash of the parameters that the run began with, if it was
+            a warm start; and "optimizer", if that was handed over from Python.
     """
 
     model: Transformer
@@ -67,7 +67,7 @@ class Trained:
 
 
 def save(path: str | Path, trained: Trained) -> Path:
-    """Writes a trained model into the directory `path`; returns the step's folder.
+    """Writes a trained model into the directory `path`, and returns the step's folder.
 
     Raises:
         FileExistsError: `path` holds a checkpoint already, perhaps a run's.
@@ -92,14 +92,15 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
     """Reads a trained model from a run's directory or from one step's folder.
 
     Args:
-        path: the directory, of which the newest step is taken, or a step's folder.
-        tasks: classes of tasks of your own that it may have been trained on, such as
+        path: a run's directory, from which the newest step is taken, or a step's
+            folder.
+        tasks: the classes of your own tasks that it may have been trained on, such as
             `[Sparse]`. Registered ones (`icl.tasks.register`) are known.
 
     Raises:
-        FileNotFoundError: no checkpoint there.
-        CheckpointError: none that is whole, one of another format, an ensemble's, or
-            one of a task that is not known.
+        FileNotFoundError: there is no checkpoint.
+        CheckpointError: no checkpoint is whole, or it has another format, or it is an
+            ensemble's, or its task is not known.
     """
     stored = checkpoint.find(Path(path))
     if "members" in stored.about:
@@ -140,7 +141,7 @@ def assemble(
 def untrained(model: Transformer, task: Task) -> Trained:
     """Returns a model in the form that `save` takes: no updates, an empty history.
 
-    Its `train_config` is the default one, and stands for nothing.
+    Its `train_config` is the default one, and has no meaning.
     """
     slots = len(task.codec.slots)
     history = {name: np.zeros(0) for name in ("loss", "gradient_norm")}
@@ -150,7 +151,7 @@ def untrained(model: Transformer, task: Task) -> Trained:
 
 
 def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The records of a run among a checkpoint's arrays."""
+    """Returns the records of a run among a checkpoint's arrays."""
     names = (*HISTORY, "evaluated")
     return {name: arrays[f"history.{name}"] for name in names}
 
@@ -158,11 +159,14 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _as_dataset(
     history: Mapping[str, np.ndarray], task: Task, config: TrainConfig, own: bool
 ) -> "xr.Dataset":
-    """The records of a run with their axes; `own`: its optimiser has its own rates."""
+    """Returns the records of a run with their axes.
+
+    `own` says that the optimiser has a learning rate of its own.
+    """
     import xarray as xr
 
     codec, steps = task.codec, np.arange(len(history["loss"]))
-    # The schedule as an array function: one call, not one dispatch per step.
+    # The schedule is called once, on an array, and not once per step.
     rates = config.learning_rate * np.asarray(jax.vmap(schedule(config))(steps))
     records = {
         name: ([codec.slot if axis == "slot" else axis for axis in axes], history[name])

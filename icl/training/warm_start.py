@@ -1,6 +1,6 @@
 """How does a run begin with the parameters of another, or with a caller's optimiser?
 
-Both are noted in the run's checkpoints, beside its configs: as its `origin`.
+Both are noted in the run's checkpoints, beside its configs, as its `origin`.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from icl.training.trained import Trained
 
 
 def start_of(init: Trained | Transformer, task: Task, model_config: ModelConfig) -> Any:
-    """Returns the parameters of a model that another run begins with, as NumPy's.
+    """Returns the parameters of a model that a run begins with, as NumPy's.
 
     Raises:
         ValueError: the model has another shape than the run's.
@@ -48,7 +48,7 @@ def _sizes(codec: Codec) -> dict[str, Any]:
 def origin_of(
     start: Any, optimizer: optax.GradientTransformation | None
 ) -> dict[str, Any]:
-    """Returns what a checkpoint says of a warm start and of a caller's optimiser."""
+    """Returns what a checkpoint says of a warm start and a caller's optimiser."""
     about = {}
     if start is not None:
         arrays = named(start).items()
