@@ -1,7 +1,7 @@
-"""Bad input meets one clear sentence: the value, what was expected, the fix.
+"""How is bad input refused? In one sentence: the value, what was expected, the fix.
 
-Called where users hand something over (constructors of configs, public functions),
-never inside compiled code. Every check raises `ValueError`.
+Checks are called where users hand something over (constructors of configs, public
+functions), never inside compiled code. Every check raises `ValueError`.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
-    """`value` as an int of at least `minimum`; bools and floats are refused."""
+    """Returns `value` as an int of at least `minimum`; refuses bools and floats."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -26,9 +26,9 @@ def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def finite_number(name: str, value: Any, *, positive: bool = False) -> float:
-    """`value` as a finite float, not negative, or above zero if `positive`.
+    """Returns `value` as a finite float, not negative, or above zero if `positive`.
 
-    Any number is taken, of NumPy or JAX too; bools and strings are refused.
+    It accepts any number, also of NumPy or JAX, and refuses bools and strings.
     """
     bound = "> 0" if positive else ">= 0"
     try:
@@ -90,7 +90,7 @@ def shape_of(
 
 
 def all_finite(name: str, array: Any) -> None:
-    """Refuses NaN and infinity; a traced array (inside jit) passes unseen."""
+    """Refuses NaN and infinity; a traced array (inside jit) is not looked at."""
     if isinstance(array, jax.core.Tracer):
         return
     bad = ~np.isfinite(np.asarray(array))
@@ -103,7 +103,7 @@ def all_finite(name: str, array: Any) -> None:
 
 
 def differences(have: Any, want: Any, name: str = "") -> list[str]:
-    """Where two JSON values differ, as "name: have -> want", one entry per field."""
+    """Returns where two JSON values differ, each field as "name: have -> want"."""
     if isinstance(have, dict) and isinstance(want, dict):
         keys = sorted(have.keys() | want.keys())
         parts = [

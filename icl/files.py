@@ -1,4 +1,4 @@
-"""How does a file outlive a crash, and a folder two processes that want it?
+"""How do files survive a crash, and folders two processes that write to them?
 
 A text file is written under another name and then renamed, so that it is complete or
 absent at any moment. A folder is locked while one process works on it, by a file
@@ -42,8 +42,8 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Keeps other processes from working on a folder, which need not exist yet.
 
     Args:
-        folder: what is locked.
-        wait: if another process has locked it, wait until it is free again.
+        folder: the folder to lock.
+        wait: whether to wait until it is free again if another process has locked it.
 
     Raises:
         TimeoutError: another process has locked it, and `wait` is False.
@@ -65,7 +65,7 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process is working on a folder; to ask leaves no trace."""
+    """Returns whether a process is working on a folder, and leaves no trace."""
     if not _lock_of(folder).exists():
         return False
     try:

@@ -1,9 +1,9 @@
-"""What does any learner say on fresh prompts? In batches, and at full precision.
+"""What does any learner predict on fresh prompts, at full precision?
 
 A learner is a transformer, a textbook learner of `icl.baselines`, or anything that,
 called on prompts, returns predictions or an object with `.predictions`. Transformers
-are compiled and run a few hundred prompts at a time; products are float32 also where a
-GPU would round.
+are compiled and run on a few hundred prompts at a time; products are float32 even where
+a GPU would round.
 
 Shapes: predictions (batch, length), or (batch, slots) for other codecs than pairs.
 """
@@ -24,19 +24,20 @@ from icl.prompts import Prompts
 from icl.tasks.base import Task
 
 BATCH = 250
-"""Prompts in one forward pass."""
+"""The number of prompts in one forward pass."""
 
 STREAM = zlib.crc32(b"evaluation")
-"""Keys of evaluation are folded in here, far from those that training folds in."""
+"""The number folded into keys of evaluation, far from those that training folds in."""
 
 
 def sample(
     task: Task, count: int, seed: int, *, whole: bool = False
 ) -> tuple[Any, jax.Array]:
-    """Draws prompts that no training has seen, and returns a key for whatever else.
+    """Draws prompts that no training has seen, and a key for other random numbers.
 
     Prompts are cut to min(length, 2d + 1) pairs, so that the longest context has 2d
-    pairs: a causal model says the same in a longer one. With `whole` they are not.
+    pairs; a causal model predicts the same in longer prompts. With `whole` they are not
+    cut.
     """
     key = jax.random.fold_in(jax.random.key(seed), STREAM)
     prompts_key, other_key = jax.random.split(key)
@@ -58,7 +59,7 @@ def first(prompts: Any, count: int) -> Any:
 
 
 def default_queries(dim: int) -> int:
-    """Returns how many new inputs per prefix are asked where no number is given.
+    """Returns the default number of new inputs that are asked after each prefix.
 
     With q of them, the fitted weights of a learner whose residual variance is s^2 vary
     by d s^2 / q; that much is subtracted, but its own noise remains.
@@ -121,11 +122,11 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
 
     Args:
         model: the transformer.
-        hidden: states, edited or not, (prompts, tokens, width).
-        layer: where they stand.
+        hidden: the states, edited or not, (prompts, tokens, width).
+        layer: the layer of these states.
 
     Returns:
-        (prompts,).
+        The predictions, (prompts,).
     """
     parts = _batched(
         model, lambda model, part: model.resume(part, layer).predictions[:, -1], hidden
@@ -143,7 +144,7 @@ def slices(*arrays: Any) -> Iterator[tuple[Any, ...]]:
 def _batched(
     model: Any, function: Callable[..., jax.Array], *arrays: Any
 ) -> Iterator[np.ndarray]:
-    """`function(model, *arrays)`, compiled once, for batches of the prompts."""
+    """Yields `function(model, *arrays)`, compiled once, for batches of prompts."""
     graphdef, params = nnx.split(model)
 
     @jax.jit

@@ -1,8 +1,8 @@
-"""How wrong is a prediction? One number for each prompt and place, never averaged here.
+"""How wrong is a prediction? Every loss gives one number for each prompt and slot.
 
-Every loss takes what the model says at the places that are read, and what was right
-there. Training averages over prompts and places; outcomes stay (batch, slots) until
-then, so that any other reduction can be made of them.
+A loss takes what the model predicts at the slots, and what would have been right there.
+Training averages over prompts and slots; until then losses are (batch, slots), so that
+any other reduction can be made of them.
 """
 
 import jax
@@ -21,6 +21,6 @@ def cross_entropy(
     predictions: Float[Array, "batch slots vocabulary"],
     targets: Int[Array, "batch slots"],
 ) -> Float[Array, "batch slots"]:
-    """Returns -log p(target) in nats; p is the softmax of the predictions."""
+    """Returns -log p(target) in nats, where p is the softmax of the predictions."""
     logs = jax.nn.log_softmax(predictions, axis=-1)
     return -jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]

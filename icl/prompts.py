@@ -1,7 +1,7 @@
 """What is a prompt? A regression problem: pairs (x_i, y_i) that share one function.
 
-Whatever reads the pairs (models, textbook learners, targets of probes) speaks of
-`Prompts`, and knows no more of the task that drew them.
+All that reads the pairs (models, textbook learners, targets of probes) takes `Prompts`,
+and knows nothing else about the task that drew them.
 
 Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
 """
@@ -21,11 +21,11 @@ class Prompts(NamedTuple):
     """A batch of regression problems, one per prompt.
 
     Attributes:
-        xs: inputs, (batch, length, dim).
-        ys: labels, (batch, length), noise included.
+        xs: the inputs, (batch, length, dim).
+        ys: the labels with their noise, (batch, length).
         weights: the w that made the labels, (batch, dim), if they are a linear function
             of x; None where it is unknown, as for data of your own.
-        latents: whatever else made the labels (a tree, the weights of a network, an
+        latents: all else that made the labels (a tree, the weights of a network, an
             index into a pool of tasks), by name: arrays with a first axis of prompts.
     """
 
@@ -58,7 +58,12 @@ def check_prompts(prompts: Prompts) -> Prompts:
     given = {name: a for name, a in prompts._asdict().items() if a is not None}
     latents = given.pop("latents", None)
     arrays = {name: _as_float(array) for name, array in given.items()}
-    for name, array in arrays.items():  # as floats: 1e300 is infinite in float32
+    for (
+        name,
+        array,
+    ) in (
+        arrays.items()
+    ):  # checked as JAX's floats, because 1e300 is infinite in float32
         checks.all_finite(name, array)
     return Prompts(**arrays, latents=_checked_latents(latents, batch))
 
@@ -85,6 +90,6 @@ def _checked_latents(latents: Any, batch: int) -> Mapping[str, Array] | None:
 
 
 def _as_float(array: object) -> Array:
-    """A float JAX array; integers are promoted, float32 and float64 stay."""
+    """Returns a float JAX array; promotes integers, keeps float32 and float64."""
     array = jnp.asarray(array)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 def named(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the arrays of a pytree by name, such as "body.0.mlp.up.kernel".
 
-    How flax calls the array inside a variable ("value") is left out of the name. With a
-    prefix names begin with it and a dot.
+    The name leaves out what flax calls the array inside a variable ("value"). With a
+    prefix, names begin with it and a dot.
     """
     arrays = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -25,7 +25,7 @@ def named(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def unnamed(arrays: Mapping[str, Any], abstract: Any, prefix: str = "") -> Any:
-    """Returns the pytree of `abstract`'s structure whose arrays have these names.
+    """Returns the pytree with `abstract`'s structure whose arrays have these names.
 
     Raises:
         ValueError: arrays are missing, left over, or of another shape.

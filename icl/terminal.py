@@ -22,8 +22,8 @@ def training_bar(
     """Shows how far a training run is, at a terminal or in a file.
 
     Args:
-        steps: how many the run has in all.
-        quiet: show nothing, as in a worker that shares a terminal with others.
+        steps: the number of steps of the run.
+        quiet: whether nothing is shown, as in a worker that shares a terminal.
 
     Yields:
         A function to be called with the step and the mean losses, as `icl.train` calls
@@ -40,7 +40,7 @@ def training_bar(
 
 
 class TrainingProgress:
-    """Step, loss and time left of one run, from its first report on.
+    """Progress of one run, from its first report on: step, loss and time left.
 
     It counts from there and not from step 0, so that neither compilation nor the steps
     of an earlier process spoil the estimate of the time left.
@@ -78,10 +78,11 @@ class TrainingProgress:
 
 
 class Pace:
-    """Tells when something that should happen every so often is due.
+    """A pace, which tells when something that should happen every so often is due.
 
     Args:
-        seconds: the shortest time between two answers of yes; the first comes at once.
+        seconds: the shortest time between two times at which it is due; the first is
+            at once.
     """
 
     def __init__(self, seconds: float):
@@ -89,7 +90,7 @@ class Pace:
         self.last: float | None = None
 
     def is_due(self) -> bool:
-        """Whether the last yes is long enough ago; a new yes is remembered."""
+        """Returns whether it is due, and if so remembers this time."""
         now = time.monotonic()
         if self.last is not None and now - self.last < self.seconds:
             return False

@@ -1,7 +1,7 @@
-"""Is a task of one's own what training needs? `check_task` says what is wrong with it.
+"""Does a task of your own fulfil what training needs? `check_task` says what is wrong.
 
-As `check_estimator` of scikit-learn: call it once, in a test of your own. It draws a
-few batches and builds a tiny model; it does not train.
+Like `check_estimator` of scikit-learn, it is to be called once, in a test of your own.
+It draws a few batches and builds a tiny model; it does not train.
 """
 
 import dataclasses
@@ -25,17 +25,18 @@ from icl.training.config import TrainConfig
 from icl.training.description import configs, describe
 
 BATCH = 4
-TOLERANCE = 1e-4  # of float32: compiled code may add in another order
+TOLERANCE = 1e-4  # of float32, because compiled code may add in another order
 
 
 def check_task(task: Task) -> None:
     """Checks that a task can be trained on, saved, loaded, swept and probed.
 
-    That it is a frozen dataclass which can be compared, hashed and written as JSON;
-    that `sample` is a pure function of its key, also where it is compiled, and depends
-    on it; that its batches have the shapes that its codec says, and no NaN; that a
-    model can read them, and that its losses are (batch, slots); and that training draws
-    what `sample` draws, with the task's `scales` as numbers or as JAX scalars.
+    It checks that the task is a frozen dataclass which can be compared, hashed and
+    written as JSON; that `sample` is a pure function of its key, also where it is
+    compiled, and depends on it; that its batches have the shapes that its codec says,
+    and no NaN; that a model can read them, and that its losses are (batch, slots); and
+    that training draws what `sample` draws, with the task's `scales` as numbers or as
+    JAX scalars.
 
     Raises:
         ValueError: the first thing that is wrong, in one sentence with the fix.
@@ -55,7 +56,7 @@ def check_task(task: Task) -> None:
 
 
 def _check_identity(task: Task) -> None:
-    """Equal to a copy of itself, with the same hash."""
+    """Checks that the task equals a copy of itself, with the same hash."""
     name = type(task).__name__
     try:
         again = dataclasses.replace(cast(Any, task))
@@ -73,7 +74,7 @@ def _check_identity(task: Task) -> None:
 
 
 def _check_json(task: Task) -> None:
-    """Written as JSON and read again it is the same task."""
+    """Checks that the task is the same after it is written as JSON and read."""
     kind = type(task)
     about = describe(task, ModelConfig(), TrainConfig())
     again, *_ = configs(about, [kind])
@@ -108,7 +109,7 @@ def _checked_codec(task: Task) -> Codec:
 
 
 def _check_sampling(task: Task) -> Any:
-    """The same batch for the same key, compiled or not, and another for another."""
+    """Checks that the key alone decides the batch, compiled or not."""
     name, key = type(task).__name__, jax.random.key(0)
     batch = _drawn(name, lambda: task.sample(key, batch=BATCH))
     again = _drawn(name, lambda: task.sample(key, batch=BATCH))
@@ -147,7 +148,7 @@ def _drawn(name: str, draw: Callable[[], Any]) -> Any:
 
 
 def _check_shapes(task: Task, codec: Codec, batch: Any) -> None:
-    """The batch is as long and wide as the task says, and finite."""
+    """Checks that the batch is as long and wide as the task says, and finite."""
     name = type(task).__name__
     if isinstance(codec, Pairs) and not isinstance(batch, Prompts):
         raise ValueError(
@@ -177,7 +178,7 @@ def _check_shapes(task: Task, codec: Codec, batch: Any) -> None:
 
 
 def _check_model(task: Task, codec: Codec, batch: Any) -> None:
-    """A tiny model reads the batch, and is told how wrong it is at every slot."""
+    """Checks that a tiny model reads the batch and has a loss at every slot."""
     name = type(task).__name__
     tokens = codec.encode(codec.check(batch))
     wide = () if codec.discrete else (codec.entries,)
@@ -208,13 +209,13 @@ def _check_model(task: Task, codec: Codec, batch: Any) -> None:
 
 
 def _loss(codec: Codec, model: Any, state: Any, batch: Any) -> jax.Array:
-    """The mean loss as a function of the parameters."""
+    """Returns the mean loss as a function of the parameters."""
     graphdef, _ = nnx.split(model)
     return codec.losses(nnx.merge(graphdef, state).predict(batch), batch).mean()
 
 
 def _check_scales(task: Task, batch: Any) -> None:
-    """Training, which sets the scales as JAX scalars, draws what `sample` draws."""
+    """Checks that training, with JAX scalars as scales, draws what `sample` does."""
     name, key = type(task).__name__, jax.random.key(0)
     fields = {field.name for field in dataclasses.fields(cast(Any, task))}
     for scale in task.scales:
@@ -246,7 +247,7 @@ def _check_scales(task: Task, batch: Any) -> None:
 
 
 def _same(one: Any, other: Any, tolerance: float) -> bool:
-    """Whether two batches hold the same numbers, up to a relative tolerance."""
+    """Returns whether two batches are the same, up to a relative tolerance."""
     if jax.tree.structure(one) != jax.tree.structure(other):
         return False
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
@@ -258,6 +259,6 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
 
 
 def _said(error: Exception) -> str:
-    """What an error says, in its first line."""
+    """Returns the first line of what an error says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
