@@ -1,1 +1,1 @@
-"""What runs any paper and knows none."""
+"""The engine, which runs any paper and knows none."""

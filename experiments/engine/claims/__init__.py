@@ -1,1 +1,1 @@
-"""A claim is a number with an interval."""
+"""Claims, which are numbers with intervals, and how they are judged."""

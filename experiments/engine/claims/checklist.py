@@ -27,7 +27,7 @@ SHORT = {"dim": "d", "length": "pairs"}
 
 
 class Topic(NamedTuple):
-    """Claims that share a setting.
+    """A group of claims that share a setting.
 
     Attributes:
         title: what they are about.
@@ -67,7 +67,7 @@ class Row:
 
     @property
     def judgement(self) -> Judgement:
-        """The verdict of all claims together; "missing" without the figure's own."""
+        """The verdict of all claims together; "missing" if the figure has none."""
         if self.statement.figure not in {claim.figure for claim in self.claims}:
             return "missing"
         verdicts = {claim.verdict for claim in self.claims}

@@ -136,7 +136,7 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the interval lies wholly on one side of the threshold, and which."""
+        """The verdict, by the side of the threshold on which the interval lies."""
         compare = COMPARE[self.relation]
         ends = {compare(end, self.threshold) for end in (self.low, self.high)}
         if self._unknown or len(ends) == 2:
@@ -190,7 +190,7 @@ def format_number(number: float) -> str:
 
 
 def save_claims(path: str | os.PathLike[str], claims: Iterable[Claim]) -> None:
-    """Writes claims as JSON, verdicts included; the file is whole or not there."""
+    """Writes claims with their verdicts as JSON; the file is whole or not there."""
     rows = [asdict(claim) | {"verdict": claim.verdict} for claim in claims]
     text = json.dumps([_strict(row) for row in rows], indent=2, ensure_ascii=False)
     write_whole(path, text + "\n")

@@ -1,1 +1,1 @@
-"""What a figure is, and how it is run, kept and drawn."""
+"""Figures: what one is, and how it is run, kept and drawn."""

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Entry(NamedTuple):
-    """What the source of a module says about it.
+    """An experiment, as the source of its module describes it.
 
     Attributes:
         name: the module, as in `python -m <name>`.
@@ -27,11 +27,11 @@ class Entry(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it shows, in one sentence."""
+        """A sentence that says what the experiment shows."""
         return self.doc.splitlines()[0]
 
     def paragraph(self, heading: str) -> str:
-        """The text of the paragraph that starts with `heading` and a colon."""
+        """Returns the text of the paragraph that starts with `heading` and a colon."""
         for paragraph in self.doc.split("\n\n"):
             if paragraph.startswith(f"{heading}:"):
                 text = " ".join(paragraph.removeprefix(f"{heading}:").split())
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 def entries() -> Iterator[Entry]:
-    """All experiments, papers and their figures, by name."""
+    """Yields all experiments, papers and their figures, by name."""
     for path in sorted(ROOT.glob("*/*.py")):
         entry = read(path)
         if entry.times:
@@ -48,13 +48,13 @@ def entries() -> Iterator[Entry]:
 
 
 def entry(name: str) -> Entry:
-    """The entry of one module, such as "experiments.akyurek2023.fig1"."""
+    """Returns the entry of a module, such as "experiments.akyurek2023.fig1"."""
     path = ROOT.joinpath(*name.split(".")[1:])
     return read(path / "__main__.py" if path.is_dir() else path.with_suffix(".py"))
 
 
 def read(path: Path) -> Entry:
-    """Docstring and `TIMES` (a literal) of a source file."""
+    """Returns the docstring and `TIMES` (a literal) of a source file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     times = {}
     for node in tree.body:

@@ -26,7 +26,7 @@ STOPPED, REFUSED = 130, 2
 
 
 def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
-    """Runs a figure as a program; returns its exit status."""
+    """Runs a figure as a program, and returns its exit status."""
     from experiments.engine.figures.runs import run
 
     def action(argv: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
 
 
 def set_up(options: Options) -> "Models":
-    """Starts JAX as the options say; returns the models of their results folder."""
+    """Starts JAX as the options say, and returns the models of their results folder."""
     import joblib
 
     from icl.sweeps.runtime import on_cpu, set_up_runtime
@@ -57,7 +57,7 @@ def set_up(options: Options) -> "Models":
 
 
 def show(finished: "Run") -> None:
-    """Prints what a run says: a line for each claim, then where the figure is."""
+    """Prints a line for each claim of a run, and then where its figure is."""
     for claim in finished.claims:
         print(claim)
     print(finished.picture)
@@ -120,7 +120,7 @@ def guarded(
 
 
 def overview(name: str) -> str:
-    """Help without a preset: the module's docstring and how to go on."""
+    """Returns the help without a preset: the module's docstring and how to go on."""
     entry = catalogue.entry(name)
     times = "\n".join(f"  {preset:<6} {time}" for preset, time in entry.times.items())
     return (

@@ -1,4 +1,4 @@
-"""On which prompts are models compared, and how sure is what is found?
+"""On which prompts are models compared, and how sure are the results?
 
 A figure's configuration has one `Evaluation` beside its `Setting`: the setting says
 which model is looked at, the evaluation on what.
@@ -41,7 +41,7 @@ class Evaluation:
         checks.positive_int("evaluation.prompts", self.prompts, minimum=minimum)
 
     def require_part(self, name: str, part: int) -> None:
-        """Refuses a part of the prompts that is none: below 2, or more than all.
+        """Refuses a part of the prompts below 2 of them, or above all of them.
 
         Raises:
             ValueError: the message calls the part by `name`.
@@ -54,7 +54,7 @@ class Evaluation:
     def sample(
         self, task: Task, *, more: int = 0, whole: bool = False
     ) -> tuple[Prompts, jax.Array]:
-        """Draws the prompts, and a key for whatever else is drawn.
+        """Draws the prompts, and a key for all else that is drawn.
 
         Args:
             task: the prompts are drawn from it.
@@ -66,7 +66,7 @@ class Evaluation:
 
 
 def check_queries(queries: int | None, task: LinearRegression) -> None:
-    """Refuses too few new inputs to fit a linear function to what is said at them."""
+    """Refuses too few new inputs to fit a linear function to predictions there."""
     if queries is not None:
         checks.positive_int("queries", queries, minimum=task.dim + 1)
 

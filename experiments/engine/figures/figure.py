@@ -68,12 +68,12 @@ class Figure(Generic[Config]):
 
     @property
     def name(self) -> str:
-        """Its module, such as "experiments.akyurek2023.fig1"."""
+        """The name of its module, such as "experiments.akyurek2023.fig1"."""
         return module_name(self.spec)
 
     @property
     def about(self) -> catalogue.Entry:
-        """What its docstring says."""
+        """The entry of the catalogue that its docstring makes."""
         return catalogue.entry(self.name)
 
 
@@ -104,7 +104,7 @@ def load_figure(name: str) -> Figure[Any]:
 
 
 def command_line(figure: Figure[Any], preset: str, config: Any) -> str:
-    """Returns the command of a run: the preset, and what was changed of it."""
+    """Returns the command of a run: the preset, and the flags that change it."""
     values, default = flag_values(described(config)), figure.presets[preset]
     before = flag_values(described(default))
     words = ["python", "-m", figure.name, preset]
@@ -126,7 +126,7 @@ def command_line(figure: Figure[Any], preset: str, config: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    """A value as it is typed: "1,0.5" is a vector, "2,0.5;0.5,1" a matrix."""
+    """Returns a value as it is typed, such as "1,0.5" or, a matrix, "2,0.5;0.5,1"."""
     if not isinstance(value, tuple):
         return str(value)
     separator = ";" if any(isinstance(part, tuple) for part in value) else ","

@@ -33,7 +33,7 @@ KIND = "--task.kind"
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change a result.
+    """The options of a run that do not change its result.
 
     Attributes:
         results: folder for models, data and figures.
@@ -212,7 +212,7 @@ def read_flags(name: str, title: str, defaults: Any, argv: Sequence[str]) -> Any
 
 
 def _unframed(message: str) -> str:
-    """Returns as one line what tyro says in a box, paragraphs between rules."""
+    """Returns as one line what tyro says in a box of several paragraphs."""
     lines = [line.strip("│ ") for line in message.splitlines()]
     inside = [line for line in lines if line and line[0] not in "╭╰"]
     paragraphs = " ".join(inside).split("─")
@@ -231,7 +231,7 @@ def _read_integers(word: str) -> tuple[int, ...]:
 
 
 def _read_matrix(word: str) -> tuple[tuple[float, ...], ...]:
-    """The rows of a matrix; a single row is the diagonal of one."""
+    """Returns the rows of a matrix; a single row is its diagonal."""
     rows = tuple(map(_read_vector, word.split(";")))
     if len(rows) > 1:
         return rows
@@ -257,7 +257,7 @@ ONE_WORD: Mapping[Any, tuple[str, Callable[[str], Any], Callable[[Any], str]]] =
 
 
 def _registry() -> "ConstructorRegistry":
-    """Types that tyro would read otherwise: each is one word.
+    """Returns how tyro reads types that are one word each.
 
     A vector is "1,0.5"; a matrix is "2,0.5;0.5,1", or the one row of its diagonal.
     """

@@ -54,7 +54,7 @@ class Run:
 
     @property
     def picture(self) -> Path:
-        """The figure as PNG."""
+        """The path of the figure as PNG."""
         return self.folder / PICTURES[0]
 
 
@@ -66,7 +66,7 @@ def run(
     *,
     replot: bool = False,
 ) -> Run:
-    """Finds a run, or computes it; draws what is not drawn yet.
+    """Finds a run, or computes it, and draws what is not drawn yet.
 
     Args:
         figure: what to run.
@@ -100,7 +100,7 @@ def run(
 
 
 def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -> bool:
-    """Whether the Dataset of a run is there, so that `run` asks for no model."""
+    """Returns whether the Dataset of a run is there, so that `run` needs no model."""
     return _folder(figure, preset, config, models).exists()
 
 

@@ -34,13 +34,13 @@ RULES: Mapping[str, Any] = {
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure of this size in inches, in the house style."""
+    """Yields an empty figure of this size in inches, in the house style."""
     with matplotlib.rc_context(dict(RULES)):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def count_examples(axes: Axes, dim: int, *, low: bool = False) -> None:
-    """An x-axis of numbers of examples, with a line at n = d.
+    """Makes the x-axis one of numbers of examples, with a line at n = d.
 
     The line's label stands at its upper end, or at the lower where data fill the top.
     """

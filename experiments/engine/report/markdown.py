@@ -19,7 +19,7 @@ def page(
     beside: Mapping[str, str],
     missing: Mapping[str, str],
 ) -> str:
-    """The whole page.
+    """Returns the whole page.
 
     Args:
         title: its heading.
@@ -47,7 +47,7 @@ def page(
 
 
 def table(claims: Iterable[Claim], paper: str = "") -> str:
-    """What was claimed, what was measured, and the verdict, a row for each claim.
+    """Returns a table with a row for each claim: what was measured, and the verdict.
 
     Args:
         claims: in order.
@@ -87,7 +87,7 @@ def _group(group: Group) -> str:
 
 
 def _ours(row: Row) -> str:
-    """The verdict, and what it is made of if that is more than one number."""
+    """Returns the verdict, and its parts if it is made of more than one number."""
     verdict = f"**{checklist.JUDGEMENTS[row.judgement]}**"
     parts = [f"{checklist.label(c)} {c.wording}" for c in row.claims]
     return f"{verdict}: {', '.join(parts)}" if len(parts) > 1 else verdict

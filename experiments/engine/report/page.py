@@ -34,7 +34,7 @@ SYMBOLS: dict[Judgement, str] = {
 
 @dataclass(frozen=True)
 class FigureResult:
-    """What a figure module leaves behind, as far as the report needs it.
+    """The results of a figure that the report needs.
 
     Attributes:
         name: name of its module, such as "fig1"; also its anchor on the page.
@@ -72,7 +72,7 @@ def write_report(
     missing: Mapping[str, str] = MappingProxyType({}),
     title: str = "Which learning algorithm runs in the context?",
 ) -> Path:
-    """Writes the page and returns its path.
+    """Writes the page, and returns its path.
 
     Args:
         path: where the page goes; it is replaced as a whole or not at all.
@@ -118,7 +118,7 @@ def write_report(
 
 
 def summary(claims: Sequence[Claim]) -> str:
-    """How many claims hold, fail and are undecided, in a sentence.
+    """Returns how many claims hold, fail and are undecided, in a sentence.
 
     Example:
         >>> claim = Claim("x.1", "Small.", "Fig. 1", 1.0, 0.5, 3.0, threshold=2.0)
@@ -141,7 +141,7 @@ def _s(wanted: bool) -> str:
 
 
 def read_picture(figure: FigureResult) -> Picture:
-    """The figure's picture, as the page needs it."""
+    """Returns the figure's picture, as the page needs it."""
     try:
         data = Path(figure.figure_png).read_bytes()
     except OSError as error:

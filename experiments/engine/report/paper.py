@@ -1,4 +1,4 @@
-"""How is a whole paper made at a preset: all models, all figures, one page?"""
+"""How is a whole paper made at a preset, with all models, all figures and one page?"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ MADE = ("date", "commit", "devices", "cores", "platform", "versions")
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper, as far as making all of it needs to know.
+    """A paper, with all that is needed to make the whole of it.
 
     Attributes:
         spec: the `__spec__` of the module that is its command.
@@ -51,7 +51,7 @@ class Paper:
     beside: Mapping[str, str]
 
     def main(self, argv: Sequence[str] | None = None) -> int:
-        """The paper as a program; returns its exit status."""
+        """Runs the paper as a program, and returns its exit status."""
         return guarded(module_name(self.spec), self.reproduce, argv)
 
     def reproduce(self, argv: Sequence[str]) -> None:
@@ -83,7 +83,7 @@ class Paper:
             )
 
     def plan(self, preset: str, setting: Setting) -> dict[str, Planned]:
-        """The figures, with `setting` for the model that the first of them share."""
+        """Returns the figures, with `setting` for the model that the first share."""
         planned = {}
         for name, figure in self.figures.items():
             config = figure.presets[preset]
@@ -116,7 +116,7 @@ def make(
 
 
 def needed(planned: Iterable[Planned], models: Models) -> list[Setting]:
-    """Returns the models that some figures ask for, each once."""
+    """Returns the models that some figures need, each once."""
     by_folder = {
         models.folder(setting): setting
         for figure, _, config in planned
@@ -132,7 +132,7 @@ def report(
     made: Mapping[str, Made],
     missing: Mapping[str, str],
 ) -> Path:
-    """Writes the page, and beside it its claims in Markdown; returns the page's path.
+    """Writes the page and its claims in Markdown, and returns the page's path.
 
     Args:
         paper: whose it is.
