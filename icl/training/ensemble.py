@@ -28,7 +28,7 @@ from icl.training.compiled import (
 )
 from icl.training.config import TrainConfig
 from icl.training.curriculum import check_curriculum
-from icl.training.description import described
+from icl.training.description import Configs, described
 from icl.training.run import (
     Callback,
     NonFiniteLossError,
@@ -108,55 +108,59 @@ def train_ensemble(
     start = None if init is None else start_of(init, tasks[0], model_config)
     origin = origin_of(start, optimizer)
     made_of = (tasks[0], model_config, train_config)
-    about = about_of(made_of, keys) | origin
-    about |= {
-        "members": members,
-        "learning_rates": [config.learning_rate for config in configs],
-    }
-    if len(set(tasks)) > 1:
-        values = [scale_values(each) for each in tasks]
-        about |= {name: [each[name] for each in values] for name in tasks[0].scales}
-    program = program_key(*made_of)
     run = Run(
-        program=compile_program(program, devices, members, optimizer),
+        program=compile_program(program_key(*made_of), devices, members, optimizer),
         made_of=made_of,
         keys=keys,
         scales=jax.tree.map(lambda *numbers: jnp.stack(numbers), *scales),
-        about=about,
+        about=about_of(made_of, keys) | origin | _apart_from_each_other(tasks, configs),
         directory=None if directory is None else Path(directory),
         start=jax.tree.map(lambda a: np.stack([a] * members), start),
+        origin=origin,
     )
     run.finish(callback)
     places = processes.agreed([place and str(place) for place in places])
     state = processes.on_host(run.state)
     trained = []
-    for member, (task, config, place) in enumerate(
+    for member, (own_task, config, place) in enumerate(
         zip(tasks, configs, places, strict=True)
     ):
-        own = (task, model_config, config)
-        single = replace(
-            run,
-            made_of=own,
-            about=about_of(own, keys[member]) | origin,
-            directory=None if place is None else Path(place),
-            state=jax.tree.map(lambda leaf, m=member: leaf[m], state),
-            records={name: [array] for name, array in run.history(member).items()},
+        single = _single(run, member, (own_task, model_config, config), place)
+        single.state = jax.tree.map(lambda leaf, m=member: leaf[m], state)
+        found = assemble(
+            single.made_of, single.state.params, single.history(), run.step, origin
         )
-        history = single.history()
-        trained.append(
-            assemble(
-                own,
-                single.state.params,
-                history,
-                run.step,
-                origin,
-            )
-        )
-        if divergence(trained[-1]) is None:
+        trained.append(found)
+        if divergence(found) is None:
             single.save()
             if run.advanced:
-                judge_precision(trained[-1], keys[member], devices[0])
+                judge_precision(found, keys[member], devices[0])
     return trained
+
+
+def _single(run: Run, member: int, made_of: Configs, place: str | None) -> Run:
+    """The run of one member, as `train` would have left it, without its state."""
+    return replace(
+        run,
+        made_of=made_of,
+        about=about_of(made_of, run.keys[member]) | run.origin,
+        directory=None if place is None else Path(place),
+        records={name: [array] for name, array in run.history(member).items()},
+    )
+
+
+def _apart_from_each_other(
+    tasks: Sequence[Task], configs: Sequence[TrainConfig]
+) -> dict[str, Any]:
+    """What a checkpoint says of the members: their number, and where they differ."""
+    about: dict[str, Any] = {
+        "members": len(tasks),
+        "learning_rates": [config.learning_rate for config in configs],
+    }
+    if len(set(tasks)) > 1:
+        values = [scale_values(task) for task in tasks]
+        about |= {name: [each[name] for each in values] for name in tasks[0].scales}
+    return about
 
 
 def divergence(trained: Trained) -> NonFiniteLossError | None:

@@ -140,6 +140,7 @@ def train(
         about=about_of(made_of, key) | origin,
         directory=None if directory is None else Path(directory),
         start=start,
+        origin=origin,
     )
     run.finish(callback)
     trained = assemble(made_of, run.state.params, run.history(), run.step, origin)
@@ -168,6 +169,7 @@ class Run:
     about: dict[str, Any]
     directory: Path | None
     start: Any = None  # parameters to begin with; None draws them from the keys
+    origin: dict[str, Any] = field(default_factory=dict)  # see `Trained.origin`
     step: int = 0
     state: Any = None  # a TrainState, once the run is resumed or initialised
     records: dict[str, list[np.ndarray]] = field(default_factory=dict)
