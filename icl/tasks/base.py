@@ -16,14 +16,16 @@ It can then be trained on, saved and loaded, trained as an ensemble and in a swe
 probed. `icl.testing.check_task(Sparse())` says in one sentence what is wrong with it.
 """
 
-import copy
 import dataclasses
+import functools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from icl import checks
@@ -109,19 +111,28 @@ def scale_values(task: Task) -> dict[str, Any]:
 def with_values(task: Task, values: Mapping[str, Any]) -> Task:
     """Returns a copy with other values, which may be traced JAX scalars.
 
-    Nothing is checked. Only fields are copied: an attribute that `__post_init__` has
-    made of one of `scales` would be out of date.
+    Nothing is checked. Where the values are of `scales` only fields are copied: an
+    attribute that `__post_init__` has made of one of them would be out of date. A copy
+    with a value that is no field, such as `active_dims`, has no hash, so that nothing
+    which is kept by the hash of a task is taken for that of the copy.
     """
     if not values:
         return task
-    twin = copy.copy(task)
-    if set(values) & set(task.scales):
-        twin = object.__new__(type(task))
-        for field in dataclasses.fields(cast(Any, task)):
-            object.__setattr__(twin, field.name, getattr(task, field.name))
+    fields = {field.name for field in dataclasses.fields(cast(Any, task))}
+    kind = type(task) if values.keys() <= fields else _without_hash(type(task))
+    twin = object.__new__(kind)
+    names = fields if values.keys() & set(task.scales) else fields | vars(task).keys()
+    for name in names:
+        object.__setattr__(twin, name, getattr(task, name))
     for name, value in values.items():
         object.__setattr__(twin, name, value)
     return twin
+
+
+@functools.cache
+def _without_hash(kind: type[Task]) -> type[Task]:
+    """A class like `kind`, whose instances have no hash."""
+    return type(kind.__name__, (kind,), {"__hash__": None})
 
 
 def check_is_task(task: Any) -> None:
@@ -150,12 +161,12 @@ def check_draws(task: Task) -> None:
     """Refuses a task whose `sample` no compiled program can call; nothing is drawn.
 
     Raises:
-        ValueError: `sample` fails where it is traced by JAX, or what it returns has not
-            the sizes that the codec says.
+        ValueError: `sample` fails where it is traced by JAX, draws by something else
+            than its key, or returns something of other sizes than the codec says.
     """
     name, codec = type(task).__name__, task.codec
     try:
-        batch = jax.eval_shape(lambda key: task.sample(key, batch=2), jax.random.key(0))
+        (traced, batch), (again, _) = (_traced(task) for _ in range(2))
     except Exception as error:  # whatever the task's own code raises
         lines = str(error).strip().splitlines() or ["no message"]
         raise ValueError(
@@ -163,6 +174,14 @@ def check_draws(task: Task) -> None:
             f"({type(error).__name__}: {lines[0]}); icl.testing.check_task says "
             "what is wrong with a task."
         ) from error
+    (key,) = traced.jaxpr.invars
+    used = any(key is each for line in traced.jaxpr.eqns for each in line.invars)
+    if not used or not _same_program(traced, again):
+        raise ValueError(
+            f"sample of {name} does not draw from its key alone: in a compiled program "
+            "every step would see the same numbers; draw with jax.random, not with "
+            "NumPy's or Python's generators."
+        )
     if not isinstance(codec, Pairs):
         return
     if not isinstance(batch, Prompts):
@@ -173,3 +192,19 @@ def check_draws(task: Task) -> None:
     sizes = (2, codec.length, codec.dim)
     checks.shape_of(f"xs of {name}", batch.xs, sizes, "(batch, length, dim)")
     checks.shape_of(f"ys of {name}", batch.ys, sizes[:2], "(batch, length)")
+
+
+def _traced(task: Task) -> Any:
+    """What `sample` computes, and the shapes that it returns; traced anew each time."""
+
+    def draw(key: Array) -> Any:  # a new function: JAX keeps what it has traced
+        return task.sample(key, batch=2)
+
+    return jax.make_jaxpr(draw, return_shape=True)(jax.random.key(0))
+
+
+def _same_program(one: Any, other: Any) -> bool:
+    """Whether two traces of a function hold the same operations and constants."""
+    texts = (re.sub(" at 0x[0-9a-f]+", "", str(each.jaxpr)) for each in (one, other))
+    pairs = zip(one.consts, other.consts, strict=False)
+    return len(set(texts)) == 1 and all(np.array_equal(a, b) for a, b in pairs)

@@ -28,6 +28,7 @@ from icl.model.config import ModelConfig
 from icl.tasks.base import Task, scale_values, with_values
 from icl.training import processes
 from icl.training.config import TrainConfig, schedule
+from icl.training.description import described, fingerprint
 from icl.training.optimizers import OPTIMIZERS
 from icl.training.precision import products
 
@@ -75,11 +76,13 @@ class ProgramKey(NamedTuple):
 
     Attributes:
         task: the task, with 0 in place of the scales that may be traced.
+        description: all fields of that task, for one whose equality leaves some out.
         model: the shape and variant of the transformer.
         train: the settings of the run, with a learning rate of 1.
     """
 
     task: Task
+    description: str
     model: ModelConfig
     train: TrainConfig
 
@@ -87,7 +90,8 @@ class ProgramKey(NamedTuple):
 def program_key(task: Task, model: ModelConfig, train: TrainConfig) -> ProgramKey:
     """Returns what decides whether two runs share a compiled program."""
     neutral = with_values(task, dict.fromkeys(traced_scales(task), 0.0))
-    return ProgramKey(neutral, model, replace(train, learning_rate=1.0))
+    train = replace(train, learning_rate=1.0)
+    return ProgramKey(neutral, fingerprint(described(neutral)), model, train)
 
 
 def scales_of(task: Task, config: TrainConfig) -> Scales:
@@ -97,7 +101,6 @@ def scales_of(task: Task, config: TrainConfig) -> Scales:
     return {RATE: jnp.float32(config.learning_rate), **traced}
 
 
-@lru_cache(maxsize=256)
 def traced_scales(task: Task) -> tuple[str, ...]:
     """Returns the scales of a task that its program takes as arguments: all, or none.
 
@@ -105,6 +108,12 @@ def traced_scales(task: Task) -> tuple[str, ...]:
     for example because it says `if self.noise_std > 0`, or reads an attribute that
     `__post_init__` derived from them. The program is then compiled for these numbers.
     """
+    return _traced_scales(task, fingerprint(described(task)))
+
+
+@lru_cache(maxsize=256)
+def _traced_scales(task: Task, description: str) -> tuple[str, ...]:
+    """The same, kept by the task and all of its fields."""
 
     def draw(key: jax.Array, values: Mapping[str, jax.Array]) -> Any:
         return with_values(task, values).sample(key, batch=2)
@@ -190,7 +199,7 @@ class _Functions:
         optimizer: optax.GradientTransformation | None,
         parts: int,
     ):
-        self.task, self.model, self.config = key
+        self.task, self.model, self.config = key.task, key.model, key.train
         self.codec = self.task.codec
         self.graphdef, _ = blueprint(self.codec, self.model)
         self.own_updates = optimizer is not None

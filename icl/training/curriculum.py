@@ -94,7 +94,14 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
         )
     if curriculum.dims and task.codec.dim > 1:
         masked = with_values(task, {"active_dims": 1})
-        xs = masked.sample(jax.random.key(0), batch=2).xs
+        try:
+            xs = masked.sample(jax.random.key(0), batch=2).xs
+        except Exception as error:  # whatever the task's own code raises
+            raise ValueError(
+                f"sample of {name} cannot draw with `active_dims` ({error}), which a "
+                "curriculum of dimensions sets; keep nothing by the hash of the task, "
+                "as jax.jit does with a static argument."
+            ) from error
         if np.any(np.asarray(xs)[..., 1:]):
             raise ValueError(
                 f"a curriculum of dimensions needs a task that sets coordinates to 0, "

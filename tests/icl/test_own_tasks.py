@@ -1,7 +1,8 @@
 """A task of one's own goes wherever LinearRegression goes."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from own_tasks import ModularSum, Sparse
 
 from icl import (
     CheckpointError,
+    Curriculum,
     LinearRegression,
     ModelConfig,
     Prompts,
@@ -285,6 +287,67 @@ def test_a_task_that_cannot_be_trained_on_is_refused_before_it_is(task, said, un
         train(task, MODEL, CONFIG, key=KEY)
     with pytest.raises(ValueError, match=said):
         train_ensemble(task, MODEL, CONFIG, keys=jax.random.split(KEY, 2))
+
+
+@dataclass(frozen=True)
+class InNumpy(Sparse):
+    """Draws with NumPy, which happens once, while the program is compiled."""
+
+    def sample(self, key, *, batch):
+        prompts = super().sample(key, batch=batch)
+        noise = np.random.default_rng().normal(size=prompts.ys.shape)
+        return prompts._replace(ys=prompts.ys + noise)
+
+
+@dataclass(frozen=True)
+class Seeded(Sparse):
+    """Draws with a generator of its own, and never looks at its key."""
+
+    def sample(self, key, *, batch):
+        xs = np.random.default_rng(0).normal(size=(batch, self.length, self.dim))
+        return Prompts(jnp.float32(xs), jnp.float32(xs[..., 0]))
+
+
+@pytest.mark.parametrize("task", [InNumpy(), Seeded()], ids=repr)
+def test_a_task_that_would_draw_once_for_all_steps_is_refused(task):
+    with pytest.raises(ValueError, match="does not draw from its key alone"):
+        train(task, MODEL, CONFIG, key=KEY)
+
+
+@dataclass(frozen=True)
+class Hidden(LinearRegression):
+    """Equal to others that draw something else."""
+
+    sign: float = field(default=1.0, compare=False)
+
+    def sample(self, key, *, batch):
+        prompts = super().sample(key, batch=batch)
+        return prompts._replace(ys=self.sign * jnp.ones_like(prompts.ys))
+
+
+def test_a_field_that_equality_leaves_out_is_not_left_out_of_a_program():
+    for sign in (1.0, 3.0):
+        task = Hidden(dim=2, length=4, sign=sign)
+        assert task == Hidden(dim=2, length=4)
+        np.testing.assert_allclose(first_loss(task), sign**2)
+
+
+@dataclass(frozen=True)
+class Compiled(LinearRegression):
+    """Compiles its sample, and is itself a static argument of that."""
+
+    @partial(jax.jit, static_argnums=0, static_argnames="batch")
+    def sample(self, key, *, batch):
+        return super().sample(key, batch=batch)
+
+
+def test_what_is_kept_by_the_hash_of_a_task_is_not_taken_for_another():
+    for std in (0.5, 2.0):
+        task = Compiled(dim=2, length=4, noise_std=std)
+        np.testing.assert_allclose(first_loss(task).mean(), 2 + std**2, rtol=0.1)
+    config = replace(CONFIG, curriculum=Curriculum(dims=1))
+    with pytest.raises(ValueError, match="sample of Compiled cannot draw with `act"):
+        train(Compiled(dim=2, length=4), MODEL, config, key=KEY)
 
 
 # --- compared and probed ---
