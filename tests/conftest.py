@@ -85,14 +85,25 @@ def trained(task, model_config, train_config):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def memory_is_given_back():
+def memory_of_a_file():
     """Lets go of what a file's tests have compiled, once it takes much memory.
 
-    Files compile other shapes, and a worker that keeps all of them grows to 4.5 GB; so
-    it stays below 2. glibc keeps what is freed unless it is asked to give it back.
+    Files compile other shapes, and a worker that keeps all of them grows to 4.5 GB.
     """
     yield
-    if resident_gigabytes() > 0.8:
+    give_back_above(0.8)
+
+
+@pytest.fixture(autouse=True)
+def memory_of_a_test():
+    """Lets go of it within a file too, once it takes very much."""
+    yield
+    give_back_above(1.5)
+
+
+def give_back_above(gigabytes):
+    """Drops what is compiled; glibc keeps what is freed unless it is asked for it."""
+    if resident_gigabytes() > gigabytes:
         jax.clear_caches()
         gc.collect()
         with suppress(OSError, AttributeError):  # not glibc

@@ -249,25 +249,25 @@ def test_a_model_is_put_in_place_once(
     trained, task, model_config, train_config, tmp_path
 ):
     folder = tmp_path / "t"
-    publishing.put(trained, folder)
+    publishing.replace_model(trained, folder)
     first = files(folder)
-    publishing.put(trained, folder)
+    publishing.replace_model(trained, folder)
     assert files(folder) == first
     # Another model, though of the same settings, takes its place; so does one whose
     # files were damaged.
     other = train(task, model_config, train_config, key=jax.random.key(1))
-    publishing.put(other, folder)
+    publishing.replace_model(other, folder)
     assert files(folder).keys() != first.keys()
     next(folder.glob("step_*/manifest.json")).write_text("")
     with pytest.warns(UserWarning, match="damaged"):
-        publishing.put(trained, folder)
+        publishing.replace_model(trained, folder)
     np.testing.assert_array_equal(load(folder).history.loss, trained.history.loss)
 
 
 def test_what_is_too_large_is_refused(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(publishing, "LARGEST", 1_000)
     with pytest.raises(ValueError, match="1,000 are shipped"):
-        publishing.put(trained, tmp_path / "t")
+        publishing.replace_model(trained, tmp_path / "t")
     assert not list(tmp_path.iterdir())
 
 
