@@ -33,10 +33,10 @@ from icl.training.optimizers import OPTIMIZERS
 from icl.training.precision import products
 
 TOKENS = 384  # tokens in a part of the batch, on CPU
-RATE = "rate"
+RATE = "learning rate"  # with a space: no field of a task has this name
 
 Scales = Mapping[str, jax.Array]
-"""The peak learning rate, called "rate", and the scales of the task, by name."""
+"""The peak learning rate, under the name `RATE`, and the task's scales by name."""
 
 
 class TrainState(NamedTuple):
@@ -79,19 +79,23 @@ class ProgramKey(NamedTuple):
         description: all fields of that task, for one whose equality leaves some out.
         model: the shape and variant of the transformer.
         train: the settings of the run, with a learning rate of 1.
+        optimizer: what `OPTIMIZERS` has under the run's name, which may be replaced.
     """
 
     task: Task
     description: str
     model: ModelConfig
     train: TrainConfig
+    optimizer: Callable[[Any], optax.GradientTransformation]
 
 
 def program_key(task: Task, model: ModelConfig, train: TrainConfig) -> ProgramKey:
     """Returns what decides whether two runs share a compiled program."""
     neutral = with_values(task, dict.fromkeys(traced_scales(task), 0.0))
     train = replace(train, learning_rate=1.0)
-    return ProgramKey(neutral, fingerprint(described(neutral)), model, train)
+    optimizer = OPTIMIZERS[train.optimizer]
+    description = fingerprint(described(neutral))
+    return ProgramKey(neutral, description, model, train, optimizer)
 
 
 def scales_of(task: Task, config: TrainConfig) -> Scales:
@@ -203,7 +207,7 @@ class _Functions:
         self.codec = self.task.codec
         self.graphdef, _ = blueprint(self.codec, self.model)
         self.own_updates = optimizer is not None
-        self.optimizer = optimizer or OPTIMIZERS[self.config.optimizer](self.config)
+        self.optimizer = optimizer or key.optimizer(self.config)
         self.schedule = schedule(self.config)
         self.parts = parts
 

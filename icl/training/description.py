@@ -91,9 +91,12 @@ def _defaults(config: Any) -> dict[str, Any]:
 
 
 def _default(field: dataclasses.Field) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
+    # By type: a class that was pickled by value, as those of a script are for the
+    # workers of a sweep, brings a copy of MISSING with it.
+    missing = type(dataclasses.MISSING)
+    if not isinstance(field.default_factory, missing):
         return field.default_factory()
-    return field.default
+    return dataclasses.MISSING if isinstance(field.default, missing) else field.default
 
 
 def _as_json(config: Any, name: str, nested: Callable[[Any], Any]) -> Any:

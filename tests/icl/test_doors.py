@@ -58,6 +58,17 @@ def test_an_optimiser_is_chosen_by_name(monkeypatch):
         replace(CONFIG, optimizer="muonn")
 
 
+def test_an_optimiser_that_is_defined_again_is_used(monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "own", lambda settings: optax.identity())
+    config = replace(CONFIG, optimizer="own", steps=2, chunk=2)
+    moved = train(TASK, MODEL, config, key=KEY)
+    monkeypatch.setitem(OPTIMIZERS, "own", lambda settings: optax.scale(0.0))
+    still = train(TASK, MODEL, config, key=KEY)
+    before = train(TASK, MODEL, replace(config, learning_rate=1e-30), key=KEY)
+    assert_same(still, before)
+    assert (parameters(moved)["head.kernel"] != parameters(still)["head.kernel"]).any()
+
+
 def test_an_optimiser_of_ones_own_is_used_as_it_is(tmp_path):
     trained = train(
         TASK, MODEL, CONFIG, key=KEY, optimizer=optax.adam(0.01), directory=tmp_path

@@ -1,6 +1,7 @@
 """A task of one's own goes wherever LinearRegression goes."""
 
 import json
+import pickle
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from own_tasks import ModularSum, Sparse
+from subprocesses import finished, started
 
 from icl import (
     CheckpointError,
@@ -28,7 +30,7 @@ from icl.baselines import LeastSquares, Ridge
 from icl.compare import fitted_weights, nearest
 from icl.tasks import TASKS, register
 from icl.training.compiled import compile_program, program_key, traced_scales
-from icl.training.description import configs, describe
+from icl.training.description import changed, configs, describe, differences
 from probes import probe_grid
 
 KEY = jax.random.key(0)
@@ -103,6 +105,25 @@ def test_a_task_inside_a_task_is_described_and_read():
     task = Twice(base=LinearRegression(dim=3, noise_std=0.5))
     about = json.loads(json.dumps(describe(task, MODEL, CONFIG)))
     assert configs(about, [Twice]) == (task, MODEL, CONFIG)
+
+
+def test_a_class_of_a_script_is_described_in_another_process():
+    """As in a sweep's workers, which get the classes of a script by value."""
+    code = """
+from dataclasses import dataclass
+import cloudpickle
+from icl import LinearRegression
+
+@dataclass(frozen=True)
+class Mine(LinearRegression):
+    k: int = 1
+
+print(cloudpickle.dumps(Mine(dim=3, k=2)).hex())
+"""
+    ((said, _),) = finished(started(code))
+    task = pickle.loads(bytes.fromhex(said))
+    assert changed(task) == {"kind": "Mine", "dim": 3, "k": 2}
+    assert differences(describe(task, MODEL, CONFIG), (task, MODEL, CONFIG)) == []
 
 
 # --- ensembles and sweeps ---
@@ -200,6 +221,23 @@ def test_an_overridden_sample_is_what_is_trained_on():
     first, last = trained.history.held_out_loss.values[[0, -1]]
     assert (last < 0.2 * first).all()  # all labels are 0
     assert first_loss(Zero(dim=2, length=4)).max() == 0
+
+
+@dataclass(frozen=True)
+class Rated(Sparse):
+    """Has a scale of the name that others give to the learning rate."""
+
+    scales = ("rate",)
+    rate: float = 1.0
+
+    def sample(self, key, *, batch):
+        prompts = super().sample(key, batch=batch)
+        noise = jax.random.normal(jax.random.fold_in(key, 7), prompts.ys.shape)
+        return prompts._replace(ys=self.rate * noise)
+
+
+def test_a_scale_called_rate_is_not_the_learning_rate():
+    np.testing.assert_allclose(first_loss(Rated(rate=3.0)), 9.0, rtol=0.15)
 
 
 @pytest.mark.parametrize("kind", [Noisy, Branching, Derived])
