@@ -69,7 +69,8 @@ def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Datas
         if loss is not None:
             row[: len(loss)] = loss
     failed = np.array([loss is None for loss in losses])
-    means = np.array([np.nan if loss is None else loss.mean() for loss in losses])
+    # A slot that never counts has no loss: NaN.
+    means = np.array([np.nan if loss is None else np.nanmean(loss) for loss in losses])
     shape, dims, coordinates = tuple(map(len, points)), [], {}
     for column in points:
         names = [field.rpartition(".")[2] for field, _ in column[0]]

@@ -155,6 +155,11 @@ def check_is_task(task: Any) -> None:
             f"{name} must be a frozen dataclass, so that it can be compared, hashed "
             "and kept; put @dataclass(frozen=True) above it."
         )
+    if "kind" in {field.name for field in dataclasses.fields(cast(Any, task))}:
+        raise ValueError(
+            f"{name} has a field `kind`, which is how the name of its class is kept in "
+            "a checkpoint; call the field something else, such as `law`."
+        )
 
 
 def check_draws(task: Task) -> None:

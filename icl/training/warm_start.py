@@ -28,6 +28,10 @@ def start_of(init: Trained | Transformer, task: Task, model_config: ModelConfig)
     Raises:
         ValueError: the model has another shape than the run's.
     """
+    if not isinstance(init, Trained | Transformer):
+        raise ValueError(
+            f"init must be a trained model, such as load(...) returns, got {init!r}."
+        )
     model = init if isinstance(init, Transformer) else init.model
     have = asdict(model.config) | _sizes(model.codec)
     want = asdict(model_config) | _sizes(task.codec)
@@ -50,6 +54,13 @@ def origin_of(
 ) -> dict[str, Any]:
     """Returns what a checkpoint says of a warm start and a caller's optimiser."""
     about = {}
+    if optimizer is not None and not isinstance(
+        optimizer, optax.GradientTransformation
+    ):
+        raise ValueError(
+            "optimizer must be an optax transformation, such as optax.adam(1e-3), got "
+            f"{optimizer!r}; one by name is TrainConfig(optimizer=...)."
+        )
     if start is not None:
         arrays = named(start).items()
         sums = {name: hashlib.sha256(a.tobytes()).hexdigest() for name, a in arrays}

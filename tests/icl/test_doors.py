@@ -290,3 +290,16 @@ def test_patterns_are_what_attention_adds_up(config):
         np.testing.assert_allclose(
             block.attention.out(jnp.asarray(mixed)), want, rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"optimizer": "sgd"}, "optimizer must be an optax transformation, .* 'sgd'"),
+        ({"optimizer": optax.adam}, r"such as optax.adam\(1e-3\), got <function"),
+        ({"init": "runs/a"}, "init must be a trained model, .* got 'runs/a'"),
+    ],
+)
+def test_what_cannot_be_handed_over_is_refused_in_one_sentence(options, said, untyped):
+    with pytest.raises(ValueError, match=said):
+        train(TASK, MODEL, CONFIG, key=KEY, **options)

@@ -67,7 +67,7 @@ class Unequal(Task):
 
 @frozen
 class NotJson(Sparse):
-    kind: complex = 1j
+    law: complex = 1j
 
 
 @frozen
@@ -230,13 +230,21 @@ class Weightless(ModularSum):
         return super().sample(key, batch=batch)._replace(weights=jnp.zeros((batch, 2)))
 
 
+@frozen
+class Kind(Sparse):
+    """Has a field that stands for something else in a checkpoint."""
+
+    kind: str = "normal"
+
+
 BROKEN = {
+    "Kind": (Kind(), "Kind has a field `kind`, which is how"),
     "Sparse class": (Sparse, "must be an instance, got the class; write Sparse()"),
     "Stranger": (Stranger(), "must derive from icl.Task, and Stranger does not"),
     "Thawed": (Thawed(), "Thawed must be a frozen dataclass"),
     "Unhashable": (Unhashable(), "Unhashable cannot be compared and hashed"),
     "Unequal": (Unequal(), "Unequal differs from a copy of itself"),
-    "NotJson": (NotJson(), "kind of NotJson cannot be kept as JSON: 1j"),
+    "NotJson": (NotJson(), "law of NotJson cannot be kept as JSON: 1j"),
     "Drifting": (Drifting(), "Drifting differs from a copy of itself"),
     "Impure": (Impure(), "sample of Impure returns another batch for the same key"),
     "Stateful": (Stateful(), "sample of Stateful returns another batch for the same"),
