@@ -18,8 +18,14 @@ from icl import checks
 from icl.codecs import Codec, Pairs
 from icl.model.building import build
 from icl.model.config import ModelConfig
-from icl.prompts import Prompts
-from icl.tasks.base import Task, check_is_task, scale_values, with_values
+from icl.tasks.base import (
+    Task,
+    check_is_task,
+    check_pairs,
+    first_line,
+    scale_values,
+    with_values,
+)
 from icl.training.compiled import traced_scales
 from icl.training.config import TrainConfig
 from icl.training.description import configs, describe
@@ -63,8 +69,8 @@ def _check_identity(task: Task) -> None:
         same = bool(task == again) and hash(task) == hash(again)
     except Exception as error:
         raise ValueError(
-            f"{name} cannot be compared and hashed ({_said(error)}); let its fields be "
-            "numbers, strings, None, or tuples of them, not arrays or lists."
+            f"{name} cannot be compared and hashed ({first_line(error)}); let its "
+            "fields be numbers, strings, None, or tuples of them, not arrays or lists."
         ) from error
     if not same:
         raise ValueError(
@@ -95,8 +101,8 @@ def _checked_codec(task: Task) -> Codec:
         same = codec == task.codec and hash(codec) == hash(task.codec)
     except Exception as error:
         raise ValueError(
-            f"codec of {name} cannot be compared and hashed ({_said(error)}); let it "
-            "be a frozen dataclass."
+            f"codec of {name} cannot be compared and hashed ({first_line(error)}); "
+            "let it be a frozen dataclass."
         ) from error
     if not same:
         raise ValueError(
@@ -126,8 +132,8 @@ def _check_sampling(task: Task) -> Any:
         compiled = jax.jit(lambda key: task.sample(key, batch=BATCH))(key)
     except Exception as error:
         raise ValueError(
-            f"sample of {name} cannot be compiled by jax.jit ({_said(error)}); compute "
-            "with jax.numpy, and choose by jnp.where, not by `if`."
+            f"sample of {name} cannot be compiled by jax.jit ({first_line(error)}); "
+            "compute with jax.numpy, and choose by jnp.where, not by `if`."
         ) from error
     if not _same(batch, compiled, TOLERANCE):
         raise ValueError(
@@ -142,7 +148,7 @@ def _drawn(name: str, draw: Callable[[], Any]) -> Any:
         return draw()
     except Exception as error:
         raise ValueError(
-            f"sample of {name} failed ({_said(error)}); it is called as "
+            f"sample of {name} failed ({first_line(error)}); it is called as "
             "`task.sample(key, batch=4)`."
         ) from error
 
@@ -150,11 +156,6 @@ def _drawn(name: str, draw: Callable[[], Any]) -> Any:
 def _check_shapes(task: Task, codec: Codec, batch: Any) -> None:
     """Checks that the batch is as long and wide as the task says, and finite."""
     name = type(task).__name__
-    if isinstance(codec, Pairs) and not isinstance(batch, Prompts):
-        raise ValueError(
-            f"sample of {name} must return icl.Prompts(xs, ys), got "
-            f"{type(batch).__name__}; or give the task a codec of its own."
-        )
     for path, array in jax.tree_util.tree_leaves_with_path(batch):
         where = jax.tree_util.keystr(path, simple=True, separator=".")
         if np.ndim(array) == 0 or np.shape(array)[0] != BATCH:
@@ -162,13 +163,8 @@ def _check_shapes(task: Task, codec: Codec, batch: Any) -> None:
                 f"sample of {name} was asked for {BATCH} prompts, but {where} has "
                 f"shape {np.shape(array)}; its first axis must be the batch."
             )
-    if isinstance(batch, Prompts):
-        axes = "(batch, length, dim)"
-        expected = (
-            (BATCH, codec.length, codec.dim) if isinstance(codec, Pairs) else None
-        )
-        if expected:
-            checks.shape_of(f"xs of {name}", batch.xs, expected, axes)
+    if isinstance(codec, Pairs):
+        check_pairs(name, codec, batch, BATCH)
     try:
         codec.check(batch)
     except ValueError as error:
@@ -256,9 +252,3 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
         and np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
         for a, b in pairs
     )
-
-
-def _said(error: Exception) -> str:
-    """Returns the first line of what an error says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

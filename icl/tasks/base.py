@@ -173,11 +173,9 @@ def check_draws(task: Task) -> None:
     try:
         (traced, batch), (again, _) = (_traced(task) for _ in range(2))
     except Exception as error:  # whatever the task's own code raises
-        lines = str(error).strip().splitlines() or ["no message"]
         raise ValueError(
-            f"sample of {name} failed inside a compiled program "
-            f"({type(error).__name__}: {lines[0]}); icl.testing.check_task says "
-            "what is wrong with a task."
+            f"sample of {name} failed inside a compiled program ({first_line(error)}); "
+            "icl.testing.check_task says what is wrong with a task."
         ) from error
     (key,) = traced.jaxpr.invars
     used = any(key is each for line in traced.jaxpr.eqns for each in line.invars)
@@ -187,16 +185,31 @@ def check_draws(task: Task) -> None:
             "every step would see the same numbers; draw with jax.random, not with "
             "NumPy's or Python's generators."
         )
-    if not isinstance(codec, Pairs):
-        return
+    if isinstance(codec, Pairs):
+        check_pairs(name, codec, batch, 2)
+        sizes = (2, codec.length)
+        checks.shape_of(f"ys of {name}", batch.ys, sizes, "(batch, length)")
+
+
+def check_pairs(name: str, codec: Pairs, batch: Any, count: int) -> None:
+    """Refuses what is no `Prompts` of so many prompts, as long and wide as the codec.
+
+    Raises:
+        ValueError: says so of the task that is called `name`.
+    """
     if not isinstance(batch, Prompts):
         raise ValueError(
             f"sample of {name} must return icl.Prompts(xs, ys), got "
             f"{type(batch).__name__}; or give the task a codec of its own."
         )
-    sizes = (2, codec.length, codec.dim)
+    sizes = (count, codec.length, codec.dim)
     checks.shape_of(f"xs of {name}", batch.xs, sizes, "(batch, length, dim)")
-    checks.shape_of(f"ys of {name}", batch.ys, sizes[:2], "(batch, length)")
+
+
+def first_line(error: Exception) -> str:
+    """Returns the kind of an error and the first line of what it says."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _traced(task: Task) -> Any:
