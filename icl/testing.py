@@ -4,9 +4,11 @@ Like `check_estimator` of scikit-learn, it is to be called once, in a test of yo
 It draws a few batches and builds a tiny model; it does not train.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -18,6 +20,7 @@ from icl import checks
 from icl.codecs import Codec, Pairs
 from icl.model.building import build
 from icl.model.config import ModelConfig
+from icl.tasks import drawing
 from icl.tasks.base import (
     Task,
     check_is_task,
@@ -26,7 +29,7 @@ from icl.tasks.base import (
     scale_values,
     with_values,
 )
-from icl.training.compiled import traced_scales
+from icl.tasks.drawing import check_draws, reason
 from icl.training.config import TrainConfig
 from icl.training.description import configs, describe
 
@@ -58,6 +61,7 @@ def check_task(task: Task) -> None:
     batch = _check_sampling(task)
     _check_shapes(task, codec, batch)
     _check_model(task, codec, batch)
+    _check_inputs(task, codec)
     _check_scales(task, batch)
 
 
@@ -83,13 +87,22 @@ def _check_json(task: Task) -> None:
     """Checks that the task is the same after it is written as JSON and read."""
     kind = type(task)
     about = describe(task, ModelConfig(), TrainConfig())
-    again, *_ = configs(about, [kind])
+    again, *_ = configs(about, _kinds(task))
     if again != task or hash(again) != hash(task):
         raise ValueError(
             f"{kind.__name__} is not the same once written as JSON and read again: "
             f"{task!r} became {again!r}; let its fields be numbers, strings, None, or "
             "tuples of them, and keep what `__post_init__` makes of them the same."
         )
+
+
+def _kinds(task: Task) -> list[type[Task]]:
+    """Returns the class of a task, and those of the tasks in its fields."""
+    values = [
+        getattr(task, field.name) for field in dataclasses.fields(cast(Any, task))
+    ]
+    inner = [kind for each in values if isinstance(each, Task) for kind in _kinds(each)]
+    return [type(task), *inner]
 
 
 def _checked_codec(task: Task) -> Codec:
@@ -117,7 +130,9 @@ def _checked_codec(task: Task) -> Codec:
 def _check_sampling(task: Task) -> Any:
     """Checks that the key alone decides the batch, compiled or not."""
     name, key = type(task).__name__, jax.random.key(0)
-    batch = _drawn(name, lambda: task.sample(key, batch=BATCH))
+    fresh = partial(with_values, task, {})  # without what the task keeps
+    _trace(lambda: fresh().sample(key, batch=BATCH))
+    batch = _drawn(name, lambda: fresh().sample(key, batch=BATCH))
     again = _drawn(name, lambda: task.sample(key, batch=BATCH))
     if not _same(batch, again, 0.0):
         raise ValueError(
@@ -129,10 +144,10 @@ def _check_sampling(task: Task) -> Any:
             f"sample of {name} returns the same batch for two keys; draw from the key."
         )
     try:
-        compiled = jax.jit(lambda key: task.sample(key, batch=BATCH))(key)
+        compiled = jax.jit(lambda key: fresh().sample(key, batch=BATCH))(key)
     except Exception as error:
         raise ValueError(
-            f"sample of {name} cannot be compiled by jax.jit ({first_line(error)}); "
+            f"sample of {name} cannot be compiled by jax.jit ({reason(error)}); "
             "compute with jax.numpy, and choose by jnp.where, not by `if`."
         ) from error
     if not _same(batch, compiled, TOLERANCE):
@@ -143,12 +158,18 @@ def _check_sampling(task: Task) -> Any:
     return batch
 
 
+def _trace(draw: Callable[[], Any]) -> None:
+    """Traces a call, of which nothing may be left when the next one is made."""
+    with contextlib.suppress(Exception):  # another check says what is wrong
+        jax.eval_shape(draw)
+
+
 def _drawn(name: str, draw: Callable[[], Any]) -> Any:
     try:
         return draw()
     except Exception as error:
         raise ValueError(
-            f"sample of {name} failed ({first_line(error)}); it is called as "
+            f"sample of {name} failed ({reason(error)}); it is called as "
             "`task.sample(key, batch=4)`."
         ) from error
 
@@ -176,27 +197,12 @@ def _check_shapes(task: Task, codec: Codec, batch: Any) -> None:
 def _check_model(task: Task, codec: Codec, batch: Any) -> None:
     """Checks that a tiny model reads the batch and has a loss at every slot."""
     name = type(task).__name__
-    tokens = codec.encode(codec.check(batch))
-    wide = () if codec.discrete else (codec.entries,)
-    checks.shape_of(
-        f"tokens of {name}", tokens, (BATCH, codec.count, *wide), "(batch, tokens, ...)"
-    )
-    if codec.discrete and not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise ValueError(
-            f"tokens of {name} must be integers, for its codec is discrete, got "
-            f"{tokens.dtype}."
-        )
+    check_draws(task)
     model = build(codec, ModelConfig(layers=1, width=8), jax.random.key(0))
     losses = codec.losses(model.predict(batch), batch)
-    slots = len(codec.slots)
-    checks.shape_of(f"losses of {name}", losses, (BATCH, slots), "(batch, slots)")
+    sizes = (BATCH, len(codec.slots))
+    checks.shape_of(f"losses of {name}", losses, sizes, "(batch, slots)")
     checks.all_finite(f"losses of {name}", losses)
-    weights = codec.slot_weights(batch)
-    if weights is not None:
-        what = f"slot_weights of {name}"
-        checks.shape_of(what, weights, (BATCH, slots), "(batch, slots)")
-        if not (np.asarray(weights) >= 0).all() or not np.asarray(weights).any():
-            raise ValueError(f"{what} must not be negative, nor all 0.")
     gradient = jax.grad(lambda state: _loss(codec, model, state, batch))(
         nnx.state(model)
     )
@@ -208,6 +214,22 @@ def _loss(codec: Codec, model: Any, state: Any, batch: Any) -> jax.Array:
     """Returns the mean loss as a function of the parameters."""
     graphdef, _ = nnx.split(model)
     return codec.losses(nnx.merge(graphdef, state).predict(batch), batch).mean()
+
+
+def _check_inputs(task: Task, codec: Codec) -> None:
+    """Checks that new inputs have the shape that is asked for, if the task has them."""
+    name = type(task).__name__
+    if type(task).sample_inputs is Task.sample_inputs or not isinstance(codec, Pairs):
+        return
+    try:
+        xs = task.sample_inputs(jax.random.key(0), (2, 3))
+    except Exception as error:
+        raise ValueError(
+            f"sample_inputs of {name} failed ({first_line(error)}); it is called as "
+            "`task.sample_inputs(key, (2, 3))`."
+        ) from error
+    what = f"what sample_inputs of {name} returns for the shape (2, 3)"
+    checks.shape_of(what, xs, (2, 3, codec.dim), "(*shape, dim)")
 
 
 def _check_scales(task: Task, batch: Any) -> None:
@@ -224,13 +246,15 @@ def _check_scales(task: Task, batch: Any) -> None:
             )
     if not task.scales:
         return
-    if not traced_scales(task):
+    try:
+        drawing.program(task, task.scales)
+    except Exception as error:
         raise ValueError(
             f"sample of {name} cannot be compiled for any value of its scales "
-            f"({', '.join(task.scales)}): it branches on one of them, or reads what "
-            "`__post_init__` made of one; compute with the fields by jax.numpy, or "
-            "leave them out of `scales`."
-        )
+            f"({', '.join(task.scales)}): it branches on one of them, needs the hash "
+            f"of the task, or reads what `__post_init__` made of one ({reason(error)})"
+            "; compute with the fields by jax.numpy, or leave them out of `scales`."
+        ) from error
     values = {n: jnp.float32(value) for n, value in scale_values(task).items()}
     other = with_values(task, dict.fromkeys(values, 0.0))
     drawn = jax.jit(lambda v: with_values(other, v).sample(key, batch=BATCH))(values)

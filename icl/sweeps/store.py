@@ -21,6 +21,7 @@ from icl.files import is_locked, locked
 from icl.sweeps import hosts
 from icl.sweeps.notes import add_training_time, failure, record_failure
 from icl.sweeps.setting import Setting
+from icl.tasks.drawing import program_hash
 from icl.terminal import say, training_bar
 from icl.training import checkpoint
 from icl.training.description import differences
@@ -80,8 +81,9 @@ class Models:
             number = errno.ENOTDIR
             raise NotADirectoryError(number, os.strerror(number), str(self.results))
         self.jobs, self.together, self.devices = jobs, together, devices
-        self._trained: dict[Path, Trained] = {}
-        self._failed: dict[Path, str] = {}  # models that are not kept on disk
+        # By `_name`, for a class may be defined again while its models are here.
+        self._trained: dict[tuple[Path, str], Trained] = {}
+        self._failed: dict[tuple[Path, str], str] = {}  # of models not kept on disk
 
     def __call__(self, setting: Setting) -> Trained:
         """Returns the model of a setting, which is trained now if it was not before.
@@ -93,21 +95,21 @@ class Models:
             CheckpointError: every checkpoint of this model is damaged.
             OSError: the folder cannot be written.
         """
-        folder = self.folder(setting)
-        if folder in self._trained:
-            return self._trained[folder]
+        folder, name = self.folder(setting), self._name(setting)
+        if name in self._trained:
+            return self._trained[name]
         if self.results is not None:
             with locked(folder):
                 trained = train_to_end(setting, folder, devices=self.devices)
-        elif folder in self._failed:
-            raise NonFiniteLossError(self._failed[folder])
+        elif name in self._failed:
+            raise NonFiniteLossError(self._failed[name])
         else:
             try:
                 trained = _train(setting, None, self.devices)
             except NonFiniteLossError as error:
-                self._failed[folder] = str(error)
+                self._failed[name] = str(error)
                 raise
-        self._trained[folder] = trained
+        self._trained[name] = trained
         return trained
 
     def folder(self, setting: Setting) -> Path:
@@ -116,13 +118,13 @@ class Models:
 
     def status(self, setting: Setting) -> Status:
         """Returns how far the model of a setting is; nothing is computed."""
-        folder = self.folder(setting)
-        if folder in self._trained:
+        folder, name = self.folder(setting), self._name(setting)
+        if name in self._trained:
             return Status("done", setting.train.steps)
         if self.results is not None:
             return status_of(setting, folder)
-        if folder in self._failed:
-            return Status("failed", 0, self._failed[folder])
+        if name in self._failed:
+            return Status("failed", 0, self._failed[name])
         return Status("waiting")
 
     def last_losses(self, setting: Setting) -> np.ndarray | None:
@@ -139,11 +141,16 @@ class Models:
         if status.state != "done":
             what = status.message or f"{folder} is not trained yet; run it again."
             raise ValueError(what)
-        if folder in self._trained:
-            return self._trained[folder].history.held_out_loss.values[-1]
+        name = self._name(setting)
+        if name in self._trained:
+            return self._trained[name].history.held_out_loss.values[-1]
         stored = checkpoint.read_latest(folder)
         assert stored is not None  # the model is finished
         return history_of(stored.arrays)["held_out_loss"][-1]
+
+    def _name(self, setting: Setting) -> tuple[Path, str]:
+        """Returns a name for a model, which says what its task's code draws too."""
+        return self.folder(setting), program_hash(setting.task)
 
 
 # --- one model on disk ---

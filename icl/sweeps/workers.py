@@ -30,6 +30,7 @@ from icl.sweeps.runtime import on_cpu
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models, RunState, Status
 from icl.terminal import say
+from icl.training.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,10 @@ def _pool(
         while queue:
             running.append(queue.pop(0))
             job = jobs[running[-1]].with_absolute_paths()
-            yield joblib.delayed(_run_numbered)(running[-1], job, options)
+            # A script's own optimisers are not registered where its workers start.
+            name = job.settings[0].train.optimizer
+            optimizers = {name: OPTIMIZERS[name]}
+            yield joblib.delayed(_run_numbered)(running[-1], job, options, optimizers)
 
     streams = get_active_backend()[0].supports_return_generator  # Ray's (2.60) does not
     parallel = joblib.Parallel(
@@ -237,8 +241,9 @@ def _pool(
 
 
 def _run_numbered(
-    number: int, job: Job, options: JobOptions
+    number: int, job: Job, options: JobOptions, optimizers: Mapping[str, Any]
 ) -> tuple[int, list[Status]]:
+    OPTIMIZERS.update(optimizers)
     return number, run_job(job, options)
 
 

@@ -18,14 +18,12 @@ probed. `icl.testing.check_task(Sparse())` says in one sentence what is wrong wi
 
 import dataclasses
 import functools
-import re
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key
 
 from icl import checks
@@ -112,21 +110,28 @@ def with_values(task: Task, values: Mapping[str, Any]) -> Task:
     """Returns a copy with other values, which may be traced JAX scalars.
 
     Nothing is checked. Where the values are of `scales` only fields are copied: an
-    attribute that `__post_init__` has made of one of them would be out of date. A copy
-    with a value that is no field, such as `active_dims`, has no hash, so that nothing
-    which is kept by the hash of a task is taken for that of the copy.
+    attribute that `__post_init__` has made of one of them would be out of date. What a
+    `functools.cached_property` keeps is never copied, so that nothing which was made
+    while JAX traced the copy stays in the task. A copy with a value that is no field,
+    such as `active_dims`, has no hash, so that nothing which is kept by the hash of a
+    task is taken for that of the copy.
     """
-    if not values:
-        return task
-    fields = {field.name for field in dataclasses.fields(cast(Any, task))}
-    kind = type(task) if values.keys() <= fields else _without_hash(type(task))
+    kind = type(task)
+    names = {field.name for field in dataclasses.fields(cast(Any, task))}
+    if not values.keys() <= names:
+        kind = _without_hash(kind)
+    if not values.keys() & set(task.scales):
+        names |= {name for name in vars(task) if not _is_cached(kind, name)}
     twin = object.__new__(kind)
-    names = fields if values.keys() & set(task.scales) else fields | vars(task).keys()
     for name in names:
         object.__setattr__(twin, name, getattr(task, name))
     for name, value in values.items():
         object.__setattr__(twin, name, value)
     return twin
+
+
+def _is_cached(kind: type, name: str) -> bool:
+    return isinstance(getattr(kind, name, None), functools.cached_property)
 
 
 @functools.cache
@@ -155,6 +160,16 @@ def check_is_task(task: Any) -> None:
             f"{name} must be a frozen dataclass, so that it can be compared, hashed "
             "and kept; put @dataclass(frozen=True) above it."
         )
+    _check_fields(type(task))
+    if isinstance(task.scales, str):
+        raise ValueError(
+            f"scales of {name} must be a tuple of names, got the string "
+            f"{task.scales!r}; write scales = ({task.scales!r},), with a comma."
+        )
+    if callable(task.codec):
+        raise ValueError(
+            f"codec of {name} is a method; put @property above `def codec(self)`."
+        )
     if "kind" in {field.name for field in dataclasses.fields(cast(Any, task))}:
         raise ValueError(
             f"{name} has a field `kind`, which is how the name of its class is kept in "
@@ -162,33 +177,22 @@ def check_is_task(task: Any) -> None:
         )
 
 
-def check_draws(task: Task) -> None:
-    """Refuses a task whose `sample` no compiled program can call; nothing is drawn.
-
-    Raises:
-        ValueError: `sample` fails where it is traced by JAX, draws by something else
-            than its key, or returns something of other sizes than the codec says.
-    """
-    name, codec = type(task).__name__, task.codec
-    try:
-        (traced, batch), (again, _) = (_traced(task) for _ in range(2))
-    except Exception as error:  # whatever the task's own code raises
-        raise ValueError(
-            f"sample of {name} failed inside a compiled program ({first_line(error)}); "
-            "icl.testing.check_task says what is wrong with a task."
-        ) from error
-    (key,) = traced.jaxpr.invars
-    used = any(key is each for line in traced.jaxpr.eqns for each in line.invars)
-    if not used or not _same_program(traced, again):
-        raise ValueError(
-            f"sample of {name} does not draw from its key alone: in a compiled program "
-            "every step would see the same numbers; draw with jax.random, not with "
-            "NumPy's or Python's generators."
-        )
-    if isinstance(codec, Pairs):
-        check_pairs(name, codec, batch, 2)
-        sizes = (2, codec.length)
-        checks.shape_of(f"ys of {name}", batch.ys, sizes, "(batch, length)")
+def _check_fields(kind: type[Task]) -> None:
+    """Refuses annotated attributes that the dataclass does not keep as fields."""
+    known = cast(Any, kind).__dataclass_fields__
+    for each in kind.__mro__[: kind.__mro__.index(Task)]:
+        for name, annotation in inspect.get_annotations(each).items():
+            if name not in known and "ClassVar" not in str(annotation):
+                raise ValueError(
+                    f"{each.__name__} annotates {name!r}, which is no field, because "
+                    f"{each.__name__} is no dataclass itself; put "
+                    "@dataclass(frozen=True) above it too."
+                )
+            if "InitVar" in str(annotation):
+                raise ValueError(
+                    f"{name} of {each.__name__} is an InitVar, which is lost once the "
+                    "task is made, so that no checkpoint can hold it; make it a field."
+                )
 
 
 def check_pairs(name: str, codec: Pairs, batch: Any, count: int) -> None:
@@ -210,19 +214,3 @@ def first_line(error: Exception) -> str:
     """Returns the kind of an error and the first line of what it says."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0]}"
-
-
-def _traced(task: Task) -> Any:
-    """What `sample` computes, and the shapes that it returns; traced anew each time."""
-
-    def draw(key: Array) -> Any:  # a new function: JAX keeps what it has traced
-        return task.sample(key, batch=2)
-
-    return jax.make_jaxpr(draw, return_shape=True)(jax.random.key(0))
-
-
-def _same_program(one: Any, other: Any) -> bool:
-    """Whether two traces of a function hold the same operations and constants."""
-    texts = (re.sub(" at 0x[0-9a-f]+", "", str(each.jaxpr)) for each in (one, other))
-    pairs = zip(one.consts, other.consts, strict=False)
-    return len(set(texts)) == 1 and all(np.array_equal(a, b) for a, b in pairs)

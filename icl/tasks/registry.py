@@ -39,6 +39,27 @@ def register(kind: Kind) -> Kind:
     return kind
 
 
+def check_kinds(tasks: Any) -> None:
+    """Refuses what is not a sequence of classes of tasks.
+
+    Raises:
+        ValueError: it is none; the message says what to write.
+    """
+    given = list(tasks) if isinstance(tasks, Iterable) else [tasks]
+    for each in given:
+        if not (isinstance(each, type) and issubclass(each, Task)):
+            kind = type(each)
+            own = f"; write tasks=[{kind.__name__}]" if isinstance(each, Task) else ""
+            raise ValueError(
+                f"tasks must hold classes that derive from Task, got {each!r}{own}."
+            )
+    if isinstance(tasks, type):
+        raise ValueError(
+            f"tasks must be a list of classes, got one class; write "
+            f"tasks=[{tasks.__name__}]."
+        )
+
+
 def task_kind(name: str, tasks: Iterable[type[Task]] = ()) -> type[Task]:
     """Returns the class of that name, among the registered ones and `tasks`.
 

@@ -25,10 +25,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from icl.codecs import Codec
 from icl.model.building import blueprint, build
 from icl.model.config import ModelConfig
+from icl.tasks import drawing
 from icl.tasks.base import Task, scale_values, with_values
 from icl.training import processes
 from icl.training.config import TrainConfig, schedule
-from icl.training.description import described, fingerprint
 from icl.training.optimizers import OPTIMIZERS
 from icl.training.precision import products
 
@@ -76,14 +76,15 @@ class ProgramKey(NamedTuple):
 
     Attributes:
         task: the task, with 0 in place of the scales that may be traced.
-        description: all fields of that task, for one whose equality leaves some out.
+        data: a hash of what the task computes. It follows all that its code reads: a
+            field that equality leaves out, an attribute of its class, a global.
         model: the shape and variant of the transformer.
         train: the settings of the run, with a learning rate of 1.
         optimizer: what `OPTIMIZERS` has under the run's name, which may be replaced.
     """
 
     task: Task
-    description: str
+    data: str
     model: ModelConfig
     train: TrainConfig
     optimizer: Callable[[Any], optax.GradientTransformation]
@@ -91,11 +92,12 @@ class ProgramKey(NamedTuple):
 
 def program_key(task: Task, model: ModelConfig, train: TrainConfig) -> ProgramKey:
     """Returns what decides whether two runs share a compiled program."""
-    neutral = with_values(task, dict.fromkeys(traced_scales(task), 0.0))
+    scales = traced_scales(task)
+    neutral = with_values(task, dict.fromkeys(scales, 0.0))
     train = replace(train, learning_rate=1.0)
     optimizer = OPTIMIZERS[train.optimizer]
-    description = fingerprint(described(neutral))
-    return ProgramKey(neutral, description, model, train, optimizer)
+    data = drawing.program_hash(neutral, scales)
+    return ProgramKey(neutral, data, model, train, optimizer)
 
 
 def scales_of(task: Task, config: TrainConfig) -> Scales:
@@ -112,21 +114,11 @@ def traced_scales(task: Task) -> tuple[str, ...]:
     for example because it says `if self.noise_std > 0`, or reads an attribute that
     `__post_init__` derived from them. The program is then compiled for these numbers.
     """
-    return _traced_scales(task, fingerprint(described(task)))
-
-
-@lru_cache(maxsize=256)
-def _traced_scales(task: Task, description: str) -> tuple[str, ...]:
-    """The same, kept by the task and all of its fields."""
-
-    def draw(key: jax.Array, values: Mapping[str, jax.Array]) -> Any:
-        return with_values(task, values).sample(key, batch=2)
-
-    shape = jax.ShapeDtypeStruct((), jnp.float32)
-    try:
-        jax.eval_shape(draw, jax.random.key(0), dict.fromkeys(task.scales, shape))
-    except Exception:  # the task's own code may raise anything on a tracer
-        return ()
+    if task.scales:
+        try:
+            drawing.program(task, task.scales)
+        except Exception:  # the task's own code may raise anything on a tracer
+            return ()
     return tuple(task.scales)
 
 

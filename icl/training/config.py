@@ -89,6 +89,11 @@ class TrainConfig:
         for name in ("b1", "b2"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be below 1, got {getattr(self, name)}.")
+        if not isinstance(self.optimizer, str):
+            raise ValueError(
+                "optimizer must be a name, such as 'adam'; hand an optax "
+                "transformation over as train(..., optimizer=...)."
+            )
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
         if not isinstance(self.curriculum, Curriculum):
             raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 from icl import checks
 from icl.codecs import Pairs
 from icl.tasks.base import Task, with_values
+from icl.tasks.drawing import drawn
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
     """Refuses a curriculum that the task does not follow.
 
     Raises:
-        ValueError: the task's batches are no pairs, or it does not mask its inputs.
+        ValueError: the task's batches are no pairs, it does not mask its inputs, or
+            none of the first pairs counts.
     """
     name = type(task).__name__
     if not (curriculum.dims or curriculum.pairs):
@@ -106,5 +108,14 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
             raise ValueError(
                 f"a curriculum of dimensions needs a task that sets coordinates to 0, "
                 f"and {name} does not; let its `sample` pass its inputs through "
-                "self.mask_inputs(xs) before it makes labels, or use dims=0."
+                "self.mask_inputs(xs) before it makes labels (a task that draws from "
+                "another one must mask the inputs itself), or use dims=0."
+            )
+    weights = drawn(task).weights
+    if curriculum.pairs and weights is not None:
+        if not weights[:, : curriculum.pairs].any():
+            raise ValueError(
+                f"a curriculum that begins with {curriculum.pairs} pairs needs one "
+                f"among them that counts, and slot_weights of {name} are 0 there; "
+                "begin with more, or use pairs=0."
             )

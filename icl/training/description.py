@@ -12,9 +12,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+import numpy as np
+
 from icl import checks
 from icl.model.config import ModelConfig
 from icl.tasks.base import Task
+from icl.tasks.drawing import redrawn
 from icl.tasks.registry import task_kind
 from icl.training.checkpoint import CheckpointError
 from icl.training.config import TrainConfig
@@ -22,6 +25,7 @@ from icl.training.curriculum import Curriculum
 
 Configs = tuple[Task, ModelConfig, TrainConfig]
 PARTS = ("task", "model", "train")
+DRAWN = "drawn"  # what a checkpoint says of the batches, besides the configs
 
 
 def describe(
@@ -50,7 +54,7 @@ def changed(config: Any) -> dict[str, Any]:
     """
     names = [
         field.name
-        for field in dataclasses.fields(config)
+        for field in _fields(config)
         if getattr(config, field.name) != _default(field)
     ]
     return _kind(config) | {name: _as_json(config, name, changed) for name in names}
@@ -59,19 +63,44 @@ def changed(config: Any) -> dict[str, Any]:
 def differences(about: Mapping[str, Any], made_of: Configs) -> list[str]:
     """Returns where a description differs from configs, one entry for each field.
 
-    A field that the description lacks had its default.
+    A field that the description lacks had its default. There is one more entry if the
+    task draws other batches than when the description was written (`DRAWN`).
     """
     have = {
         name: _kind(part) | _defaults(part) | dict(about.get(name) or {})
         for name, part in zip(PARTS, made_of, strict=True)
     }
-    return checks.differences(have, describe(*made_of))
+    apart = checks.differences(have, describe(*made_of))
+    return apart or redrawn_since(about, made_of[0])
+
+
+def redrawn_since(about: Mapping[str, Any], task: Task) -> list[str]:
+    """Returns that the code of a task has changed since a description, if it has."""
+    names = redrawn(about.get(DRAWN), task)
+    if not names:
+        return []
+    return [
+        f"{type(task).__name__} draws other {', '.join(names)} than it did then, so "
+        "that its code has changed, or this is another class of that name"
+    ]
 
 
 def described(config: Any) -> dict[str, Any]:
     """Returns all fields of a config as JSON, and of a task its kind."""
-    names = [field.name for field in dataclasses.fields(config)]
+    names = [field.name for field in _fields(config)]
     return _kind(config) | {name: _as_json(config, name, described) for name in names}
+
+
+def _fields(config: Any) -> list[dataclasses.Field]:
+    """The fields that make a config; others follow from them in `__post_init__`."""
+    return [field for field in dataclasses.fields(config) if field.init]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a number of NumPy's as one of Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not a number.")
 
 
 def _kind(config: Any) -> dict[str, str]:
@@ -81,12 +110,12 @@ def _kind(config: Any) -> dict[str, str]:
 def _defaults(config: Any) -> dict[str, Any]:
     """Returns the defaults of those fields of a config that have one, as JSON."""
     plain = {}
-    for field in dataclasses.fields(config):
+    for field in _fields(config):
         value = _default(field)
         if dataclasses.is_dataclass(value):
             plain[field.name] = described(value)
         elif value is not dataclasses.MISSING:
-            plain[field.name] = json.loads(json.dumps(value))
+            plain[field.name] = json.loads(json.dumps(value, default=_plain))
     return plain
 
 
@@ -104,7 +133,7 @@ def _as_json(config: Any, name: str, nested: Callable[[Any], Any]) -> Any:
     if dataclasses.is_dataclass(value):
         return nested(value)
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        return json.loads(json.dumps(value, allow_nan=False, default=_plain))
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} of {type(config).__name__} cannot be kept as JSON: {value!r}; use "
@@ -113,9 +142,24 @@ def _as_json(config: Any, name: str, nested: Callable[[Any], Any]) -> Any:
 
 
 def fingerprint(description: Mapping[str, Any]) -> str:
-    """Returns a short hash of JSON, which does not depend on the order of fields."""
-    text = json.dumps(description, sort_keys=True)
+    """Returns a short hash of JSON.
+
+    It does not depend on the order of fields, and is the same for numbers that are
+    equal, such as 2 and 2.0.
+    """
+    text = json.dumps(_canonical(description), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    """Returns JSON with an integer in place of each number that equals one."""
+    if isinstance(value, Mapping):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value
 
 
 def configs(about: Mapping[str, Any], tasks: Iterable[type[Task]] = ()) -> Configs:

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Key
 from icl import checks
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
-from icl.tasks.base import Task, check_draws, check_is_task, scale_values
+from icl.tasks.base import Task, scale_values
+from icl.tasks.drawing import check_draws
 from icl.training import precision, processes
 from icl.training.compiled import (
     compile_program,
@@ -34,6 +35,7 @@ from icl.training.run import (
     NonFiniteLossError,
     Run,
     about_of,
+    check_configs,
     diverged,
     judge_precision,
 )
@@ -91,7 +93,7 @@ def train_ensemble(
     """
     checks.typed_key("keys", keys, ndim=1)
     members = checks.positive_int("len(keys)", len(keys))
-    tasks = _check_tasks(task, members)
+    tasks = _check_tasks(task, (model_config, train_config), members)
     if optimizer is not None and learning_rates is not None:
         raise ValueError(
             "learning_rates have no effect on an optimizer of one's own; leave one of "
@@ -102,7 +104,6 @@ def train_ensemble(
     _check_count("directories", places, members)
     devices = devices_of(devices, tasks[0].codec, train_config, members)
     precision.check_device(train_config.precision, devices[0])
-    check_draws(tasks[0])
     check_curriculum(tasks[0], train_config.curriculum)
     scales = map(scales_of, tasks, configs)
     start = None if init is None else start_of(init, tasks[0], model_config)
@@ -159,7 +160,9 @@ def _apart_from_each_other(
     }
     if len(set(tasks)) > 1:
         values = [scale_values(task) for task in tasks]
-        about |= {name: [each[name] for each in values] for name in tasks[0].scales}
+        about["scales"] = {
+            name: [each[name] for each in values] for name in tasks[0].scales
+        }
     return about
 
 
@@ -173,15 +176,18 @@ def divergence(trained: Trained) -> NonFiniteLossError | None:
     return diverged(int(np.argmin(finite.values)), trained.steps, [rate])
 
 
-def _check_tasks(task: Task | Sequence[Task], members: int) -> list[Task]:
+def _check_tasks(
+    task: Task | Sequence[Task], config: tuple[Any, Any], members: int
+) -> list[Task]:
     """Returns one task for each member, which one program must serve."""
     tasks = list(task) if isinstance(task, Sequence) else [task] * members
     _check_count("task", tasks, members)
     for each in tasks:
-        check_is_task(each)
-    first, config = tasks[0], (ModelConfig(), TrainConfig())
-    for other in tasks:
-        if program_key(first, *config) != program_key(other, *config):
+        check_configs(each, *config)
+    check_draws(tasks[0])
+    first, shared = tasks[0], program_key(tasks[0], *config)
+    for other in tasks[1:]:
+        if program_key(other, *config) != shared:
             raise ValueError(_apart(first, other))
     return tasks
 

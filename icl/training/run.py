@@ -26,7 +26,8 @@ from icl import checks
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
-from icl.tasks.base import Task, check_draws, check_is_task
+from icl.tasks.base import Task, check_is_task
+from icl.tasks.drawing import check_draws, sketch
 from icl.training import checkpoint, precision, processes
 from icl.training.compiled import (
     RATE,
@@ -40,6 +41,7 @@ from icl.training.compiled import (
 from icl.training.config import TrainConfig
 from icl.training.curriculum import check_curriculum
 from icl.training.description import (
+    DRAWN,
     PARTS,
     Configs,
     describe,
@@ -48,6 +50,7 @@ from icl.training.description import (
 from icl.training.trained import Trained, assemble, history_of
 from icl.training.warm_start import origin_of, start_of
 
+OWN = (*PARTS, DRAWN)  # what `differences` looks at in a checkpoint
 JUDGED = 512
 """The number of fresh prompts on which the precision of training is judged."""
 
@@ -104,10 +107,11 @@ def train(
     Raises:
         NonFiniteLossError: the loss or its gradient became NaN or infinite. The last
             good checkpoint stays.
-        ValueError: `task` is no task (`icl.testing.check_task` says more), `key` is not
-            a typed key, there are fewer devices, the batch does not divide over them,
-            the device does not have the precision, `init` has another shape, or
-            `directory` holds a run with other settings (the message says which).
+        ValueError: `task` is no task (`icl.testing.check_task` says more), a config is
+            of another kind, `key` is not a typed key, there are fewer devices, the
+            batch does not divide over them, the device does not have the precision,
+            `init` has another shape, or `directory` holds a run with other settings,
+            or of a task whose code has changed (the message says which).
         CheckpointError: every checkpoint in `directory` is damaged.
         OSError: `directory` cannot be written.
 
@@ -122,7 +126,7 @@ def train(
         >>> dict(trained.history.sizes)
         {'step': 4, 'evaluation': 2, 'context': 4}
     """
-    check_is_task(task)
+    check_configs(task, model_config, train_config)
     checks.typed_key("key", key)
     devices = devices_of(devices, task.codec, train_config, None)
     precision.check_device(train_config.precision, devices[0])
@@ -147,6 +151,22 @@ def train(
     if run.advanced:
         judge_precision(trained, key, devices[0])
     return trained
+
+
+def check_configs(task: Any, model_config: Any, train_config: Any) -> None:
+    """Refuses what is no task and what are no configs.
+
+    Raises:
+        ValueError: says which argument is of another kind.
+    """
+    check_is_task(task)
+    wanted = {ModelConfig: model_config, TrainConfig: train_config}
+    for kind, config in wanted.items():
+        if not isinstance(config, kind):
+            raise ValueError(
+                f"the {kind.__name__} must be one, got {type(config).__name__}; the "
+                "order is train(task, model_config, train_config, key=...)."
+            )
 
 
 def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:
@@ -314,7 +334,7 @@ class Run:
         if stored is None:
             return None
         have, want = (
-            {name: value for name, value in about.items() if name not in PARTS}
+            {name: value for name, value in about.items() if name not in OWN}
             for about in (stored.about, self.about)
         )
         apart = differences(stored.about, self.made_of) + checks.differences(have, want)
@@ -362,6 +382,9 @@ def diverged(
 
 
 def about_of(made_of: Configs, key: Array) -> dict[str, Any]:
-    """Returns what a checkpoint says of its run: the configs, and the key as JSON."""
+    """Returns what a checkpoint says of its run: the configs, and the key as JSON.
+
+    It also says what the task draws.
+    """
     data = [str(jax.random.key_impl(key)), jax.random.key_data(key).tolist()]
-    return describe(*made_of) | {"key": data}
+    return describe(*made_of) | {"key": data, DRAWN: sketch(made_of[0])}

@@ -4,6 +4,7 @@
 saved model needs nothing else to be loaded.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,18 @@ from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
 from icl.tasks.base import Task
+from icl.tasks.drawing import sketch
+from icl.tasks.registry import check_kinds
 from icl.training import checkpoint
 from icl.training.checkpoint import CheckpointError, Stored
 from icl.training.config import TrainConfig, schedule
-from icl.training.description import Configs, configs, describe
+from icl.training.description import (
+    DRAWN,
+    Configs,
+    configs,
+    describe,
+    redrawn_since,
+)
 
 if TYPE_CHECKING:  # `import icl.train` does not wait for it
     import xarray as xr
@@ -34,6 +43,10 @@ HISTORY = {
     "held_out_loss": ("evaluation", "slot"),
 }
 ORIGIN = ("init", "optimizer")  # a checkpoint says these of a run, besides its configs
+
+
+class TaskChangedWarning(UserWarning):
+    """The task of a saved model draws other batches by now: its code has changed."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ def save(path: str | Path, trained: Trained) -> Path:
             f"There is a checkpoint in {path} already; choose another directory."
         )
     about = describe(trained.task, trained.model_config, trained.train_config)
-    about |= trained.origin
+    about |= {DRAWN: sketch(trained.task), **trained.origin}
     history = {name: np.asarray(trained.history[name]) for name in HISTORY}
     history["evaluated"] = np.asarray(trained.history["evaluation"])
     arrays = {
@@ -101,7 +114,12 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
         FileNotFoundError: there is no checkpoint.
         CheckpointError: no checkpoint is whole, or it has another format, or it is an
             ensemble's, or its task is not known.
+        ValueError: `tasks` holds something else than classes of tasks.
+
+    A `TaskChangedWarning` says if the task draws other batches than those that the
+    model was trained on.
     """
+    check_kinds(tasks)
     stored = checkpoint.find(Path(path))
     if "members" in stored.about:
         raise CheckpointError(
@@ -109,6 +127,8 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
             "train_ensemble with its arguments and this directory to get them."
         )
     made_of = configs(stored.about, tasks)
+    for line in redrawn_since(stored.about, made_of[0]):
+        warnings.warn(f"{path}: {line}.", TaskChangedWarning, stacklevel=2)
     abstract = abstract_params(made_of[0].codec, made_of[1])
     with jax.enable_x64(True):  # float64 parameters stay what they are
         params = checkpoint.fitted(stored, abstract, "state.params")
