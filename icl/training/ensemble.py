@@ -154,16 +154,14 @@ def _apart_from_each_other(
     tasks: Sequence[Task], configs: Sequence[TrainConfig]
 ) -> dict[str, Any]:
     """What a checkpoint says of the members: their number, and where they differ."""
-    about: dict[str, Any] = {
+    values = [scale_values(task) for task in tasks]
+    return {
         "members": len(tasks),
         "learning_rates": [config.learning_rate for config in configs],
+        "scales": {
+            name: [float(each[name]) for each in values] for name in tasks[0].scales
+        },
     }
-    if len(set(tasks)) > 1:
-        values = [scale_values(task) for task in tasks]
-        about["scales"] = {
-            name: [each[name] for each in values] for name in tasks[0].scales
-        }
-    return about
 
 
 def divergence(trained: Trained) -> NonFiniteLossError | None:
