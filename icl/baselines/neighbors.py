@@ -5,7 +5,7 @@ Distances are Euclidean, between the query and the earlier inputs of the same pr
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from icl import checks
 from icl.baselines.base import Learner, PrefixSolution, check_queries
 from icl.prompts import Prompts, check_prompts
 
-Weighting = Literal["uniform", "distance"]
+Weighting = Literal["uniform", "distance", "inverse"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,12 @@ class NearestNeighbors(Learner):
 
     Attributes:
         k: number of neighbours.
-        weighting: "uniform", or "distance" for weights |x - x_j|^-2 (Akyürek et al.
-            2023), normalised. Neighbours at distance 0 then take all the weight, in
-            equal parts. Of equally near ones, the earlier is taken first.
+        weighting: "uniform"; "distance" for weights |x - x_j|^-2, as the text of
+            Akyürek et al. (2023) has it; or "inverse" for weights |x - x_j|^-1, as the
+            released codes of Akyürek et al. and Garg et al. and scikit-learn's
+            `weights="distance"` have it. Weights are normalised. If they depend on the
+            distance, neighbours at distance 0 take all the weight, in equal parts. Of
+            equally near neighbours, the earlier is taken first.
 
     Raises:
         ValueError: k is not an integer >= 1, or the weighting is unknown.
@@ -42,6 +45,8 @@ class NearestNeighbors(Learner):
         [[0.0, 1.0, 3.5]]
         >>> NearestNeighbors(2, "distance")(prompts).predictions.tolist()
         [[0.0, 1.0, 2.0]]
+        >>> round(NearestNeighbors(2, "inverse")(prompts).predictions[0, 2].item(), 4)
+        2.6667
     """
 
     k: int = 3
@@ -49,13 +54,13 @@ class NearestNeighbors(Learner):
 
     def __post_init__(self) -> None:
         checks.positive_int("k", self.k)
-        checks.one_of("weighting", self.weighting, ("uniform", "distance"))
+        checks.one_of("weighting", self.weighting, get_args(Weighting))
 
     @property
     def name(self) -> str:
-        """The label, "3-NN uniform" or "3-NN weighted"."""
-        kind = "weighted" if self.weighting == "distance" else "uniform"
-        return f"{self.k}-NN {kind}"
+        """The label: "3-NN uniform", "3-NN weighted" ("distance") or "3-NN inverse"."""
+        label = "weighted" if self.weighting == "distance" else self.weighting
+        return f"{self.k}-NN {label}"
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
         """Returns predictions after every prefix of every prompt; weights are None."""
@@ -102,9 +107,11 @@ def _predict_one(
     squares = jnp.where(earlier, squares, jnp.inf)
     farness, nearest = jax.lax.top_k(-squares, min(k, len(ys)))
     weights = jnp.ones_like(farness)
-    if weighting == "distance":
+    if weighting != "uniform":
         # In units of the nearest: no overflow, and 0 / 0 is a match, so 1.
         weights = jnp.where(farness == farness[0], 1.0, farness[0] / farness)
+    if weighting == "inverse":
+        weights = jnp.sqrt(weights)  # the ratio was one of squared distances
     weights = jnp.where(earlier[nearest], weights, 0.0)
     total = jnp.sum(weights)
     return jnp.sum(weights * ys[nearest]) / jnp.where(total > 0, total, 1.0)

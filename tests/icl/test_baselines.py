@@ -38,10 +38,15 @@ SPECTRAL = [
     GradientFlow(0.05),
     Newton(0),
     Newton(4),
+    Newton(4, norm="frobenius"),
     Average(),
 ]
 SEQUENTIAL = [OnePassSGD(0.03), OnePassSGD(0.02, alpha=0.5)]
-NEIGHBORS = [NearestNeighbors(), NearestNeighbors(2, "distance")]
+NEIGHBORS = [
+    NearestNeighbors(),
+    NearestNeighbors(2, "distance"),
+    NearestNeighbors(2, "inverse"),
+]
 LEARNERS = [*SPECTRAL, *SEQUENTIAL, *NEIGHBORS]
 
 
@@ -189,18 +194,19 @@ def test_gradient_descent_with_too_large_a_rate_goes_to_infinity_without_nan():
     assert not GradientDescent(4096, rate=1.0)(nothing).weights.any()
 
 
+@pytest.mark.parametrize(("norm", "order"), [("spectral", 2), ("frobenius", "fro")])
 @pytest.mark.parametrize("steps", [0, 1, 3, 12, 40])
-def test_newton_is_its_loop_of_matrices(steps):
+def test_newton_is_its_loop_of_matrices(steps, norm, order):
     prompts = sample()
     gram, moments = moments_before(prompts)
-    norm = np.linalg.norm(gram, 2, axis=(-2, -1), keepdims=True)
-    inverse = gram / np.where(norm > 0, norm, 1) ** 2
+    size = np.linalg.norm(gram @ gram, order, axis=(-2, -1), keepdims=True)
+    inverse = gram / np.where(size > 0, size, 1)
     for _ in range(steps):
         inverse = 2 * inverse - inverse @ gram @ inverse
     # The loop amplifies rounding in null directions by 2 at each step, we do not.
     if steps == 40:
         inverse, moments = inverse[:, 4:], moments[:, 4:]
-    solution = Newton(steps)(prompts)
+    solution = Newton(steps, norm)(prompts)
     ours = PrefixSolution(solution.weights[:, -inverse.shape[1] :], None)
     assert_weights_close(ours, np.einsum("blij,blj->bli", inverse, moments))
 
@@ -238,20 +244,26 @@ def test_average_is_the_mean_of_x_times_y():
     assert_weights_close(Average()(prompts), moments / counts)
 
 
+WEIGHTS = {  # ours, and scikit-learn's
+    "uniform": "uniform",
+    "distance": lambda distance: distance**-2,
+    "inverse": "distance",
+}
+
+
 @pytest.mark.parametrize("k", [3, 20])
-@pytest.mark.parametrize("weighting", ["uniform", "distance"])
+@pytest.mark.parametrize("weighting", WEIGHTS)
 def test_nearest_neighbors_are_scikit_learns(weighting, k):
     prompts = sample()
     queries = jax.random.normal(jax.random.key(7), (5, 12, 1, 4))
     ours = np.asarray(NearestNeighbors(k, weighting).predict_at(prompts, queries))
     own = np.asarray(NearestNeighbors(k, weighting)(prompts).predictions)
     queries = np.asarray(queries)
-    weights = "uniform" if weighting == "uniform" else lambda distance: distance**-2
     xs, ys = doubles(prompts)
     for prompt in range(5):
         for context in range(1, 12):
             theirs = sklearn.neighbors.KNeighborsRegressor(
-                min(k, context), weights=weights
+                min(k, context), weights=WEIGHTS[weighting]
             )
             theirs.fit(xs[prompt, :context], ys[prompt, :context])
             inputs = np.concatenate(
@@ -265,13 +277,14 @@ def test_nearest_neighbors_are_scikit_learns(weighting, k):
     assert not ours[:, 0].any() and not own[:, 0].any()
 
 
-def test_exact_matches_take_all_the_weight():
+@pytest.mark.parametrize("weighting", ["distance", "inverse"])
+def test_exact_matches_take_all_the_weight(weighting):
     xs = jnp.array([[[0.0], [2.0], [0.0], [0.5], [0.0]]])
     ys = jnp.array([[1.0, 50.0, 3.0, 9.0, 0.0]])
-    learner = NearestNeighbors(4, "distance")
+    learner = NearestNeighbors(4, weighting)
     assert learner(Prompts(xs, ys)).predictions[0, 4] == 2.0
     apart = learner.predict_at(Prompts(xs, ys), jnp.full((1, 5, 1, 1), 1e-30))
-    assert apart[0, 4, 0] == 2.0  # 1 / distance^2 would overflow
+    assert apart[0, 4, 0] == 2.0  # 1 / distance would overflow, too
 
 
 # --- Against the paper's table -------------------------------------------------------
@@ -666,10 +679,12 @@ def test_names():
         GradientDescent(): "GD(optimal)",
         GradientFlow(0.5): "GF(0.5)",
         Newton(3): "Newton x 3",
+        Newton(3, norm="frobenius"): "Newton x 3 (Frobenius)",
         OnePassSGD(0.03): "SGD(0.03)",
         OnePassSGD(0.03, 0.1): "SGD(0.03, 0.1)",
         NearestNeighbors(): "3-NN uniform",
         NearestNeighbors(3, "distance"): "3-NN weighted",
+        NearestNeighbors(3, "inverse"): "3-NN inverse",
         Average(): "Average",
     }
     assert {learner: learner.name for learner in names} == names
@@ -703,7 +718,8 @@ def test_learners_print_compare_and_hash():
         (lambda: OnePassSGD(-0.1), r"rate must be a finite number > 0, got -0\.1"),
         (lambda: OnePassSGD(0.1, -1.0), r"alpha must be .* >= 0, got -1\.0"),
         (lambda: NearestNeighbors(0), "k must be an integer >= 1, got 0"),
-        (lambda: NearestNeighbors(3, "cosine"), "one of 'uniform', 'distance'; got"),
+        (lambda: NearestNeighbors(3, "cosine"), "one of 'uniform', 'distance', 'inv"),
+        (lambda: Newton(3, norm="nuclear"), "one of 'spectral', 'frobenius'; got"),
     ],
 )
 def test_bad_hyper_parameters(make, message):
