@@ -4,6 +4,7 @@ from .codecs.pairs import encode as encode
 from .codecs.pairs import token_contexts as token_contexts
 from .codecs.pairs import token_count as token_count
 from .codecs.pairs import token_names as token_names
+from .model.building import model_from_arrays as model_from_arrays
 from .model.config import ModelConfig as ModelConfig
 from .model.transformer import Output as Output
 from .model.transformer import Transformer as Transformer

@@ -1,32 +1,73 @@
 """How do files survive a crash, and folders two processes that write to them?
 
-A text file is written under another name and then renamed, so that it is complete or
-absent at any moment. A folder is locked while one process works on it, by a file
-`.<name>.lock` beside it.
+A file is written under another name and then renamed, so that it is complete or absent
+at any moment. A folder is locked while one process works on it, by a file
+`.<name>.lock` beside it. Arrays are kept in the format of `safetensors`, which many
+other programs read, and which holds no code.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from icl.terminal import say
 
+SAFETENSORS = ".safetensors"
+"""The end of the name of a file of arrays."""
 
-def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Writes a text file completely; after an error the old file is still there."""
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Writes a file completely; after an error the old file is still there."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    data = content.encode() if isinstance(content, str) else content
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str]
+) -> Path:
+    """Writes arrays by name, and words about them, into one safetensors file.
+
+    Raises:
+        OSError: the file cannot be written; an old one is still there.
+    """
+    # The library takes the bytes of an array as they lie, in whatever order that is.
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return write_whole(path, save(plain, dict(metadata)))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays of a safetensors file by name, and its metadata.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no safetensors file, or it is truncated.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            return arrays, file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no complete safetensors file ({error}); copy or download it "
+            "again."
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ from icl.model.config import ModelConfig
 from icl.model.transformer import Output, Transformer
 from icl.prompts import Prompts
 from icl.tasks.linear import LinearRegression
-from icl.training.trained import Trained, untrained
+from icl.training.trained import Trained
 
 Matrix = Float[np.ndarray, "_ _"]
 Arrays = dict[str, np.ndarray]
@@ -71,7 +71,7 @@ class Constructed:
         task = LinearRegression(
             dim=self.program.dim, length=len(self.model.codec.slots)
         )
-        return untrained(self.model, task)
+        return Trained.from_model(self.model, task)
 
 
 def construct(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from icl import checks
 from icl.codecs import Codec
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
@@ -59,18 +60,35 @@ def model_from_arrays(
     """Returns a model whose parameters are these arrays, in this dtype.
 
     Args:
-        codec: the codec of its tokens.
+        codec: the codec of its tokens, such as `Pairs(dim, length)`.
         config: the shape and the variant.
-        arrays: every parameter by name, such as "body.0.attention.qkv.kernel".
+        arrays: every parameter by name, such as "body.0.attention.qkv.kernel"; these
+            are the names in a file that `Trained.export` writes. A kernel is (inputs,
+            outputs).
         dtype: "float32" or "float64", in which the model is then to be called.
 
     Raises:
         ValueError: arrays are missing, left over, or of another shape.
+
+    Example:
+        >>> from icl import Pairs
+        >>> codec, config = Pairs(dim=1, length=3), ModelConfig(layers=1, width=2)
+        >>> arrays = arrays_of(build(codec, config, jax.random.key(0)))
+        >>> arrays["head.bias"] = np.array([0.5])
+        >>> model = model_from_arrays(codec, config, arrays)
+        >>> model.head.bias[...].tolist()
+        [0.5]
     """
+    checks.one_of("dtype", dtype, ("float32", "float64"))
     definition, abstract = blueprint(codec, config)
     given = {name: np.asarray(array, dtype) for name, array in arrays.items()}
     with jax.enable_x64(dtype == "float64"):
         return nnx.merge(definition, unnamed(given, abstract))
+
+
+def arrays_of(model: Transformer) -> dict[str, np.ndarray]:
+    """Returns the parameters of a model by name, as `model_from_arrays` takes them."""
+    return {name: np.array(array) for name, array in named(nnx.state(model)).items()}
 
 
 def with_parameters(model: Transformer, arrays: Mapping[str, Any]) -> Transformer:
@@ -86,3 +104,24 @@ def with_parameters(model: Transformer, arrays: Mapping[str, Any]) -> Transforme
     """
     graphdef, params = nnx.split(model)
     return nnx.merge(graphdef, unnamed(named(params) | dict(arrays), params))
+
+
+def check_reads(model: Transformer, codec: Codec) -> None:
+    """Refuses a codec whose tokens or outputs are not those of a model.
+
+    Raises:
+        ValueError: they are not; the message says where they differ.
+    """
+    apart = checks.differences(sizes(model.codec), sizes(codec))
+    if apart:
+        raise ValueError(
+            "the model must read the tokens of the task (entries are dim + 1 for "
+            "pairs, and count is 2 length - 1), but "
+            f"{'; '.join(apart)}."
+        )
+
+
+def sizes(codec: Codec) -> dict[str, Any]:
+    """Returns what a codec says of the shapes of a model's ends."""
+    names = ("entries", "count", "outputs", "discrete", "tied")
+    return {name: getattr(codec, name) for name in names}

@@ -7,7 +7,8 @@ Every folder beside this file is one, known by its name:
         scores.json       the numbers of the card
         golden.npz        a few prompts, and what it predicts in float64
         training.png      its losses, and how far it is from least squares
-        step_00012000/    the model, a checkpoint as `icl.save` writes it
+        step_00012000/    the model, a checkpoint as `icl.save` writes it; or
+        model.safetensors the model, one file as `Trained.export` writes it
 
 Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all of it.
 """
@@ -19,6 +20,7 @@ from icl.training.trained import Trained, load
 
 FOLDER = Path(__file__).parent
 CARD = "README.md"
+MODEL = "model.safetensors"
 
 
 def load_pretrained(name: str) -> Trained:
@@ -41,7 +43,9 @@ def load_pretrained(name: str) -> Trained:
         >>> trained.model(prompts).predictions.shape  # at x_1 .. x_17
         (4, 17)
     """
-    return load(_folder(name))
+    folder = _folder(name)
+    alone = folder / MODEL
+    return load(alone if alone.is_file() else folder)
 
 
 def available() -> dict[str, str]:

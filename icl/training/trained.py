@@ -1,7 +1,8 @@
 """What comes out of a training run? A model that knows how it was made.
 
-`save` and `load` put it on disk and take it back through `icl.training.checkpoint`; a
-saved model needs nothing else to be loaded.
+`save` and `load` put it on disk and take it back through `icl.training.checkpoint`, and
+`Trained.export` puts it into one file (`icl.training.export`); a saved model needs
+nothing else to be loaded.
 """
 
 import warnings
@@ -14,14 +15,14 @@ import jax
 import numpy as np
 from flax import nnx
 
-from icl.model.building import abstract_params, model_of
+from icl.model.building import abstract_params, check_reads, model_of
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
-from icl.tasks.base import Task
+from icl.tasks.base import Task, check_is_task
 from icl.tasks.drawing import sketch
 from icl.tasks.registry import check_kinds
-from icl.training import checkpoint
+from icl.training import checkpoint, export
 from icl.training.checkpoint import CheckpointError, Stored
 from icl.training.config import TrainConfig, schedule
 from icl.training.description import (
@@ -78,6 +79,44 @@ class Trained:
     steps: int
     origin: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_model(cls, model: Transformer, task: Task) -> "Trained":
+        """Returns a model from elsewhere in the form that `save` and `export` take.
+
+        It has made no updates and its history is empty. Its `train_config` is the
+        default one, and has no meaning.
+
+        Args:
+            model: the model, such as `icl.import_model` returns.
+            task: the task that it reads.
+
+        Raises:
+            ValueError: the tokens of the task are not those that the model reads.
+        """
+        check_is_task(task)
+        check_reads(model, task.codec)
+        made_of = (task, model.config, TrainConfig())
+        return assemble(made_of, nnx.state(model), _no_records(task), steps=0)
+
+    def export(self, path: str | Path, *, history: bool = True) -> Path:
+        """Writes the model into one safetensors file, and returns the file's path.
+
+        The file needs neither `icl` nor JAX to be read: it holds the parameters by
+        name, bit for bit, and in its metadata all that made them, as JSON
+        (`icl.training.export`). `load` returns the same model.
+
+        Args:
+            path: the file, whose name ends in ".safetensors"; one that is there
+                already is replaced.
+            history: whether the records are kept too. They are complete: 8 bytes for
+                each step, and 4 for each slot of each evaluation.
+
+        Raises:
+            ValueError: the name of the file has another end.
+            OSError: the file cannot be written; an old one is still there.
+        """
+        return export.write(Path(path), _stored(self, history))
+
 
 def save(path: str | Path, trained: Trained) -> Path:
     """Writes a trained model into the directory `path`, and returns the step's folder.
@@ -90,37 +129,44 @@ def save(path: str | Path, trained: Trained) -> Path:
         raise FileExistsError(
             f"There is a checkpoint in {path} already; choose another directory."
         )
+    return checkpoint.write(Path(path), _stored(trained))
+
+
+def _stored(trained: Trained, history: bool = True) -> Stored:
+    """Returns what is kept of a trained model, with or without its records."""
     about = describe(trained.task, trained.model_config, trained.train_config)
     about |= {DRAWN: sketch(trained.task), **trained.origin}
-    history = {name: np.asarray(trained.history[name]) for name in HISTORY}
-    history["evaluated"] = np.asarray(trained.history["evaluation"])
-    arrays = {
-        **named(nnx.state(trained.model), "state.params"),
-        **named(history, "history"),
-    }
-    return checkpoint.write(Path(path), Stored(trained.steps, about, arrays))
+    arrays = named(nnx.state(trained.model), "state.params")
+    if history:
+        records = {name: np.asarray(trained.history[name]) for name in HISTORY}
+        records["evaluated"] = np.asarray(trained.history["evaluation"])
+        arrays |= named(records, "history")
+    return Stored(trained.steps, about, arrays)
 
 
 def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
-    """Reads a trained model from a run's directory or from one step's folder.
+    """Reads a trained model from a run's directory, a step's folder or one file.
 
     Args:
-        path: a run's directory, from which the newest step is taken, or a step's
-            folder.
+        path: a run's directory, from which the newest step is taken; a step's folder;
+            or a file that ends in ".safetensors", which `Trained.export` has written.
         tasks: the classes of your own tasks that it may have been trained on, such as
             `[Sparse]`. Registered ones (`icl.tasks.register`) are known.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
+        FileNotFoundError: there is no checkpoint, or no such file.
         CheckpointError: no checkpoint is whole, or it has another format, or it is an
-            ensemble's, or its task is not known.
+            ensemble's, or its task is not known; or a file is truncated, changed, or
+            not written by icl.
         ValueError: `tasks` holds something else than classes of tasks.
 
     A `TaskChangedWarning` says if the task draws other batches than those that the
     model was trained on.
     """
     check_kinds(tasks)
-    stored = checkpoint.find(Path(path))
+    place = Path(path)
+    alone = export.is_export(place)
+    stored = export.read(place) if alone else checkpoint.find(place)
     if "members" in stored.about:
         raise CheckpointError(
             f"{path} holds an ensemble of {stored.about['members']} models; call "
@@ -133,7 +179,8 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
     with jax.enable_x64(True):  # float64 parameters stay what they are
         params = checkpoint.fitted(stored, abstract, "state.params")
     origin = {name: stored.about[name] for name in ORIGIN if name in stored.about}
-    history = history_of(stored.arrays)
+    kept = any(name.startswith("history.") for name in stored.arrays)
+    history = history_of(stored.arrays) if kept else _no_records(made_of[0])
     return assemble(made_of, params, history, stored.step, origin)
 
 
@@ -158,22 +205,20 @@ def assemble(
     )
 
 
-def untrained(model: Transformer, task: Task) -> Trained:
-    """Returns a model in the form that `save` takes: no updates, an empty history.
-
-    Its `train_config` is the default one, and has no meaning.
-    """
-    slots = len(task.codec.slots)
-    history = {name: np.zeros(0) for name in ("loss", "gradient_norm")}
-    history |= {"held_out_loss": np.zeros((0, slots)), "evaluated": np.zeros(0, int)}
-    made_of = (task, model.config, TrainConfig())
-    return assemble(made_of, nnx.state(model), history, steps=0)
-
-
 def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the records of a run among a checkpoint's arrays."""
     names = (*HISTORY, "evaluated")
     return {name: arrays[f"history.{name}"] for name in names}
+
+
+def _no_records(task: Task) -> dict[str, np.ndarray]:
+    """Returns the records of a run that has made no step, or has kept none."""
+    slots = len(task.codec.slots)
+    history = {name: np.zeros(0) for name in ("loss", "gradient_norm")}
+    return history | {
+        "held_out_loss": np.zeros((0, slots)),
+        "evaluated": np.zeros(0, int),
+    }
 
 
 def _as_dataset(

@@ -13,7 +13,7 @@ import optax
 from flax import nnx
 
 from icl import checks
-from icl.codecs import Codec
+from icl.model.building import sizes
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
@@ -33,8 +33,8 @@ def start_of(init: Trained | Transformer, task: Task, model_config: ModelConfig)
             f"init must be a trained model, such as load(...) returns, got {init!r}."
         )
     model = init if isinstance(init, Transformer) else init.model
-    have = asdict(model.config) | _sizes(model.codec)
-    want = asdict(model_config) | _sizes(task.codec)
+    have = asdict(model.config) | sizes(model.codec)
+    want = asdict(model_config) | sizes(task.codec)
     apart = checks.differences(have, want)
     if apart:
         raise ValueError(
@@ -42,11 +42,6 @@ def start_of(init: Trained | Transformer, task: Task, model_config: ModelConfig)
             f"{'; '.join(apart)}."
         )
     return jax.tree.map(np.asarray, nnx.state(model))
-
-
-def _sizes(codec: Codec) -> dict[str, Any]:
-    names = ("entries", "count", "outputs", "discrete", "tied")
-    return {name: getattr(codec, name) for name in names}
 
 
 def origin_of(
