@@ -4,10 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 
-.PHONY: reproduce test check install clean
+.PHONY: reproduce paper shipped test check install clean
 
-reproduce: install  ## trains, compares, probes and draws; prints the path of the report
+reproduce: install  ## trains one model, compares, probes and draws it; prints the report
+	$(BIN)/python -m experiments.akyurek2023.one_model $(PRESET)
+
+paper: install  ## makes every figure of the paper, from many models
 	$(BIN)/python -m experiments.akyurek2023 $(PRESET)
+
+shipped: install  ## draws what the models in the package show; trains nothing
+	$(BIN)/python -m experiments.akyurek2023 shipped
 
 test: install  ## runs every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -3,6 +3,7 @@
 - tiny takes seconds, and shows that everything runs, and nothing else;
 - quick has the paper's dimension d = 8, contexts of up to 2d pairs and a narrow model,
   and trains for five minutes on two cores;
+- shipped is a model that comes with the package, so that nothing is trained;
 - paper has the published settings.
 
 `quick` was chosen among the following models. All have d = 8, batches of 64, one head,
@@ -28,6 +29,29 @@ from icl import LinearRegression, ModelConfig, TrainConfig
 from icl.sweeps.setting import Setting
 from icl.tasks.linear import as_linear
 
+SHIPPED = {
+    "d8": Setting(
+        task=LinearRegression(dim=8, length=17),
+        model=ModelConfig(layers=12, width=64),
+        train=TrainConfig(steps=60_000, batch=64, learning_rate=1e-3),
+    ),
+    "d4": Setting(
+        task=LinearRegression(dim=4, length=9),
+        model=ModelConfig(layers=12, width=32),
+        train=TrainConfig(steps=12_000, batch=64, learning_rate=1e-2, optimizer="muon"),
+    ),
+}
+"""The models that come with the package (`icl.pretrained`), by name."""
+
+
+def control_of(setting: Setting) -> Setting:
+    """Returns the setting of the control model: every prompt has w = (1, ..., 1)."""
+    task = replace(as_linear(setting.task), fixed_weights=1.0)
+    return Setting(task, setting.model, setting.train, setting.seed)
+
+
+SHIPPED["d4-control"] = control_of(SHIPPED["d4"])
+
 SETTINGS = {
     "tiny": Setting(
         task=LinearRegression(dim=2, length=5),
@@ -47,6 +71,7 @@ SETTINGS = {
         model=ModelConfig(layers=12, width=32, heads=1),
         train=TrainConfig(steps=12_000, batch=64, learning_rate=2e-3),
     ),
+    "shipped": SHIPPED["d8"],
     "paper": Setting(
         task=LinearRegression(dim=8, length=40),
         model=ModelConfig.paper(),
@@ -61,6 +86,7 @@ PROBING = {
         model=ModelConfig(layers=12, width=32, heads=1),
         train=TrainConfig(steps=8_000, batch=64, learning_rate=2e-3),
     ),
+    "shipped": SHIPPED["d4"],
     "paper": Setting(
         task=LinearRegression(dim=4, length=40),
         model=ModelConfig.paper(),
@@ -68,9 +94,3 @@ PROBING = {
     ),
 }
 """The models that are probed. The paper probes at d = 4, where more can be read out."""
-
-
-def control_of(setting: Setting) -> Setting:
-    """Returns the setting of the control model: every prompt has w = (1, ..., 1)."""
-    task = replace(as_linear(setting.task), fixed_weights=1.0)
-    return Setting(task, setting.model, setting.train, setting.seed)

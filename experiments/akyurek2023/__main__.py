@@ -2,14 +2,17 @@
 
 Run: python -m experiments.akyurek2023 quick
 
-This trains all missing models at once, so that no core is idle, and then computes and
-draws each figure, or finds it. A failure does not stop the rest: the report says what
+This draws the figures whose models are there, trains all missing models side by side,
+and then draws the other figures. A failure does not stop the rest: the report says what
 is missing, and the same command goes on from there. `--list` shows the models with
-their state and cost, and does nothing else.
+their state and cost, and does nothing else. What a single trained model shows is made
+in minutes by `python -m experiments.akyurek2023.one_model quick`.
 
 The command writes results/akyurek2023/report-<preset>.html, with a table of what the
 paper says, what was measured and why the two may differ, and the same table in
-results-<preset>.md; it prints the path of the page last. A second run takes seconds.
+results-<preset>.md; it prints the path of the page last. The page is there after the
+first figure, and grows with each. A second run takes seconds. The preset `shipped`
+draws what the models in the package show, and trains nothing.
 Fields of the first model and its training can be changed here. What a figure asks, and
 the models that are probed or swept, are changed at the figure's own command.
 """
@@ -37,6 +40,7 @@ from experiments.reference_models import SETTINGS
 TIMES = {
     "tiny": "about 2 min",
     "quick": "75 to 135 min; seconds, once done",
+    "shipped": "15 min, without any training",
     "paper": "6,048 models, 290 days of one H100, an estimate",
 }
 FIGURES = {

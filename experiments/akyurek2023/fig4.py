@@ -37,6 +37,7 @@ from experiments.reference_models import PROBING
 TIMES = {
     "tiny": "1 min",
     "quick": "9 min, 6 min once the two models are trained",
+    "shipped": "6 min",
     "paper": "6 hours of training on one H100, an estimate; probes not measured",
 }
 PRESETS = {
@@ -44,6 +45,7 @@ PRESETS = {
         PROBING["tiny"], Evaluation(prompts=64), units=8, epochs=3, refits=2
     ),
     "quick": Config(PROBING["quick"]),
+    "shipped": Config(PROBING["shipped"]),
     "paper": Config(PROBING["paper"], Evaluation(prompts=8_000), units=512),
 }
 

@@ -41,6 +41,7 @@ from icl.sweeps.store import Models
 TIMES = {
     "tiny": "30 s",
     "quick": "6 min, 1 min once the model is trained",
+    "shipped": "1 min",
     "paper": "3 hours on one H100, an estimate",
 }
 
@@ -68,6 +69,7 @@ class Config:
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=32, resamples=200)),
     "quick": Config(SETTINGS["quick"], Evaluation(prompts=250)),
+    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=250)),
     "paper": Config(SETTINGS["paper"]),
 }
 

@@ -28,7 +28,7 @@ from experiments.engine.figures.style import BLACK, BLUE, GREEN, ORANGE, canvas
 from icl import checks
 from icl.sweeps.store import Models
 
-TIMES = {"tiny": "3 s", "quick": "3 s", "paper": "3 s"}
+TIMES = {"tiny": "3 s", "quick": "3 s", "shipped": "3 s", "paper": "3 s"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ class Config:
             raise ValueError(f"points must be odd, got {self.points}; add one.")
 
 
-PRESETS = {"tiny": Config(points=41), "quick": Config(), "paper": Config()}
+PRESETS = {
+    "tiny": Config(points=41),
+    "quick": Config(),
+    "shipped": Config(),
+    "paper": Config(),
+}
 
 
 def compute(config: Config, _: Models) -> xr.Dataset:

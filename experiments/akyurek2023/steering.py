@@ -53,6 +53,7 @@ from icl.sweeps.store import Models
 TIMES = {
     "tiny": "30 s",
     "quick": "4 min, 2 min once the model is trained",
+    "shipped": "2 min",
     "paper": "3 hours on one H100, an estimate",
 }
 
@@ -101,6 +102,7 @@ class Config:
 PRESETS = {
     "tiny": Config(PROBING["tiny"], Evaluation(prompts=250), fitted=250),
     "quick": Config(PROBING["quick"], Evaluation(prompts=500), fitted=2_500),
+    "shipped": Config(PROBING["shipped"], Evaluation(prompts=500), fitted=2_500),
     "paper": Config(PROBING["paper"], fitted=16_000),
 }
 

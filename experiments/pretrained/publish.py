@@ -25,11 +25,9 @@ from flax import nnx
 from experiments.engine.figures.command import guarded
 from experiments.engine.figures.flags import read_flags
 from experiments.pretrained import card
+from experiments.reference_models import SHIPPED
 from icl import (
     CheckpointError,
-    LinearRegression,
-    ModelConfig,
-    TrainConfig,
     Trained,
     load,
     save,
@@ -40,15 +38,6 @@ from icl.sweeps.store import Models
 
 NAME = "experiments.pretrained"
 PACKAGE = Path(__file__).parents[2] / "icl" / "pretrained"
-
-MODELS = {
-    "d8": Setting(
-        task=LinearRegression(dim=8, length=17),
-        model=ModelConfig(layers=12, width=64),
-        train=TrainConfig(steps=60_000, batch=64, learning_rate=1e-3),
-    )
-}
-"""The settings of the models that are shipped, by name."""
 
 PROMPTS = 4_000
 """The number of fresh prompts that a model is measured on."""
@@ -160,9 +149,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _action(argv: Sequence[str]) -> None:
     """Publishes the model that the flags name."""
     options = read_flags(NAME, __doc__ or "", Options(), argv)
-    if options.name not in MODELS:
-        known = ", ".join(MODELS)
+    if options.name not in SHIPPED:
+        known = ", ".join(SHIPPED)
         raise ValueError(f"unknown model {options.name!r}; models are {known}.")
     set_up_runtime(options.results)
-    models, setting = Models(options.results), MODELS[options.name]
+    models, setting = Models(options.results), SHIPPED[options.name]
     print(publish(options.name, setting, models, hardware=options.hardware))

@@ -16,6 +16,8 @@ Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all 
 import difflib
 from pathlib import Path
 
+from icl.training import checkpoint, description
+from icl.training.description import Configs
 from icl.training.trained import Trained, load
 
 FOLDER = Path(__file__).parent
@@ -57,6 +59,19 @@ def available() -> dict[str, str]:
     """
     folders = sorted(path.parent for path in FOLDER.glob(f"*/{CARD}"))
     return {folder.name: _title(folder) for folder in folders}
+
+
+def configs() -> dict[str, Configs]:
+    """Returns the task and the configs that each model was trained with, by name.
+
+    No parameters are read.
+    """
+    found = {}
+    for name in available():
+        newest = checkpoint.newest(_folder(name))
+        if newest is not None:
+            found[name] = description.configs(newest[1])
+    return found
 
 
 def card(name: str) -> str:

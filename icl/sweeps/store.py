@@ -11,6 +11,7 @@ Many models at once are a sweep (`icl.sweeps.grids`).
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -84,6 +85,7 @@ class Models:
         # By `_name`, for a class may be defined again while its models are here.
         self._trained: dict[tuple[Path, str], Trained] = {}
         self._failed: dict[tuple[Path, str], str] = {}  # of models not kept on disk
+        self._elsewhere: dict[tuple[Path, str], Callable[[], Trained]] = {}
 
     def __call__(self, setting: Setting) -> Trained:
         """Returns the model of a setting, which is trained now if it was not before.
@@ -98,7 +100,9 @@ class Models:
         folder, name = self.folder(setting), self._name(setting)
         if name in self._trained:
             return self._trained[name]
-        if self.results is not None:
+        if name in self._elsewhere:
+            trained = self._elsewhere[name]()
+        elif self.results is not None:
             with locked(folder):
                 trained = train_to_end(setting, folder, devices=self.devices)
         elif name in self._failed:
@@ -112,6 +116,15 @@ class Models:
         self._trained[name] = trained
         return trained
 
+    def put(self, setting: Setting, load: Callable[[], Trained]) -> None:
+        """Says where the model of a setting is, which is then never trained here.
+
+        Args:
+            setting: the setting of the model.
+            load: a function that returns the model, called when it is first asked for.
+        """
+        self._elsewhere[self._name(setting)] = load
+
     def folder(self, setting: Setting) -> Path:
         """Returns the folder that keeps the model of a setting."""
         return Path(self.results or "") / "models" / setting.hash
@@ -119,7 +132,7 @@ class Models:
     def status(self, setting: Setting) -> Status:
         """Returns how far the model of a setting is; nothing is computed."""
         folder, name = self.folder(setting), self._name(setting)
-        if name in self._trained:
+        if name in self._trained or name in self._elsewhere:
             return Status("done", setting.train.steps)
         if self.results is not None:
             return status_of(setting, folder)
@@ -142,8 +155,8 @@ class Models:
             what = status.message or f"{folder} is not trained yet; run it again."
             raise ValueError(what)
         name = self._name(setting)
-        if name in self._trained:
-            return self._trained[name].history.held_out_loss.values[-1]
+        if name in self._trained or name in self._elsewhere:
+            return self(setting).history.held_out_loss.values[-1]
         stored = checkpoint.read_latest(folder)
         assert stored is not None  # the model is finished
         return history_of(stored.arrays)["held_out_loss"][-1]

@@ -33,6 +33,7 @@ from experiments.akyurek2023 import (
     fig6,
     fig7,
     fig8,
+    one_model,
     steering,
 )
 from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
@@ -42,6 +43,7 @@ from experiments.engine.claims.claim import load_claims
 from experiments.engine.figures import command, runs
 from experiments.engine.figures.changes import changed, flag_values
 from experiments.engine.figures.figure import HasSetting, command_line
+from experiments.engine.figures.flags import Options
 from experiments.engine.report import paper as report
 from experiments.fu2024 import lens
 from icl import LinearRegression, ModelConfig
@@ -190,7 +192,8 @@ def test_dimensions_of_the_data(results, figure, variable, sizes):
 def test_figures_share_their_models(results):
     """All but the sweeps look at one model and its control, and fig3 and 8 agree."""
     shared, kept = reference_models.SETTINGS["tiny"], store.Models(results)
-    planned = paper.AKYUREK.plan("tiny", shared)
+    planned, missing = paper.AKYUREK.plan("tiny", shared)
+    assert not missing
     asked = {
         figure: {kept.folder(one) for one in experiment.settings(config)}
         for figure, (experiment, _, config) in planned.items()
@@ -282,6 +285,56 @@ def test_what_fails_does_not_stop_the_rest(results, tmp_path, capsys, monkeypatc
     assert text.count("fig4 is missing: The loss is NaN at step 20.") == 4  # 24-26, 28
     assert text.count("data:image/png") == len(paper.FIGURES) - 2
     assert "5 are not judged here" in text
+
+
+def test_what_one_model_shows_is_a_part_of_the_report(results, no_work, capsys):
+    """It finds what the whole paper made, and the page says what it leaves out."""
+    page = results / "akyurek2023" / "report-tiny.html"
+    before = page.read_text()
+    assert one_model.ONE_MODEL.main(["tiny", "--results", str(results)]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == str(page)
+    text = html.unescape(page.read_text())
+    assert text.count("data:image/png") == len(one_model.NAMES)
+    page.write_text(before)  # for the other tests
+
+
+def test_the_page_is_there_after_the_first_figure_and_grows(
+    results, tmp_path, no_work, monkeypatch
+):
+    pages = []
+
+    def noted(paper, folder, name, made, missing, planned=()):
+        page = written(paper, folder, name, made, missing, planned)
+        pages.append((list(made), html.unescape(page.read_text())))
+        return page
+
+    written = report.report
+    monkeypatch.setattr(report, "report", noted)
+    assert whole("--results", shutil.copytree(results, tmp_path / "copy")) == 0
+    names = list(paper.FIGURES)
+    assert [made for made, _ in pages] == [
+        *(names[: count + 1] for count in range(len(names))),
+        names,
+    ]
+    assert "fig8 is missing: it is not made yet" in pages[0][1]
+    assert "is missing" not in pages[-1][1]
+
+
+def test_the_package_has_the_models_of_the_preset_shipped(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        pytest.fail("nothing is trained")
+
+    monkeypatch.setattr(store, "_train", refuse)
+    options = Options(results=tmp_path)
+    models = command.set_up(options)
+    planned, missing = paper.AKYUREK.plan(
+        "shipped", reference_models.SETTINGS["shipped"]
+    )
+    assert missing.keys() == {"fig2", *SWEPT}
+    for setting in report.needed(planned.values(), models):
+        assert models.status(setting).state == "done"
+        assert models(setting).task == setting.task
 
 
 def test_models_are_listed_and_nothing_is_done(tmp_path, no_work, capsys):
@@ -647,7 +700,10 @@ def test_the_list_names_every_experiment_without_loading_it():
 @every_figure
 def test_every_preset_has_its_time(figure):
     module = FIGURES[figure]
-    assert list(module.TIMES) == list(module.PRESETS) == ["tiny", "quick", "paper"]
+    needs_a_sweep = figure in {"fig2", *SWEPT}
+    shipped = [] if needs_a_sweep else ["shipped"]
+    names = ["tiny", "quick", *shipped, "paper"]
+    assert list(module.TIMES) == list(module.PRESETS) == names
 
 
 @pytest.mark.parametrize("figure", sorted(FIGURES.keys() - SWEPT))

@@ -299,8 +299,8 @@ def test_the_command_knows_its_models(capsys):
 
 
 def test_pretrained_models_are_those_of_the_command():
-    assert list(publishing.MODELS) == NAMES
-    for name, setting in publishing.MODELS.items():
+    assert list(publishing.SHIPPED) == NAMES
+    for name, setting in publishing.SHIPPED.items():
         published = load_pretrained(name)
         assert published.task == setting.task
         assert published.model_config == setting.model

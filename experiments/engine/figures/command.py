@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from experiments.engine.figures import catalogue
@@ -41,10 +42,15 @@ def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
 
 
 def set_up(options: Options) -> "Models":
-    """Starts JAX as the options say, and returns the models of their results folder."""
+    """Starts JAX as the options say, and returns the models of their results folder.
+
+    The models that come with the package are among them.
+    """
     import joblib
 
+    from icl import pretrained
     from icl.sweeps.runtime import on_cpu, set_up_runtime
+    from icl.sweeps.setting import Setting
     from icl.sweeps.store import Models
 
     set_up_runtime(
@@ -53,7 +59,10 @@ def set_up(options: Options) -> "Models":
     cores = joblib.cpu_count()
     if (options.devices or 1) > cores and on_cpu():
         say(f"note: {options.devices} devices on {cores} cores; more are no faster")
-    return Models(options.results, options.jobs, options.together, options.devices)
+    models = Models(options.results, options.jobs, options.together, options.devices)
+    for name, made_of in pretrained.configs().items():
+        models.put(Setting(*made_of), partial(pretrained.load_pretrained, name))
+    return models
 
 
 def show(finished: "Run") -> None:

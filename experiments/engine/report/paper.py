@@ -1,7 +1,8 @@
 """How is a whole paper made at a preset, with all models, all figures and one page?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from icl.sweeps.errors import expected, sentence
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.sweeps.workers import train_all
-from icl.terminal import say
+from icl.terminal import counted, say
 
 Planned = tuple[Figure[Any], str, Any]  # with preset and configuration
 Made = tuple[Figure[Any], Run]
@@ -50,6 +51,11 @@ class Paper:
     statements: Sequence[Statement]
     beside: Mapping[str, str]
 
+    def part(self, spec: ModuleSpec | None, names: Collection[str]) -> "Paper":
+        """Returns a part of the paper, with some figures only, as another command."""
+        figures = {name: self.figures[name] for name in names}
+        return replace(self, spec=spec, figures=figures)
+
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Runs the paper as a program, and returns its exit status."""
         return guarded(module_name(self.spec), self.reproduce, argv)
@@ -64,28 +70,63 @@ class Paper:
         name = module_name(self.spec)
         preset, setting, options = parse(name, self.settings, argv)
         models = set_up(options)
-        planned = self.plan(preset, setting)
+        planned, missing = self.plan(preset, setting)
         if options.list:
             show_models(needed(planned.values(), models), models)
             return
-        if not options.replot:
-            left = [p for p in planned.values() if not is_computed(*p, models)]
-            if settings := needed(left, models):
-                train_all(settings, models)
-        made, missing = make(planned, models, options)
         changed = "" if setting == self.settings[preset] else f"-{digest(setting)}"
-        page = report(self, options.results, f"{preset}{changed}", made, missing)
+        name = f"{preset}{changed}"
+        made: dict[str, Made] = {}
+        publish = partial(report, self, options.results, name, made, missing)
+        for short in self._in_order(planned, models, options):
+            made_run, why = attempt(short, *planned[short], models, options)
+            if made_run is None:
+                missing[short] = why
+            else:
+                made[short] = planned[short][0], made_run
+            say(f"{publish(planned)} has {counted(len(made), 'figure')} so far")
+        failed = [short for short in planned if short in missing]
+        page = publish()
         print(page)
-        if missing:
+        if failed:
             raise ValueError(
-                f"{', '.join(missing)} could not be made; {page} says why and has the "
+                f"{', '.join(failed)} could not be made; {page} says why and has the "
                 "rest."
             )
 
-    def plan(self, preset: str, setting: Setting) -> dict[str, Planned]:
-        """Returns the figures, with `setting` for the model that the first share."""
-        planned = {}
+    def _in_order(
+        self, planned: Mapping[str, Planned], models: Models, options: Options
+    ) -> Iterator[str]:
+        """Yields the figures to make: first those whose models are there.
+
+        The other models are trained side by side in between.
+        """
+        waiting = []
+        for short, plan in planned.items():
+            if (
+                options.replot
+                or is_computed(*plan, models)
+                or _has_models(plan, models)
+            ):
+                yield short
+            else:
+                waiting.append(short)
+        if waiting:
+            train_all(needed([planned[short] for short in waiting], models), models)
+        yield from waiting
+
+    def plan(
+        self, preset: str, setting: Setting
+    ) -> tuple[dict[str, Planned], dict[str, str]]:
+        """Returns the figures, and why others are not made at this preset.
+
+        Those that look at the model of the preset look at that of `setting`.
+        """
+        planned, missing = {}, {}
         for name, figure in self.figures.items():
+            if preset not in figure.presets:
+                missing[name] = f"it has no preset {preset!r}"
+                continue
             config = figure.presets[preset]
             shared = isinstance(config, HasSetting) and (
                 config.setting == self.settings[preset]
@@ -93,26 +134,32 @@ class Paper:
             if shared:
                 config = replace(config, setting=setting)
             planned[name] = figure, preset, config
-        return planned
+        return planned, missing
 
 
-def make(
-    planned: Mapping[str, Planned], models: Models, options: Options
-) -> tuple[dict[str, Made], dict[str, str]]:
-    """Returns the figures that could be made, and why the others could not."""
-    made, missing = {}, {}
-    for name, (figure, preset, config) in planned.items():
-        try:
-            finished = run(figure, preset, config, models, replot=options.replot)
-        except expected() as error:
-            if options.debug:
-                raise
-            missing[name] = sentence(error)
-            say(f"{name} failed: {missing[name]}")
-            continue
-        show(finished)
-        made[name] = figure, finished
-    return made, missing
+def attempt(
+    name: str,
+    figure: Figure[Any],
+    preset: str,
+    config: Any,
+    models: Models,
+    options: Options,
+) -> tuple[Run | None, str]:
+    """Returns the run of a figure; or None, and why it could not be made."""
+    try:
+        finished = run(figure, preset, config, models, replot=options.replot)
+    except expected() as error:
+        if options.debug:
+            raise
+        say(f"{name} failed: {sentence(error)}")
+        return None, sentence(error)
+    show(finished)
+    return finished, ""
+
+
+def _has_models(plan: Planned, models: Models) -> bool:
+    settings = needed([plan], models)
+    return all(models.status(setting).state == "done" for setting in settings)
 
 
 def needed(planned: Iterable[Planned], models: Models) -> list[Setting]:
@@ -131,6 +178,7 @@ def report(
     name: str,
     made: Mapping[str, Made],
     missing: Mapping[str, str],
+    planned: Iterable[str] = (),
 ) -> Path:
     """Writes the page and its claims in Markdown, and returns the page's path.
 
@@ -140,9 +188,13 @@ def report(
         name: of the preset, and what was changed.
         made: the figures that there are, by name.
         missing: names of the others, and why.
+        planned: names of all figures that are going to be made.
     """
+    waiting = [short for short in planned if short not in {*made, *missing}]
+    missing = {**missing, **dict.fromkeys(waiting, "it is not made yet")}
     figures, configs, provenance = [], {}, {}
-    for short, (figure, made_run) in made.items():
+    for short in filter(made.__contains__, paper.figures):
+        figure, made_run = made[short]
         figures.append(_result(short, figure, made_run))
         published = described(figure.presets["paper"])
         configs[short] = flag_values(made_run.about["config"]), flag_values(published)
