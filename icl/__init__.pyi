@@ -6,6 +6,7 @@ from .codecs.pairs import token_count as token_count
 from .codecs.pairs import token_names as token_names
 from .model.building import model_from_arrays as model_from_arrays
 from .model.config import ModelConfig as ModelConfig
+from .model.importing import import_model as import_model
 from .model.transformer import Output as Output
 from .model.transformer import Transformer as Transformer
 from .pretrained import load_pretrained as load_pretrained

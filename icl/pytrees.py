@@ -31,16 +31,29 @@ def unnamed(arrays: Mapping[str, Any], abstract: Any, prefix: str = "") -> Any:
         ValueError: arrays are missing, left over, or of another shape.
     """
     expected = named(abstract, prefix)
-    given = {name for name in arrays if not prefix or name.startswith(f"{prefix}.")}
-    wrong = [f"{name} is missing" for name in expected if name not in given]
-    wrong += [f"{name} is not expected" for name in given - expected.keys()]
-    wrong += [
-        f"{name} has shape {arrays[name].shape}, expected {leaf.shape}"
-        for name, leaf in expected.items()
-        if name in given and arrays[name].shape != leaf.shape
-    ]
+    given = {
+        name: array
+        for name, array in arrays.items()
+        if not prefix or name.startswith(f"{prefix}.")
+    }
+    wrong = misfits(given, {name: leaf.shape for name, leaf in expected.items()})
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{'; '.join(wrong[:3])}{more}.")
+        raise ValueError(f"{wrong}.")
     leaves = [jnp.asarray(arrays[name]) for name in expected]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def misfits(arrays: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """Returns which arrays are missing, left over or of another shape, in words.
+
+    It returns "" if all fit. `expected` holds the shapes by name.
+    """
+    wrong = [f"{name} is missing" for name in expected if name not in arrays]
+    wrong += [f"{name} is not expected" for name in arrays if name not in expected]
+    wrong += [
+        f"{name} has shape {arrays[name].shape}, expected {shape}"
+        for name, shape in expected.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return f"{'; '.join(wrong[:3])}{more}"

@@ -1,0 +1,112 @@
+"""Where do weights of other programs come from? From a dictionary or from a file.
+
+Whatever the source, it becomes one flat dictionary of NumPy arrays with dotted names.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icl.files import SAFETENSORS, read_arrays
+
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+"""The ends of the names of files that PyTorch writes."""
+
+WEIGHTS = ("model_state_dict", "state_dict", "params")
+"""Where a checkpoint holds its weights, beside the optimiser's state and the step."""
+
+
+def arrays_from(source: Mapping[Any, Any] | str | Path) -> dict[str, np.ndarray]:
+    """Returns weights by dotted names.
+
+    Args:
+        source: a dictionary of arrays, perhaps of dictionaries, or a file's path.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: it is a file of PyTorch, which is not installed.
+        ValueError: it is no file of weights, it is damaged, or a value is no array.
+    """
+    if isinstance(source, Mapping):
+        return _flat(_weights(source))
+    path = Path(source)
+    if path.is_dir():
+        raise ValueError(
+            f"source must be a file of weights, got the folder {path}; name the file "
+            "in it, such as state.pt."
+        )
+    if path.suffix == SAFETENSORS:
+        return _flat(read_arrays(path)[0])
+    if path.suffix in TORCH:
+        return _flat(_weights(_from_torch(path)))
+    raise ValueError(
+        f"source must be a dictionary, or a file that ends in {SAFETENSORS} or "
+        f"{', '.join(TORCH)}, got {str(path)!r}; read other files yourself and hand "
+        "the dictionary over."
+    )
+
+
+def _weights(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Returns that part of a checkpoint which holds the weights, or all of it."""
+    inner = [source[name] for name in WEIGHTS if name in source]
+    return inner[0] if inner and isinstance(inner[0], Mapping) else source
+
+
+def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Returns a nested dictionary as a flat one, with dots where it was nested."""
+    arrays = {}
+    for key, value in tree.items():
+        # flax writes ("layer", "kernel") or "layer/kernel" where PyTorch writes dots.
+        own = ".".join(map(str, key)) if isinstance(key, tuple) else str(key)
+        name = f"{prefix}{own.replace('/', '.')}"
+        if isinstance(value, Mapping):
+            arrays |= _flat(value, f"{name}.")
+        else:
+            arrays[name] = _array(name, value)
+    return arrays
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """Returns a tensor or array as NumPy's, in a dtype that holds the same numbers."""
+    try:
+        if hasattr(value, "detach"):  # a tensor of PyTorch
+            value = value.detach().cpu()
+            if "bfloat16" in str(value.dtype):  # which NumPy does not have
+                value = value.double()
+        array = np.asarray(value)
+        return array if array.dtype.kind == "f" else array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be an array of numbers, got {type(value).__name__}; leave "
+            "out what is no weight."
+        ) from error
+
+
+def _from_torch(path: Path) -> Mapping[Any, Any]:
+    """Returns what a checkpoint of PyTorch holds; no code in it is run."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is a file of PyTorch, which is not installed; run `pip install "
+            "torch`, or write the weights as a safetensors file where it is "
+            "(safetensors.torch.save_file)."
+        ) from error
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        said = (str(error).strip().splitlines() or ["no message"])[0]
+        raise ValueError(
+            f"{path} cannot be read as weights alone ({said}); save the model's "
+            "state_dict() in its place."
+        ) from error
+    if not isinstance(held, Mapping):
+        raise ValueError(
+            f"{path} must hold a dictionary of weights, got {type(held).__name__}; "
+            "save the model's state_dict() in its place."
+        )
+    return held

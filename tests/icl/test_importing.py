@@ -1,0 +1,441 @@
+"""Weights of other programs: their predictions and states, from NumPy in float64.
+
+The oracles read the weights under the names of those programs, tokens as they feed
+them, and share nothing with `icl`.
+"""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from icl import LinearRegression, Prompts, Trained, import_model, load
+from icl.model.building import arrays_of
+
+LAYERS, WIDTH, HEADS, DIM, PAIRS = 2, 16, 2, 3, 4
+UNITS = 24
+rng = np.random.default_rng(0)
+XS, YS = rng.normal(size=(2, PAIRS, DIM)), rng.normal(size=(2, PAIRS))
+
+
+def normal(*shape):
+    """Weights so large that nothing is near the identity or linear."""
+    return rng.normal(size=shape).astype(np.float32)
+
+
+# --- arithmetic of transformers ---
+
+
+def layer_norm(x, scale, bias):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + 1e-5) * scale + bias
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def attend(q, k, v):
+    """Causal attention of (batch, tokens, heads, size)."""
+    scores = np.einsum("bqhc,bkhc->bhqk", q, k) / np.sqrt(q.shape[-1])
+    scores = np.where(np.tri(q.shape[1], dtype=bool), scores, -np.inf)
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return np.einsum("bhqk,bkhc->bqhc", shares, v)
+
+
+def gpt2(weights, state, block, kernel, scale, final):
+    """The states after every layer, and what a read-out sees."""
+    states = [state]
+    for own in map(block.format, range(LAYERS)):
+
+        def part(name, leaf, own=own):
+            return weights[f"{own}{name}.{leaf}"].astype(np.float64)
+
+        def dense(x, name, part=part):
+            return x @ part(name, kernel) + part(name, "bias")
+
+        def norm(x, name, part=part):
+            return layer_norm(x, part(name, scale), part(name, "bias"))
+
+        q, k, v = np.split(dense(norm(state, "ln_1"), "attn.c_attn"), 3, axis=-1)
+        q, k, v = (a.reshape(*a.shape[:2], HEADS, -1) for a in (q, k, v))
+        state = state + dense(attend(q, k, v).reshape(state.shape), "attn.c_proj")
+        state = state + dense(
+            gelu(dense(norm(state, "ln_2"), "mlp.c_fc")), "mlp.c_proj"
+        )
+        states.append(state)
+    last = layer_norm(state, weights[f"{final}.{scale}"], weights[f"{final}.bias"])
+    return np.stack(states), last
+
+
+# --- the programs: their weights, and what they predict ---
+
+
+def gpt2_weights(block, kernel, scale, final):
+    shapes = {
+        "attn.c_attn": (WIDTH, 3 * WIDTH),
+        "attn.c_proj": (WIDTH, WIDTH),
+        "mlp.c_fc": (WIDTH, UNITS),
+        "mlp.c_proj": (UNITS, WIDTH),
+    }
+    weights = {f"{final}.{scale}": normal(WIDTH), f"{final}.bias": normal(WIDTH)}
+    for layer in range(LAYERS):
+        own = block.format(layer)
+        for name, shape in shapes.items():
+            weights[f"{own}{name}.{kernel}"] = normal(*shape) / 2
+            weights[f"{own}{name}.bias"] = normal(shape[1])
+        for name in ("ln_1", "ln_2"):
+            weights[f"{own}{name}.{scale}"] = normal(WIDTH)
+            weights[f"{own}{name}.bias"] = normal(WIDTH)
+    return weights
+
+
+GARG = ("_backbone.h.{}.", "weight", "weight", "_backbone.ln_f")
+
+
+def garg_weights():
+    return gpt2_weights(*GARG) | {
+        "_read_in.weight": normal(WIDTH, DIM),
+        "_read_in.bias": normal(WIDTH),
+        "_backbone.wpe.weight": normal(2 * PAIRS, WIDTH),
+        "_read_out.weight": normal(1, WIDTH),
+        "_read_out.bias": normal(1),
+    }
+
+
+def garg(weights):
+    """y stands in the first entry of a vector as wide as x."""
+    wide = np.zeros_like(XS)
+    wide[..., 0] = YS
+    tokens = np.stack([XS, wide], axis=2).reshape(len(XS), 2 * PAIRS, DIM)
+    state = tokens @ weights["_read_in.weight"].T + weights["_read_in.bias"]
+    state = state + weights["_backbone.wpe.weight"][: 2 * PAIRS]
+    states, last = gpt2(weights, state, *GARG)
+    out = last @ weights["_read_out.weight"].T + weights["_read_out.bias"]
+    return states, out[:, ::2, 0]
+
+
+RAVENTOS = ("_h.hs_{}.", "kernel", "scale", "_h.ln_f")
+
+
+def raventos_weights():
+    return gpt2_weights(*RAVENTOS) | {
+        "_in.kernel": normal(DIM + 1, WIDTH),
+        "_h.wpe.embedding": normal(2 * PAIRS, WIDTH),
+        "_out.kernel": normal(WIDTH, 1),
+    }
+
+
+def tokens_apart():
+    """[0, x] and [y, 0] in turn."""
+    tokens = np.zeros((len(XS), 2 * PAIRS, DIM + 1))
+    tokens[:, ::2, 1:], tokens[:, 1::2, 0] = XS, YS
+    return tokens
+
+
+def raventos(weights):
+    state = tokens_apart() @ weights["_in.kernel"] + weights["_h.wpe.embedding"]
+    states, last = gpt2(weights, state, *RAVENTOS)
+    return states, (last @ weights["_out.kernel"])[:, ::2, 0]
+
+
+def akyurek_weights(norms=True, final=False, outputs=1):
+    """Nested, as flax has it; a head has width / heads^2 entries."""
+    size = WIDTH // HEADS // HEADS
+
+    def dense(*shape, inputs=1):
+        return {"kernel": normal(*shape) / 2, "bias": normal(*shape[inputs:])}
+
+    def norm():
+        return {"scale": normal(WIDTH), "bias": normal(WIDTH)}
+
+    def block():
+        attention = {
+            name: dense(WIDTH, HEADS, size) for name in ("query", "key", "value")
+        }
+        attention["out"] = dense(HEADS, size, WIDTH, inputs=2)
+        mlp = {"Dense_0": dense(WIDTH, UNITS), "Dense_1": dense(UNITS, WIDTH)}
+        both = {"LayerNorm_0": norm(), "LayerNorm_1": norm()} if norms else {}
+        return {"SelfAttention_0": attention, "MLP_0": mlp, **both}
+
+    body = {f"Encoder1DBlock_{layer}": block() for layer in range(LAYERS)}
+    body["Dense_0"] = dense(DIM + 1, WIDTH)
+    body["PositionEmbeddings_0"] = {"pos_embedding": normal(1, 2 * PAIRS, WIDTH)}
+    if final:
+        body["LayerNorm_0"] = norm()
+    return {"Transformer_0": body, "Dense_0": dense(WIDTH, outputs)}
+
+
+def akyurek(weights):
+    """h <- LN h; h <- h + A(h); h <- LN h; h <- h + F(h): the stream is normalised."""
+
+    def dense(x, map_, axes=1):
+        return np.tensordot(x, map_["kernel"].astype(np.float64), axes) + map_["bias"]
+
+    def norm(x, there, name):
+        return layer_norm(x, **there[name]) if name in there else x
+
+    body = weights["Transformer_0"]
+    state = dense(tokens_apart()[:, :-1], body["Dense_0"])
+    state = state + body["PositionEmbeddings_0"]["pos_embedding"][:, : state.shape[1]]
+    states = [state]
+    for layer in range(LAYERS):
+        block = body[f"Encoder1DBlock_{layer}"]
+        attention, mlp = block["SelfAttention_0"], block["MLP_0"]
+        state = norm(state, block, "LayerNorm_0")
+        q, k, v = (dense(state, attention[name]) for name in ("query", "key", "value"))
+        state = state + dense(attend(q, k, v), attention["out"], 2)
+        state = norm(state, block, "LayerNorm_1")
+        state = state + dense(gelu(dense(state, mlp["Dense_0"])), mlp["Dense_1"])
+        states.append(state)
+    out = dense(norm(state, body, "LayerNorm_0"), weights["Dense_0"])
+    return np.stack(states), out[:, ::2, 0]
+
+
+CASES = {
+    "Garg et al.": (garg_weights(), garg),
+    "Raventos et al.": (raventos_weights(), raventos),
+    "Akyürek et al.": (akyurek_weights(), akyurek),
+    "with a final norm": (akyurek_weights(final=True), akyurek),
+    "without norms": (akyurek_weights(norms=False), akyurek),
+    "trained on x too": (akyurek_weights(outputs=DIM + 1), akyurek),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def apart(found, expected):
+    found = np.asarray(found, np.float64)
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+def outputs_of(model, dtype="float32"):
+    with jax.enable_x64(dtype == "float64"):
+        prompts = Prompts(*(jax.numpy.asarray(a, dtype) for a in (XS, YS)))
+        predictions, hidden = model(prompts)
+        return np.asarray(predictions), np.asarray(hidden)
+
+
+# --- the same function ---
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 3e-6), ("float64", 1e-14)])
+def test_predictions_and_states_are_the_originals(case, dtype, tolerance):
+    weights, original = case
+    states, predictions = original(weights)
+    model = import_model(weights, heads=HEADS, dtype=dtype)
+    found, hidden = outputs_of(model, dtype)
+    assert found.dtype == dtype and found.shape == (2, PAIRS)
+    assert apart(found, predictions) < tolerance
+    for have, want in zip(hidden, states, strict=True):
+        assert apart(have, want[:, : 2 * PAIRS - 1]) < tolerance
+
+
+def test_the_last_state_of_hugging_face_is_behind_the_norm():
+    weights = CASES["Garg et al."][0]
+    states, _ = garg(weights)
+    norm = (weights[f"_backbone.ln_f.{leaf}"] for leaf in ("weight", "bias"))
+    theirs = layer_norm(states[-1], *norm)[:, :-1]
+    model = import_model(weights, heads=HEADS)
+    hidden = outputs_of(model)[1][-1]
+    assert apart(model.normalised(jax.numpy.asarray(hidden)), theirs) < 3e-6
+    assert apart(hidden, theirs) > 0.1
+
+
+def test_shorter_prompts_need_fewer_positions():
+    weights, _ = CASES["Raventos et al."]
+    model = import_model(weights, heads=HEADS, length=3)
+    assert model.codec.length == 3
+    table = weights["_h.wpe.embedding"][:5]
+    np.testing.assert_array_equal(model.positions[...], table)
+
+
+def test_an_imported_model_is_saved_with_a_task(tmp_path):
+    model = import_model(CASES["Garg et al."][0], heads=HEADS)
+    trained = Trained.from_model(model, LinearRegression(DIM, PAIRS))
+    path = trained.export(tmp_path / "garg.safetensors")
+    assert_same(load(path).model, model)
+    with pytest.raises(ValueError, match="entries: 4 there, 21 asked for"):
+        Trained.from_model(model, LinearRegression(20, PAIRS))
+    with pytest.raises(ValueError, match=r"names of icl itself; .* with icl\.load"):
+        import_model(path, heads=HEADS)
+
+
+# --- where weights come from ---
+
+
+def assert_same(one, other):
+    a, b = arrays_of(one), arrays_of(other)
+    assert a.keys() == b.keys()
+    assert all((a[name] == b[name]).all() for name in a)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return CASES["Garg et al."][0]
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return import_model(weights, heads=HEADS)
+
+
+def test_dictionaries_may_be_nested_or_flat_or_wrapped(weights, model):
+    wrapped = {f"module.{name}": array for name, array in weights.items()}
+    whole = {"model_state_dict": wrapped, "optimizer_state_dict": {}, "train_step": 5}
+    assert_same(import_model(whole, heads=HEADS), model)
+    nested = CASES["Akyürek et al."][0]
+    flat = flattened(nested)
+    for other in (
+        {"params": nested, "step": np.int32(7), "opt_state": {"mu": nested}},
+        {"/".join(path): array for path, array in flat.items()},
+        flat,
+    ):
+        assert_same(import_model(other), import_model(nested))
+
+
+def flattened(tree, path=()):
+    if not isinstance(tree, dict):
+        return {path: tree}
+    parts = [flattened(value, (*path, key)) for key, value in tree.items()]
+    return {name: array for part in parts for name, array in part.items()}
+
+
+def test_masks_and_unused_tables_of_older_files_are_left_out(weights, model):
+    more = dict(weights)
+    for layer in range(LAYERS):
+        more[f"_backbone.h.{layer}.attn.bias"] = np.tri(8, dtype=bool)[None, None]
+        more[f"_backbone.h.{layer}.attn.masked_bias"] = np.float32(-1e4)
+    more["_backbone.wte.weight"] = normal(11, WIDTH)
+    assert_same(import_model(more, heads=HEADS), model)
+
+
+def test_numbers_are_kept_whatever_their_dtype():
+    half = {n: a.astype(np.float16) for n, a in CASES["Garg et al."][0].items()}
+    exact = {n: a.astype(np.float32) for n, a in half.items()}
+    assert_same(import_model(half, heads=HEADS), import_model(exact, heads=HEADS))
+
+
+def test_safetensors_are_read(weights, model, tmp_path):
+    save_file(weights, tmp_path / "garg.safetensors")
+    assert_same(import_model(tmp_path / "garg.safetensors", heads=HEADS), model)
+    flat = {".".join(p): a for p, a in flattened(CASES["without norms"][0]).items()}
+    save_file(flat, tmp_path / "flax.safetensors")
+    found = import_model(str(tmp_path / "flax.safetensors"))
+    assert_same(found, import_model(CASES["without norms"][0]))
+
+
+def test_checkpoints_of_pytorch_are_read(weights, model, tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.tensor(array) for name, array in weights.items()}
+    assert_same(import_model(tensors, heads=HEADS), model)
+    path = tmp_path / "state.pt"
+    for held in (tensors, {"model_state_dict": tensors, "train_step": 3}):
+        torch.save(held, path)
+        assert_same(import_model(path, heads=HEADS), model)
+    rounded = {name: tensor.bfloat16() for name, tensor in tensors.items()}
+    exact = {name: tensor.float() for name, tensor in rounded.items()}
+    found, expected = (import_model(each, heads=HEADS) for each in (rounded, exact))
+    assert_same(found, expected)
+    torch.save(Prompts(XS, YS), path)  # a class, which is code
+    with pytest.raises(ValueError, match="cannot be read as weights alone"):
+        import_model(path, heads=HEADS)
+    torch.save(tensors["_read_in.bias"], path)
+    with pytest.raises(ValueError, match="must hold a dictionary of weights, got Ten"):
+        import_model(path, heads=HEADS)
+
+
+def test_without_pytorch_its_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    (tmp_path / "state.pt").write_bytes(b"PK")
+    with pytest.raises(ImportError, match=r"not installed; run `pip install torch`"):
+        import_model(tmp_path / "state.pt", heads=HEADS)
+
+
+def test_other_sources_are_refused(weights, tmp_path):
+    with pytest.raises(ValueError, match=r"a file of weights, got the folder .*state"):
+        import_model(tmp_path, heads=HEADS)
+    with pytest.raises(ValueError, match=r"ends in \.safetensors or .*got '.*a\.npz'"):
+        import_model(tmp_path / "a.npz", heads=HEADS)
+    for name in ("none.safetensors", "none.pt"):
+        with pytest.raises(FileNotFoundError, match="There is no file"):
+            import_model(tmp_path / name, heads=HEADS)
+    (tmp_path / "cut.safetensors").write_bytes(b"1234")
+    with pytest.raises(ValueError, match="is no complete safetensors file"):
+        import_model(tmp_path / "cut.safetensors", heads=HEADS)
+    with pytest.raises(ValueError, match=r"note must be an array of numbers, got str"):
+        import_model({**weights, "note": "by me"}, heads=HEADS)
+
+
+# --- weights that do not fit ---
+
+
+def refused(weights, said, changes=None, without=(), **settings):
+    changed = {n: a for n, a in weights.items() if n not in without} | (changes or {})
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
+        import_model(changed, **{"heads": HEADS, **settings})
+    assert "\n" not in str(error.value)
+
+
+def test_heads_must_be_given_and_fit(weights):
+    refused(weights, "heads must be given, because weights of GPT-2", heads=None)
+    refused(weights, "heads must divide 16, the width of the weights, got 3", heads=3)
+    refused(weights, "heads must be an integer >= 1, got 0", heads=0)
+    nested = CASES["Akyürek et al."][0]
+    refused(nested, "heads must be 2, which is in the shapes of the weights", heads=4)
+
+
+def test_there_must_be_positions_for_the_length(weights):
+    said = "length must be at most 4, because the weights have 8 positions"
+    refused(weights, said, length=5)
+    refused(weights, "length must be an integer >= 1, got 0", length=0)
+    odd = {"_backbone.wpe.weight": normal(7, WIDTH)}
+    assert import_model({**weights, **odd}, heads=HEADS).codec.length == 4
+
+
+def test_parts_must_fit_together(weights):
+    kernel = "_backbone.h.1.attn.c_attn.weight"
+    refused(weights, f"{kernel} is missing", without=[kernel])
+    refused(weights, "_backbone.ln_g.bias is not expected", {"_backbone.ln_g.bias": 0})
+    said = f"{kernel} has shape (48, 16), expected (16, 48)"
+    refused(weights, said, {kernel: normal(48, 16)})
+    said = "_read_out.weight has shape (2, 16), expected (1, 16)"
+    refused(weights, said, {"_read_out.weight": normal(2, WIDTH)})
+    said = "_read_in.weight has shape (20, 3), expected (16, 3)"
+    refused(weights, said, {"_read_in.weight": normal(20, DIM)})
+    said = "_read_in.weight must have axes (width, dim) of sizes (any, any), got shape"
+    refused(weights, said, {"_read_in.weight": normal(WIDTH)})
+    said = "must have _backbone.wpe.weight (positions, width), which is missing"
+    refused(weights, said, without=["_backbone.wpe.weight"])
+    layer = {n: a for n, a in weights.items() if ".h.0." in n}
+    refused(weights, "_backbone.h.0.mlp.c_fc.weight (width, units)", without=layer)
+    nan = {"_read_in.bias": np.full(WIDTH, np.nan)}
+    refused(weights, "_read_in.bias must be finite", nan)
+
+
+def test_parts_of_the_other_forms_must_fit_too():
+    flat = {".".join(p): a for p, a in flattened(CASES["Akyürek et al."][0]).items()}
+    key = "Transformer_0.Encoder1DBlock_1.SelfAttention_0.key.kernel"
+    said = f"{key} has shape (16, 4, 2), expected (16, 2, 4)"
+    refused(flat, said, {key: normal(16, 4, 2)}, heads=None)
+    refused(flat, f"{key} is missing", without=[key], heads=None)
+    weights = CASES["Raventos et al."][0]
+    said = "_h.hs_1.ln_2.scale is missing"
+    refused(weights, said, without=["_h.hs_1.ln_2.scale"])
+    refused(weights, "_in.bias is not expected", {"_in.bias": normal(WIDTH)})
+
+
+def test_weights_of_unknown_programs_are_refused():
+    language = {"transformer.wte.weight": normal(5, 4)}
+    said = r"with the name _read_in\.weight \(Garg .* got transformer\.wte\.weight; re"
+    with pytest.raises(ValueError, match=said):
+        import_model(language, heads=1)
+    with pytest.raises(ValueError, match="got no arrays"):
+        import_model({}, heads=1)
