@@ -24,7 +24,6 @@ from experiments.engine.provenance import processor, provenance
 from icl import LinearRegression, Prompts, Trained, inference
 from icl.baselines import LeastSquares
 from icl.compare import (
-    Nearest,
     bootstrap_means,
     interval,
     nearest,
@@ -46,7 +45,7 @@ SIZES = ("dim", "length", "layers", "width", "heads", "steps", "batch")
 
 
 def measure(trained: Trained, count: int) -> dict[str, Any]:
-    """Measures how near a model is to least squares and to other learners.
+    """Measures how near a model is to its rule (`rule`) and to other learners.
 
     Args:
         trained: the model.
@@ -54,23 +53,24 @@ def measure(trained: Trained, count: int) -> dict[str, Any]:
 
     Returns:
         The measurements as JSON. By context there are `spd`, the squared difference
-        from what least squares predicts divided by d, with its interval, and the
-        squared `errors` of both. Over contexts of one pair and more there are `mean`,
-        the mean of spd; `nearest`, the best learner of each family with its distance;
-        `separated`, whether the first is separated from the next; and `elsewhere`, the
-        `relative_errors` on each of `tasks`.
+        from what the rule predicts divided by d, with its interval, and the squared
+        `errors` of both. Over contexts of one pair and more there are `mean`, the mean
+        of spd; `nearest`, the best learner of each family with its distance (none for a
+        model that has nothing to learn in context); `separated`, whether the first is
+        separated from the next; and `elsewhere`, the `relative_errors` on each of
+        `tasks`.
     """
     task = as_linear(trained.task)
     others = tasks(task)
     drawn = [inference.sample(other, count, seed=0)[0] for other in others.values()]
     together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *drawn)
     ours = np.split(inference.predictions(trained.model, together), len(drawn))
-    theirs = [np.asarray(LeastSquares()(part).predictions) for part in drawn]
+    theirs = [rule(task, part) for part in drawn]
     truth = [np.asarray(inference.true_labels(part)) for part in drawn]
     spd = squared_prediction_difference(ours[0], theirs[0], divide_by=task.dim)
     means = spd.per_prompt[:, 1:].mean(axis=1)
     low, high = map(float, interval(bootstrap_means(means)))
-    found = nearest(ours[0], drawn[0], contexts=range(1, spd.value.size))
+    ranking, separated = _ranking(ours[0], drawn[0], task)
     return {
         "prompts": count,
         "mean": {"value": float(means.mean()), "low": low, "high": high},
@@ -82,8 +82,8 @@ def measure(trained: Trained, count: int) -> dict[str, Any]:
         "errors": [
             ((said[0] - truth[0]) ** 2).mean(axis=0).tolist() for said in (ours, theirs)
         ],
-        "nearest": _ranking(found),
-        "separated": found.separated,
+        "nearest": ranking,
+        "separated": separated,
         "elsewhere": {
             name: relative_errors(a, b, right, contexts_of_finite_risk(others[name]))
             for name, a, b, right in zip(others, ours, theirs, truth, strict=True)
@@ -91,8 +91,21 @@ def measure(trained: Trained, count: int) -> dict[str, Any]:
     }
 
 
+def rule(task: LinearRegression, prompts: Prompts) -> np.ndarray:
+    """Returns what the best rule for a task predicts, (batch, length).
+
+    It is minimum-norm least squares; or w.x, for a task that always has the same w.
+    """
+    if task.fixed_weights is not None:
+        return np.asarray(prompts.xs) @ np.asarray(task.fixed_weights, np.float32)
+    return np.asarray(LeastSquares()(prompts).predictions)
+
+
 def tasks(task: LinearRegression) -> dict[str, LinearRegression]:
     """Returns a model's own task, and then tasks that it was not trained on."""
+    if task.fixed_weights is not None:
+        anew = replace(task, fixed_weights=None)
+        return {"as in training": task, "w drawn for each prompt": anew}
 
     def scaled(scale: float) -> Matrix:
         """Returns a multiple of the identity."""
@@ -123,15 +136,15 @@ def relative_errors(
 ) -> dict[str, float]:
     """Returns mean squares divided by the mean square of the noise-free labels.
 
-    They are those of the difference between our predictions and those of least squares,
-    and those of the errors of both. All arrays are (prompts, length).
+    They are those of the difference between our predictions and those of the rule, and
+    those of the errors of both. All arrays are (prompts, length).
     """
     ours, theirs, truth = (each[:, contexts] for each in (ours, theirs, truth))
     power = (truth**2).mean()
     differences = {
         "difference": ours - theirs,
         "error": ours - truth,
-        "least_squares": theirs - truth,
+        "rule": theirs - truth,
     }
     return {
         name: float((difference**2).mean() / power)
@@ -221,9 +234,17 @@ def _call(config: Any) -> str:
     return f"{type(config).__name__}({', '.join(typed)})"
 
 
-def _ranking(found: Nearest) -> list[dict[str, Any]]:
-    """Returns the best learner of each family, with its distance, as JSON."""
-    return [
+def _ranking(
+    ours: np.ndarray, prompts: Prompts, task: LinearRegression
+) -> tuple[list[dict[str, Any]], bool]:
+    """Returns the best learner of each family, as JSON, and if the first is separated.
+
+    There are none for a task that always has the same w.
+    """
+    if task.fixed_weights is not None:
+        return [], False
+    found = nearest(ours, prompts, contexts=range(1, ours.shape[1]))
+    fits = [
         {
             "family": fit.family,
             "learner": fit.learner.name,
@@ -233,10 +254,11 @@ def _ranking(found: Nearest) -> list[dict[str, Any]]:
         }
         for fit in found.fits
     ]
+    return fits, found.separated
 
 
 def draw(trained: Trained, scores: Mapping[str, Any]) -> Figure:
-    """Draws losses by step, and the distance from least squares by examples."""
+    """Draws losses by step, and the distance from the rule by examples."""
     history, dim = trained.history, trained.task.dim
     spd = {end: np.array(values) for end, values in scores["spd"].items()}
     examples = np.arange(len(spd["value"]))
@@ -259,6 +281,7 @@ def draw(trained: Trained, scores: Mapping[str, Any]) -> Figure:
             examples, spd["low"], spd["high"], color=BLUE, alpha=0.15, lw=0
         )
         right.set_yscale("log")
-        right.set_title("SPD / d to least squares")
+        fixed = trained.task.fixed_weights is not None
+        right.set_title(f"SPD / d to {'w.x' if fixed else 'least squares'}")
         count_examples(right, dim)
     return figure

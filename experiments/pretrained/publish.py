@@ -6,8 +6,7 @@ This trains the model, goes on training it, or finds it in the results folder, a
 experiment does. It then gives the model prompts that it never saw, and writes into
 icl/pretrained/<name>/ the model with its history and a card whose numbers are all
 measured here. `icl.pretrained` says what lies there, and `experiments.pretrained.card`
-what the card says. A second run measures the model again, and replaces the files of the
-model itself only by those of another model.
+what the card says. A second run measures the model again.
 """
 
 import json
@@ -15,23 +14,16 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
-import jax
 import numpy as np
-from flax import nnx
 
 from experiments.engine.figures.command import guarded
 from experiments.engine.figures.flags import read_flags
 from experiments.pretrained import card
 from experiments.reference_models import SHIPPED
-from icl import (
-    CheckpointError,
-    Trained,
-    load,
-    save,
-)
+from icl import Trained
+from icl.pretrained import MODEL
 from icl.sweeps.runtime import set_up_runtime
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -105,40 +97,24 @@ def publish(
 
 
 def replace_model(trained: Trained, folder: Path) -> None:
-    """Saves a model in a folder in place of its content, unless that is the same model.
+    """Writes a model into a folder, in place of the one that is there.
+
+    The same model gives the same file.
 
     Raises:
-        ValueError: the files of the model are too large to be shipped.
+        ValueError: the file of the model is too large to be shipped.
     """
-    if _holds(folder, trained):
-        return
-    # A checkpoint notes the path that it is first written to; this one tells nothing.
     with tempfile.TemporaryDirectory() as scratch:
-        step = save(scratch, trained)
-        size = sum(path.stat().st_size for path in step.rglob("*"))
+        exported = trained.export(Path(scratch) / MODEL)
+        size = exported.stat().st_size
         if size > LARGEST:
             raise ValueError(
                 f"the model takes {size:,} bytes and at most {LARGEST:,} are shipped; "
                 "take a smaller one or fewer steps (the loss of every step is kept)."
             )
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(step, folder / step.name)
-
-
-def _holds(folder: Path, trained: Trained) -> bool:
-    """Returns whether a folder holds this very model.
-
-    Files cannot be compared: those of a model that is saved again have other names.
-    """
-    try:
-        there = load(folder)
-    except (FileNotFoundError, CheckpointError):
-        return False
-    settings = attrgetter("task", "model_config", "train_config", "steps")
-    if settings(there) != settings(trained):
-        return False
-    params = nnx.state(there.model), nnx.state(trained.model)
-    return jax.tree.all(jax.tree.map(np.array_equal, *params))
+        folder.mkdir(parents=True)
+        shutil.move(exported, folder / MODEL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

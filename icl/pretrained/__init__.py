@@ -7,7 +7,6 @@ Every folder beside this file is one, known by its name:
         scores.json       the numbers of the card
         golden.npz        a few prompts, and what it predicts in float64
         training.png      its losses, and how far it is from least squares
-        step_00012000/    the model, a checkpoint as `icl.save` writes it; or
         model.safetensors the model, one file as `Trained.export` writes it
 
 Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all of it.
@@ -16,7 +15,7 @@ Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all 
 import difflib
 from pathlib import Path
 
-from icl.training import checkpoint, description
+from icl.training import description, export
 from icl.training.description import Configs
 from icl.training.trained import Trained, load
 
@@ -45,9 +44,7 @@ def load_pretrained(name: str) -> Trained:
         >>> trained.model(prompts).predictions.shape  # at x_1 .. x_17
         (4, 17)
     """
-    folder = _folder(name)
-    alone = folder / MODEL
-    return load(alone if alone.is_file() else folder)
+    return load(_folder(name) / MODEL)
 
 
 def available() -> dict[str, str]:
@@ -66,12 +63,10 @@ def configs() -> dict[str, Configs]:
 
     No parameters are read.
     """
-    found = {}
-    for name in available():
-        newest = checkpoint.newest(_folder(name))
-        if newest is not None:
-            found[name] = description.configs(newest[1])
-    return found
+    return {
+        name: description.configs(export.read_about(FOLDER / name / MODEL))
+        for name in available()
+    }
 
 
 def card(name: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from icl.files import SAFETENSORS, read_arrays, write_arrays
+from icl.files import SAFETENSORS, read_arrays, read_metadata, write_arrays
 from icl.training.checkpoint import CheckpointError, OtherFormatError, Stored
 
 FORMAT = 1
@@ -83,6 +83,20 @@ def read(path: Path) -> Stored:
         for name, array in arrays.items()
     }
     return Stored(about.pop("steps"), about, named)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Returns what an exported model says of its run, without reading the arrays.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: icl has not written it.
+        OtherFormatError: another version of icl has written it.
+    """
+    try:
+        return _entry(path, read_metadata(path))
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _entry(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

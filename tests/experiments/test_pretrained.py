@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ from icl.compare import nearest, squared_prediction_difference
 from icl.sweeps.store import Models
 from probes import donors, movement, probe_grid, random_change, write
 
-NAMES = list(pretrained.available())
+ALL = list(pretrained.available())
+CONTROLS = [name for name in ALL if name.endswith("-control")]
+NAMES = [name for name in ALL if name not in CONTROLS]
 SEED = 7  # no prompts that the card was measured on
 
 
@@ -37,6 +40,9 @@ def shipped(name):
 @pytest.fixture(scope="module")
 def scores(name):
     return json.loads((pretrained.FOLDER / name / "scores.json").read_text())
+
+
+every_model = pytest.mark.parametrize("name", ALL)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,9 @@ def mean_square(difference):
 # --- the files ---
 
 
-def test_it_says_what_it_said_when_it_was_published(name, shipped):
+@every_model
+def test_it_says_what_it_said_when_it_was_published(name):
+    shipped = load_pretrained(name)
     golden = np.load(pretrained.FOLDER / name / "golden.npz")
     prompts = Prompts(golden["xs"], golden["ys"])
     predicted = inference.predictions(shipped.model, prompts)
@@ -81,7 +89,7 @@ def test_it_is_read_from_where_nothing_can_be_written(name, shipped, tmp_path):
     for path in everything:
         os.chmod(path, 0o555 if path.is_dir() else 0o444)
     before = {path: path.stat().st_mtime_ns for path in everything}
-    again = load(copy)
+    again = load(copy / pretrained.MODEL)
     # Permissions do not stop root, so that nothing may have changed either.
     found = sorted([copy, *copy.rglob("*")], reverse=True)
     assert {path: path.stat().st_mtime_ns for path in found} == before
@@ -90,6 +98,7 @@ def test_it_is_read_from_where_nothing_can_be_written(name, shipped, tmp_path):
         os.chmod(path, 0o755)
 
 
+@every_model
 def test_its_files_are_small_and_tell_no_path(name):
     files = [p for p in (pretrained.FOLDER / name).rglob("*") if p.is_file()]
     assert sum(path.stat().st_size for path in files) < publishing.LARGEST
@@ -97,13 +106,21 @@ def test_its_files_are_small_and_tell_no_path(name):
     assert not [path for path in files if home.search(path.read_bytes())]
 
 
-def test_its_history_is_whole(shipped):
+@every_model
+def test_its_history_is_whole(name):
+    shipped = load_pretrained(name)
     assert shipped.history.sizes["step"] == shipped.steps == shipped.train_config.steps
     assert shipped.history.evaluation.values[-1] == shipped.steps
     assert np.isfinite(shipped.history.loss).all()
 
 
-def test_cards_say_what_it_is(name, shipped, scores):
+@every_model
+def test_cards_say_what_it_is(name):
+    shipped = load_pretrained(name)
+    scores = json.loads((pretrained.FOLDER / name / "scores.json").read_text())
+    assert pretrained.configs()[name] == (
+        *(shipped.task, shipped.model_config, shipped.train_config),
+    )
     assert f"{shipped.task.dim} dimensions" in pretrained.available()[name]
     text = pretrained.card(name)
     assert f"**{scores['mean']['value']:.3g}**" in text
@@ -119,6 +136,22 @@ def test_unknown_names_are_refused(untyped):
 
 
 # --- what it does ---
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_learns_nothing_in_context(name):
+    """It says w.x with the w of its training, whatever the examples say."""
+    shipped = load_pretrained(name)
+    task = shipped.task
+    assert task.fixed_weights == (1.0,) * task.dim
+    prompts, _ = inference.sample(task, 500, SEED)
+    said, expected = inference.predictions(shipped.model, prompts), prompts.xs.sum(-1)
+    # The power of its labels is d; it errs by a thousandth of it at most.
+    assert ((said - expected) ** 2).mean() / task.dim < 1e-3
+    others, _ = inference.sample(replace(task, fixed_weights=None), 500, SEED)
+    said = inference.predictions(shipped.model, others)
+    wrong = ((said - inference.true_labels(others)) ** 2).mean()
+    assert wrong > 0.5 * (np.asarray(others.ys) ** 2).mean()
 
 
 def test_it_is_as_near_to_least_squares_as_its_card_says(shipped, said, right, scores):
@@ -241,8 +274,7 @@ def test_predictions_follow_labels_that_are_written(shipped, states):
 
 
 def files(folder):
-    found = folder.rglob("step_*/**/*")
-    return {path: path.read_bytes() for path in found if path.is_file()}
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_model_is_put_in_place_once(
@@ -253,15 +285,12 @@ def test_a_model_is_put_in_place_once(
     first = files(folder)
     publishing.replace_model(trained, folder)
     assert files(folder) == first
-    # Another model, though of the same settings, takes its place; so does one whose
-    # files were damaged.
+    # Another model, though of the same settings, takes its place.
     other = train(task, model_config, train_config, key=jax.random.key(1))
     publishing.replace_model(other, folder)
-    assert files(folder).keys() != first.keys()
-    next(folder.glob("step_*/manifest.json")).write_text("")
-    with pytest.warns(UserWarning, match="damaged"):
-        publishing.replace_model(trained, folder)
-    np.testing.assert_array_equal(load(folder).history.loss, trained.history.loss)
+    assert files(folder).keys() == first.keys() and files(folder) != first
+    found = load(folder / pretrained.MODEL)
+    np.testing.assert_array_equal(found.history.loss, other.history.loss)
 
 
 def test_what_is_too_large_is_refused(trained, tmp_path, monkeypatch):
@@ -276,9 +305,9 @@ def test_all_that_a_model_needs_is_written(tmp_path):
     folder = publishing.publish(
         "t", setting, models, package=tmp_path, hardware="an abacus", prompts=32
     )
-    names = ("README.md", "golden.npz", "scores.json", "training.png", "step_00000060")
+    names = ("README.md", "golden.npz", "scores.json", "training.png", pretrained.MODEL)
     assert {path.name for path in folder.iterdir()} == set(names)
-    assert load(folder).task == setting.task
+    assert load(folder / pretrained.MODEL).task == setting.task
     assert np.load(folder / "golden.npz")["predictions"].dtype == np.float64
     text = (folder / "README.md").read_text()
     assert "LinearRegression(dim=2, length=5)" in text
@@ -291,7 +320,7 @@ def test_all_that_a_model_needs_is_written(tmp_path):
 
 def test_the_command_knows_its_models(capsys):
     assert publishing.main(["--name", "d9"]) == 2
-    assert "models are d8" in capsys.readouterr().err
+    assert "models are d8, d4, d4-control" in capsys.readouterr().err
     assert publishing.main(["--nam", "d8"]) == 2
     assert "Perhaps you meant: --name" in capsys.readouterr().err
     assert publishing.main(["--help"]) == 0
@@ -299,7 +328,7 @@ def test_the_command_knows_its_models(capsys):
 
 
 def test_pretrained_models_are_those_of_the_command():
-    assert list(publishing.SHIPPED) == NAMES
+    assert set(publishing.SHIPPED) == set(ALL)
     for name, setting in publishing.SHIPPED.items():
         published = load_pretrained(name)
         assert published.task == setting.task
