@@ -20,6 +20,7 @@ from icl import (
     train_ensemble,
 )
 from icl.pytrees import named
+from icl.sweeps import workers
 from icl.tasks.base import with_values
 from icl.training.config import log_spaced
 from icl.training.optimizers import OPTIMIZERS
@@ -92,6 +93,18 @@ def test_an_optimiser_of_ones_own_is_used_as_it_is(tmp_path):
             learning_rates=[0.1, 0.2],
             optimizer=optax.sgd(0.1),
         )
+
+
+def test_a_sweeps_worker_gets_the_optimisers_of_a_script(monkeypatch, untyped):
+    """A worker is a new process, where the script's entries are not registered."""
+
+    def own(settings):
+        return optax.identity()
+
+    monkeypatch.setattr(workers, "OPTIMIZERS", here := dict(OPTIMIZERS))
+    monkeypatch.setattr(workers, "run_job", lambda job, options: ["did it"])
+    assert workers._run_numbered(3, None, None, {"own": own}) == (3, ["did it"])
+    assert here["own"] is own
 
 
 # --- curricula ---
