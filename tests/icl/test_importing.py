@@ -9,7 +9,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from icl import LinearRegression, Prompts, Trained, import_model, load
 from icl.model.building import arrays_of
@@ -266,6 +266,39 @@ def test_an_imported_model_is_saved_with_a_task(tmp_path):
         Trained.from_model(model, LinearRegression(20, PAIRS))
     with pytest.raises(ValueError, match=r"names of icl itself; .* with icl\.load"):
         import_model(path, heads=HEADS)
+
+
+def test_an_exported_model_runs_without_icl(tmp_path):
+    """Its body is GPT-2: the file alone, and the table of docs/weights.md."""
+    model = import_model(CASES["Garg et al."][0], heads=HEADS)
+    trained = Trained.from_model(model, LinearRegression(DIM, PAIRS))
+    arrays = load_file(trained.export(tmp_path / "model.safetensors", history=False))
+    table = {
+        "norm_attention.scale": "ln_1.weight",
+        "norm_attention": "ln_1",
+        "attention.qkv": "attn.c_attn",
+        "attention.out": "attn.c_proj",
+        "norm_mlp.scale": "ln_2.weight",
+        "norm_mlp": "ln_2",
+        "mlp.up": "mlp.c_fc",
+        "mlp.down": "mlp.c_proj",
+        "final_norm.scale": "ln_f.weight",
+        "final_norm": "ln_f",
+        "body": "h",
+        "kernel": "weight",
+    }
+    theirs = {}
+    for name, array in arrays.items():
+        for ours, word in table.items():
+            name = name.replace(ours, word)
+        theirs[name] = array
+    state = tokens_apart()[:, :-1] @ arrays["read_in.kernel"] + arrays["read_in.bias"]
+    state = state + arrays["positions"]
+    states, last = gpt2(theirs, state, "h.{}.", "weight", "weight", "ln_f")
+    out = (last @ arrays["head.kernel"] + arrays["head.bias"])[:, ::2, 0]
+    predictions, hidden = outputs_of(model)
+    assert apart(predictions, out) < 3e-6
+    assert apart(hidden, states) < 3e-6
 
 
 # --- where weights come from ---
