@@ -31,6 +31,11 @@ def arrays_from(source: Mapping[Any, Any] | str | Path) -> dict[str, np.ndarray]
     """
     if isinstance(source, Mapping):
         return _flat(_weights(source))
+    if not isinstance(source, str | Path):
+        raise ValueError(
+            "source must be a dictionary of arrays or the path of a file, got "
+            f"{type(source).__name__}; a module of PyTorch gives its state_dict()."
+        )
     path = Path(source)
     if path.is_dir():
         raise ValueError(

@@ -392,7 +392,9 @@ def test_without_pytorch_its_files_are_refused(tmp_path, monkeypatch):
         import_model(tmp_path / "state.pt", heads=HEADS)
 
 
-def test_other_sources_are_refused(weights, tmp_path):
+def test_other_sources_are_refused(weights, tmp_path, untyped):
+    with pytest.raises(ValueError, match=r"got list; a module of PyTorch gives its st"):
+        import_model([weights], heads=HEADS)
     with pytest.raises(ValueError, match=r"a file of weights, got the folder .*state"):
         import_model(tmp_path, heads=HEADS)
     with pytest.raises(ValueError, match=r"ends in \.safetensors or .*got '.*a\.npz'"):
