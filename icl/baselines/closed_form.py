@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from icl import checks
+from icl.baselines.direct import Multiple, Penalty
 from icl.baselines.spectral import SpectralLearner, Spectrum, decompose
 from icl.prompts import Prompts
 
@@ -37,6 +39,11 @@ class LeastSquares(SpectralLearner):
     def name(self) -> str:
         """The label "OLS"."""
         return "OLS"
+
+    def shortcut(self, length: int, dim: int) -> Penalty:
+        """Returns the penalty 0."""
+        del length, dim
+        return Penalty(0.0)
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns 1 / lambda, and 0 where the context determines nothing."""
@@ -72,6 +79,11 @@ class Ridge(SpectralLearner):
         """The label, such as "Ridge(0.1)"."""
         return f"Ridge({self.alpha:g})"
 
+    def shortcut(self, length: int, dim: int) -> Penalty:
+        """Returns the penalty alpha."""
+        del length, dim
+        return Penalty(self.alpha)
+
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns 1 / (lambda + alpha)."""
         del contexts
@@ -106,11 +118,20 @@ class PosteriorMean(SpectralLearner):
         """The label, noise_std / weight_std, such as "Bayes(0.5/1)"."""
         return f"Bayes({self.noise_std:g}/{self.weight_std:g})"
 
+    def shortcut(self, length: int, dim: int) -> Penalty:
+        """Returns the penalty noise_std^2 / weight_std^2."""
+        del length, dim
+        return Penalty(self._alpha)
+
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns 1 / (lambda + noise_std^2 / weight_std^2)."""
         del contexts
+        return _shrink(eigenvalues, self._alpha)
+
+    @property
+    def _alpha(self) -> float:
         ratio = self.noise_std / self.weight_std
-        return _shrink(eigenvalues, ratio * ratio)
+        return ratio * ratio
 
     def ceiling(self, prompts: Prompts | Spectrum) -> Float[Array, " length"]:
         """Returns the largest share of w's variance that a reader of i pairs explains.
@@ -146,6 +167,11 @@ class Average(SpectralLearner):
     def name(self) -> str:
         """The label "Average"."""
         return "Average"
+
+    def shortcut(self, length: int, dim: int) -> Multiple:
+        """Returns the rate 1 / n."""
+        del dim
+        return Multiple(1 / np.maximum(np.arange(length), 1))
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns 1 / n, for any lambda."""

@@ -15,9 +15,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from icl import checks
+from icl.baselines.direct import Multiple
 from icl.baselines.spectral import SpectralLearner
 
 Eigenvalues = Float[Array, "batch length dim"]
@@ -102,13 +104,23 @@ class GradientDescent(SpectralLearner):
             return "GD(optimal)"
         return f"GD({self.rate:g})" + (f" x {self.steps}" if self.steps != 1 else "")
 
+    def shortcut(self, length: int, dim: int) -> Multiple | None:
+        """Returns the rates of a single step, w = 2 rate X'y."""
+        if self.steps > 1:
+            return None
+        rates = [float(self._rate(context, dim)) for context in range(length)]
+        return Multiple(2 * self.steps * np.array(rates))
+
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns (1 - (1 - 2 rate lambda)^steps) / lambda, and 2 rate steps at 0."""
-        rate = self.rate
-        if rate is None:
-            dim = eigenvalues.shape[-1]
-            rate = optimal_rate(contexts, dim, self.noise_std, self.weight_std)
+        rate = self._rate(contexts, eigenvalues.shape[-1])
         return _relax(eigenvalues, 2 * rate, float(self.steps))
+
+    def _rate(self, contexts: int | Array, dim: int) -> float | Array:
+        """Returns the given rate, or the optimal one of each context length."""
+        if self.rate is not None:
+            return self.rate
+        return optimal_rate(contexts, dim, self.noise_std, self.weight_std)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ Newton's iteration are all
 
 and differ only in the function g, the learner's *filter*. `decompose` finds V, lambda
 and V'X'y once, for every prefix of every prompt; a learner is then one short method.
-The learners are in `closed_form` and `iterative`.
+The learners are in `closed_form` and `iterative`. Those that need no eigenvectors
+(least squares, ridge regression, averages) take a shortcut when they are asked alone
+(`direct`).
 
 Precision. Forming X'X squares the condition number of X, which in float32 leaves no
 correct digit at n = d = 20. Everything here is therefore computed in float64 and
@@ -26,6 +28,7 @@ float64 is switched on inside these functions only, never for the process. JAX c
 do that halfway through a trace, so inside jit, vmap or grad they raise.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -35,11 +38,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl.baselines import direct
 from icl.baselines.base import Learner, PrefixSolution, predict_linearly
+from icl.baselines.direct import Multiple, Penalty, Shortcut
 from icl.prompts import Prompts, check_prompts
 
 RANK_TOLERANCE = 1e-14
 """Eigenvalues of X'X below this share of the largest count as zero."""
+
+SHARED_FROM = 5
+"""As many ridge regressions take as long by Cholesky factors as one decomposition."""
 
 
 class Spectrum(NamedTuple):
@@ -65,8 +73,8 @@ class Spectrum(NamedTuple):
 class SpectralLearner(Learner):
     """A linear learner, given by a function of the eigenvalues of X'X.
 
-    Subclasses write `filter` and `name`. Called with a `Spectrum` in place of prompts,
-    a learner reuses the decomposition.
+    Subclasses write `filter` and `name`, and `shortcut` if they have one. Called with a
+    `Spectrum` in place of prompts, a learner reuses the decomposition.
     """
 
     @abstractmethod
@@ -84,12 +92,29 @@ class SpectralLearner(Learner):
             contexts: the number of pairs in each prefix, shaped to broadcast.
         """
 
+    def shortcut(self, length: int, dim: int) -> Shortcut | None:
+        """Returns how the weights are found without a spectrum; None if they are not.
+
+        Args:
+            length: the number of pairs of a prompt.
+            dim: the dimension of x.
+        """
+        del length, dim
+        return None
+
     def __call__(self, prompts: Prompts | Spectrum) -> PrefixSolution:
         """Returns weights and predictions after every prefix of every prompt."""
-        spectrum = prompts if isinstance(prompts, Spectrum) else decompose(prompts)
-        multipliers = self.multipliers(spectrum)
-        with jax.enable_x64(True):
-            return _solve(spectrum, multipliers)
+        if isinstance(prompts, Spectrum):
+            return self._filtered(prompts)
+        _refuse_tracing(prompts.xs)
+        prompts = check_prompts(prompts)
+        shortcut = _shortcut(self, prompts)
+        if isinstance(shortcut, Multiple):
+            return direct.multiple(prompts, shortcut.rates)
+        # Of traced prompts, nobody knows which are nearly singular.
+        if shortcut is None or isinstance(prompts.xs, jax.core.Tracer):
+            return self._filtered(decompose(prompts))
+        return self._penalised(prompts, shortcut.alpha)
 
     def predict_at(
         self,
@@ -100,6 +125,24 @@ class SpectralLearner(Learner):
         weights = self(prompts).weights
         assert weights is not None  # for the type checker: linear learners have them
         return predict_linearly(weights, queries)
+
+    def _filtered(self, spectrum: Spectrum) -> PrefixSolution:
+        multipliers = self.multipliers(spectrum)
+        with jax.enable_x64(True):
+            return _solve(spectrum, multipliers)
+
+    def _penalised(self, prompts: Prompts, alpha: float) -> PrefixSolution:
+        """Returns ridge regression by Cholesky factors, and by spectra where needed."""
+        solution, trusted = direct.ridge(prompts, alpha)
+        if trusted.all():
+            return solution
+        others = np.flatnonzero(~trusted)
+        # A few shapes serve any number of them, so that little is compiled.
+        count = min(2 ** math.ceil(math.log2(len(others))), len(trusted))
+        rows = np.resize(others, count)
+        part = Prompts(prompts.xs[rows], prompts.ys[rows])
+        exact = self._filtered(decompose(part))
+        return jax.tree.map(lambda a, b: a.at[rows].set(b), solution, exact)
 
     def multipliers(self, spectrum: Spectrum) -> Float[Array, "batch length dim"]:
         """Returns the filter's values g(lambda) on a spectrum, in float64."""
@@ -136,7 +179,8 @@ def decompose(prompts: Prompts) -> Spectrum:
 def solve(learners: Sequence[Learner], prompts: Prompts) -> list[PrefixSolution]:
     """Returns what each learner knows after every prefix.
 
-    The linear learners share one spectrum.
+    The linear learners that have no shortcut share one spectrum. So do ridge
+    regressions, if it is there or there are several of them.
 
     Example:
         >>> import numpy as np
@@ -154,13 +198,34 @@ def solutions(
     learners: Sequence[Learner], prompts: Prompts
 ) -> Iterator[PrefixSolution]:
     """Yields what `solve` returns, one by one: for more than memory holds."""
+    sharing = _sharing(learners, prompts)
     spectrum = None
     for learner in learners:
-        if isinstance(learner, SpectralLearner):
+        if isinstance(learner, SpectralLearner) and learner in sharing:
             spectrum = decompose(prompts) if spectrum is None else spectrum
             yield learner(spectrum)
         else:
             yield learner(prompts)
+
+
+def _sharing(learners: Sequence[Learner], prompts: Prompts) -> set[Learner]:
+    """Returns the learners for which a shared spectrum is the shortest way."""
+    needed: set[Learner] = set()
+    ridges: set[Learner] = set()
+    for learner in learners:
+        if isinstance(learner, SpectralLearner):
+            shortcut = _shortcut(learner, prompts)
+            if shortcut is None:
+                needed.add(learner)
+            elif isinstance(shortcut, Penalty):
+                ridges.add(learner)
+    shared = bool(needed) or len(ridges) >= SHARED_FROM
+    return needed | ridges if shared else set()
+
+
+def _shortcut(learner: SpectralLearner, prompts: Prompts) -> Shortcut | None:
+    _, length, dim = np.shape(prompts.xs)
+    return learner.shortcut(length, dim)
 
 
 @jax.jit

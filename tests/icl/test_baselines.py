@@ -22,8 +22,10 @@ from icl.baselines import (
     PrefixSolution,
     Ridge,
     decompose,
+    direct,
     optimal_rate,
     solve,
+    spectral,
 )
 from icl.prompts import Prompts
 from icl.tasks.linear import LinearRegression
@@ -664,6 +666,88 @@ def test_the_other_learners_can_be_traced(learner):
     np.testing.assert_allclose(
         traced, learner(prompts).predictions, rtol=1e-5, atol=1e-6
     )  # float32, fused differently
+
+
+# --- Shortcuts -----------------------------------------------------------------------
+
+SHORTCUTS = [
+    LeastSquares(),
+    Ridge(0.1),
+    PosteriorMean(0.5, 0.75),
+    Average(),
+    GradientDescent(),
+    GradientDescent(1, 0.01),
+    GradientDescent(0, 0.01),
+]
+
+
+@named(SHORTCUTS)
+@pytest.mark.parametrize("length", [1, 2, 4, 5, 6])
+def test_a_shortcut_finds_what_the_filter_finds(learner, length):
+    prompts = sample(length=length)
+    found, expected = learner(prompts), learner(decompose(prompts))
+    # Rounding to float32, and eps cond^2 of float64 before it: some reach 1e4.
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        found.predictions, expected.predictions, rtol=1e-6, atol=1e-6
+    )
+
+
+def refuse(prompts):
+    raise AssertionError("decomposed")
+
+
+@named(SHORTCUTS)
+def test_a_learner_that_needs_no_spectrum_makes_none(learner, monkeypatch):
+    monkeypatch.setattr(spectral, "decompose", refuse)
+    learner(sample())
+    solve([learner, NearestNeighbors(), Average(), Ridge(0.1)], sample())
+
+
+@pytest.mark.parametrize(
+    "learners",
+    [
+        [LeastSquares(), Newton(3)],
+        [LeastSquares(), *map(Ridge, (0.1, 0.2, 0.3, 0.4))],
+        [GradientDescent(2, 0.01), GradientDescent(3, 0.01), Average()],
+    ],
+)
+def test_what_is_solved_together_shares_one_spectrum(learners, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        spectral, "decompose", lambda prompts: made.append(1) or decompose(prompts)
+    )
+    monkeypatch.setattr(direct, "ridge", refuse)
+    solve(learners, sample())
+    assert made == [1]
+
+
+def test_prompts_that_are_nearly_singular_are_told_from_the_others():
+    """Least squares is as good as eps cond^2 allows, and of minimum norm below that."""
+    rng = np.random.default_rng(0)
+    xs, ys = rng.normal(size=(7, 12, 4)), rng.normal(size=(7, 12))
+    for prompt, apart in enumerate([1e-2, 1e-3, 1e-6, 1e-9, 0.0]):
+        # The fourth input lies in the plane of two others, but for a little.
+        xs[prompt, 3] = xs[prompt, 0] - xs[prompt, 1] + apart * xs[prompt, 3]
+    xs[5, :6] = xs[5, 0]
+    with jax.enable_x64(True):
+        prompts = Prompts(jnp.asarray(xs), jnp.asarray(ys))
+        _, trusted = direct.ridge(prompts, 0.0)
+        weights = np.asarray(LeastSquares()(prompts).weights)
+        of_penalty = np.asarray(Ridge(1e-3)(prompts).weights)
+    assert trusted.tolist() == [True, True, False, False, False, False, True]
+    for prompt, context in np.ndindex(7, 11):
+        x, y = xs[prompt, : context + 1], ys[prompt, : context + 1]
+        sizes = np.linalg.svd(x, compute_uv=False)
+        kept = sizes[sizes > 1e-7 * sizes[0]]
+        reference = np.linalg.pinv(x, rcond=1e-7) @ y
+        error = np.linalg.norm(weights[prompt, context + 1] - reference)
+        bound = 100 * np.finfo(float).eps * (kept[0] / kept[-1]) ** 2
+        assert error <= bound * np.linalg.norm(reference)
+        penalised = np.linalg.solve(x.T @ x + 1e-3 * np.eye(4), x.T @ y)
+        np.testing.assert_allclose(
+            of_penalty[prompt, context + 1], penalised, rtol=1e-9, atol=1e-9
+        )  # eps times a condition number below 1e5
 
 
 # --- Names and bad input -------------------------------------------------------------
