@@ -11,7 +11,13 @@ import scipy.stats
 from sklearn.neighbors import KNeighborsRegressor
 
 from icl import LinearRegression, Prompts
-from icl.baselines import LeastSquares, NearestNeighbors, OnePassSGD, PosteriorMean
+from icl.baselines import (
+    LeastSquares,
+    NearestNeighbors,
+    Newton,
+    OnePassSGD,
+    PosteriorMean,
+)
 from icl.targets import (
     TARGETS,
     OfContext,
@@ -112,9 +118,12 @@ def test_all_targets_share_one_decomposition(monkeypatch):
         ),
     )
     more = [learner_weights(PosteriorMean(0.5)), residual(PosteriorMean(0.5))]
+    more += [learner_weights(Newton(2)), residual(Newton(3))]  # these need one
     found = target_values([*TARGETS.values(), *more], sample())
     assert calls == [1]
-    assert list(found) == [*TARGETS, "w Bayes(0.5/1)", "residual Bayes(0.5/1)"]
+    names = ["w Bayes(0.5/1)", "residual Bayes(0.5/1)"]
+    names += ["w Newton x 2", "residual Newton x 3"]
+    assert list(found) == [*TARGETS, *names]
 
 
 @pytest.mark.parametrize("dim", [1, 3])
