@@ -20,6 +20,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "RESULTS.md",
     "probes/README.md",
+    "docs/coming_from.md",
     "docs/weights.md",
     "icl/constructed/README.md",
     "icl/pretrained/d8/README.md",
@@ -40,7 +41,13 @@ def test_docstrings(name):
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/weights.md", "probes/README.md", "icl/constructed/README.md"],
+    [
+        "README.md",
+        "docs/coming_from.md",
+        "docs/weights.md",
+        "probes/README.md",
+        "icl/constructed/README.md",
+    ],
 )
 def test_examples_of_pages(page):
     result = doctest.testfile(
