@@ -6,6 +6,7 @@ at any moment. A folder is locked while one process works on it, by a file
 other programs read, and which holds no code.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -30,11 +31,46 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode() if isinstance(content, str) else content
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a renamed file may be empty after a power cut
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+    _sync(path.parent)
     return path
+
+
+def rename_whole(draft: Path, target: Path) -> None:
+    """Renames a folder into its place once all that it holds is on the disk.
+
+    Raises:
+        OSError: the disk cannot take it, or the name is taken.
+    """
+    for path in (*draft.rglob("*"), draft):
+        _sync(path)
+    os.rename(draft, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: the disk reports that it could not keep a file.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # a folder, on systems that open none
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise  # the others say that there is nothing to wait for
+    finally:
+        os.close(handle)
 
 
 def write_arrays(
@@ -88,11 +124,14 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Returns what a JSON file holds, or None if it is missing or damaged."""
+    """Returns the object of a JSON file, or None if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not path.is_file():  # a pipe in its place would never end
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 @contextmanager

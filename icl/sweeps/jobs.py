@@ -148,7 +148,8 @@ def _counting_deaths(home: Path, sweep: str) -> Iterator[None]:
     """
     note = home.with_name(f".{home.name}.tries")
     found = read_json(note) or {}
-    tries = found.get("tries", 0) if found.get("call") == sweep else 0
+    counted = found.get("tries") if found.get("call") == sweep else 0
+    tries = counted if isinstance(counted, int) else 0
     if tries < TRIES:
         write_whole(note, json.dumps({"call": sweep, "tries": tries + 1}) + "\n")
     try:

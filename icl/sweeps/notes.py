@@ -8,6 +8,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from icl import checks
 from icl.files import read_json, write_whole
 from icl.sweeps.setting import Setting
 
@@ -23,16 +24,21 @@ def record_failure(folder: Path, error: Exception) -> None:
 def failure(folder: Path) -> str:
     """Returns why the model of a folder diverged, or "" if it did not."""
     path = folder / FAILED
-    message = (read_json(path) or {}).get("message", "")
-    return message and f"{message} ({path} says so; delete it to train again.)"
+    if not path.exists():
+        return ""
+    stated = (read_json(path) or {}).get("message", "Training failed.")
+    message = " ".join(str(stated).split())
+    return f"{message} ({path} says so; delete it to train again.)"
 
 
 def add_training_time(folder: Path, steps: int, seconds: float) -> None:
     """Adds some steps and the time that they took to those that are noted."""
     if steps > 0:
-        known = read_json(folder / TIME) or {"steps": 0, "seconds": 0.0}
-        known["steps"] += steps
-        known["seconds"] = round(known["seconds"] + seconds, 3)
+        before = _timed(folder) or (0, 0.0)
+        known = {
+            "steps": before[0] + steps,
+            "seconds": round(before[1] + seconds, 3),
+        }
         with suppress(OSError):  # a missing note is no reason to fail
             write_whole(folder / TIME, json.dumps(known) + "\n")
 
@@ -42,7 +48,15 @@ def training_seconds(setting: Setting, folder: Path) -> float | None:
 
     It is an extrapolation from the steps that were timed.
     """
-    known = read_json(folder / TIME)
-    if known is None:
+    known = _timed(folder)
+    return known and known[1] / known[0] * setting.train.steps
+
+
+def _timed(folder: Path) -> tuple[int, float] | None:
+    """Returns the steps that were timed and their seconds, if the note makes sense."""
+    known = read_json(folder / TIME) or {}
+    try:
+        steps = checks.positive_int("steps", known.get("steps"))
+        return steps, checks.finite_number("seconds", known.get("seconds"))
+    except ValueError:
         return None
-    return known["seconds"] / known["steps"] * setting.train.steps

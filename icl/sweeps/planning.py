@@ -63,9 +63,12 @@ def _resumed_ensembles(
     assert models.results is not None
     jobs, left = [], set(unfinished)
     for home in sorted((models.results / "models").glob(f"{ENSEMBLE}*")):
-        names = (read_json(home / MEMBERS) or {}).get("members", [])
-        members = [home.with_name(name) for name in names]
-        all_known = all(folder in known for folder in members)
+        names = (read_json(home / MEMBERS) or {}).get("members")
+        by_name = {folder.name: folder for folder in known}
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            continue
+        members = [by_name.get(name, home) for name in names]
+        all_known = home not in members and len(set(members)) == len(members)
         divides = len(members) % hosts.process_count() == 0
         if all_known and divides and not left.isdisjoint(members):
             jobs.append(_job(members, known, home))

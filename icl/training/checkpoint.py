@@ -15,28 +15,40 @@ This module speaks of named arrays only; `icl.training.trained` says what they m
 process at a time may write to a directory.
 """
 
-import hashlib
+import errno
 import json
+import logging
 import os
+import re
 import shutil
 import uuid
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from icl.files import rename_whole
 from icl.pytrees import unnamed
-
-if TYPE_CHECKING:
-    pass
+from icl.training.manifest import (
+    MANIFEST,
+    CheckpointError,
+    OtherFormatError,
+    canonical,
+    checksum,
+    checksums,
+    read_manifest,
+    read_statement,
+)
 
 FORMAT = 2
-MANIFEST = "manifest.json"
 KEPT = 2  # checkpoints that are kept of a run: the newest, and one to fall back on
 UNFINISHED = ".writing-"
+_DRAFT = re.compile(rf"{re.escape(UNFINISHED)}[0-9a-f]{{4,32}}")
+NAME = re.compile(r"step_([0-9]{8,})")  # any other folder is not ours
 
 # orbax reads and writes under a name of its own inside a checkpoint.
 _ARRAYS = "arrays"
@@ -44,13 +56,10 @@ _ARRAYS = "arrays"
 # orbax wants a name for what it would wait for if there were other processes.
 _ALONE = "icl"
 
+# What orbax says, among much else, if it could not write.
+_REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says why and what to do."""
-
-
-class OtherFormatError(CheckpointError):
-    """A whole checkpoint that another version of icl has written."""
+Use = Callable[["Stored"], Any]
 
 
 class Stored(NamedTuple):
@@ -74,10 +83,9 @@ def prepare(directory: Path) -> None:
         OSError: the directory cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for stale in directory.glob(
-        f"{UNFINISHED}*"
-    ):  # a draft of a process that was killed
-        shutil.rmtree(stale, ignore_errors=True)
+    for stale in directory.iterdir():
+        if _DRAFT.fullmatch(stale.name):  # of a process that was killed
+            shutil.rmtree(stale, ignore_errors=True)
     _draft(directory).rmdir()
 
 
@@ -102,7 +110,7 @@ def write(directory: Path, stored: Stored, kept: Collection[int] = ()) -> Path:
         _write_manifest(draft, stored.step, stored.about, arrays)
         if target.exists():
             shutil.rmtree(target)
-        os.rename(draft, target)
+        rename_whole(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     found = folders(directory)
@@ -128,38 +136,56 @@ def read(folder: Path) -> Stored:
     alone.multiprocessing.primary_host = jax.process_index()
     alone.multiprocessing.active_processes = {jax.process_index()}
     alone.multiprocessing.barrier_sync_key_prefix = _ALONE
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder, FORMAT)
     arrays: Any = {
         name: np.empty(spec["shape"], spec["dtype"])
         for name, spec in manifest["arrays"].items()
     }
     stored: Any = {name: array for name, array in arrays.items() if array.size}
     try:
-        with alone:
+        with alone, _quiet():
             loaded: Any = ocp.load(str((folder / _ARRAYS).absolute()), stored)
     except Exception as error:
-        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+        what = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder} cannot be read: {what}") from error
     arrays |= {name: np.asarray(array) for name, array in loaded.items()}
     return Stored(manifest["step"], manifest["about"], arrays)
 
 
-def read_latest(directory: Path) -> Stored | None:
-    """Returns the newest whole checkpoint of a run, or None if there is none at all.
+def read_latest(directory: Path, use: Use | None = None) -> Stored | None:
+    """Returns the newest checkpoint of a run that can be used; None if there is none.
 
-    It warns of every damaged one that it passes over.
+    It warns of every one that it passes over.
+
+    Args:
+        directory: the directory of the run.
+        use: a function that raises a `CheckpointError` for a whole checkpoint whose
+            content is of no use.
 
     Raises:
-        CheckpointError: there are checkpoints, and all of them are damaged; or another
+        CheckpointError: there are checkpoints, and none of them can be used; or another
             version has written the newest whole one.
     """
-    found = folders(directory)
+    found, useless = folders(directory), []
     for folder in reversed(found):
         try:
-            return read(folder)
+            stored = read(folder)
         except OtherFormatError:
             raise
         except CheckpointError as error:
             warnings.warn(f"{error} Using the one before it.", stacklevel=2)
+            continue
+        try:
+            if use:
+                use(stored)
+        except CheckpointError as error:
+            useless.append(error)
+            continue
+        for error in useless:
+            warnings.warn(f"{error} Using the one before it.", stacklevel=2)
+        return stored
+    if useless:  # by no damage, for it is the same with the others
+        raise useless[0]
     if found:
         raise CheckpointError(
             f"Every checkpoint in {directory} is damaged. Delete the directory and "
@@ -168,15 +194,23 @@ def read_latest(directory: Path) -> Stored | None:
     return None
 
 
-def find(path: Path) -> Stored:
+def find(path: Path, use: Use | None = None) -> Stored:
     """Returns the checkpoint of a step's folder, or the newest of a run's directory.
+
+    Args:
+        path: the folder or the directory.
+        use: a function that refuses what is of no use, as for `read_latest`.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
         CheckpointError: it cannot be used, for the reasons of `read` and `read_latest`.
     """
-    one = (path / MANIFEST).exists()
-    stored = read(path) if one else read_latest(path)
+    if (path / MANIFEST).exists():
+        stored = read(path)
+        if use:
+            use(stored)
+        return stored
+    stored = read_latest(path, use)
     if stored is None:
         raise FileNotFoundError(f"There is no checkpoint in {path}.")
     return stored
@@ -195,16 +229,12 @@ def newest(directory: Path) -> tuple[int, dict[str, Any]] | None:
     found = folders(directory)
     for folder in reversed(found):
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            stated, step, about = (manifest[n] for n in ("format", "step", "about"))
-        except (OSError, ValueError, KeyError, TypeError):
+            manifest = read_statement(folder, FORMAT)
+        except OtherFormatError:
+            raise
+        except CheckpointError:
             continue
-        if stated != FORMAT:
-            raise OtherFormatError(
-                f"{folder} has checkpoint format {stated}, this version of icl reads "
-                f"{FORMAT}; move {directory} away to train again."
-            )
-        return step, about
+        return manifest["step"], manifest["about"]
     if found:
         raise CheckpointError(
             f"Every checkpoint in {directory} is damaged; delete it to train again."
@@ -227,8 +257,15 @@ def fitted(stored: Stored, abstract: Any, prefix: str) -> Any:
 
 
 def folders(directory: Path) -> list[Path]:
-    """Returns the checkpoints of a run, also damaged ones, with the newest last."""
-    return sorted(directory.glob("step_*"), key=lambda path: (len(path.name), path))
+    """Returns the checkpoints of a run, also damaged ones, with the newest last.
+
+    Whatever has another name than `write` gives, such as a copy, is somebody else's.
+    """
+    try:
+        found = [path for path in directory.iterdir() if NAME.fullmatch(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found, key=lambda path: (step_of(path), path))
 
 
 def _draft(directory: Path) -> Path:
@@ -248,10 +285,39 @@ def _write_arrays(folder: Path, arrays: Any) -> None:
     )
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     try:
-        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+        with (
+            _quiet(),
+            ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer,
+        ):
             checkpointer.save(str(folder.absolute()), arrays)
-    except ValueError as error:  # orbax's storage reports a full disk like this
-        raise OSError(f"{folder} cannot be written: {error}") from error
+    except (ValueError, OSError) as error:  # its storage reports a full disk by either
+        if type(error) not in (ValueError, OSError):
+            raise
+        raise _unwritable(folder.parent.parent, error) from error
+
+
+def _unwritable(directory: Path, error: Exception) -> OSError:
+    """Returns an error of orbax's as one line that says why nothing was written."""
+    text = " ".join(str(error).split())
+    number = getattr(error, "errno", None)
+    for each in _REASONS:
+        if os.strerror(each) in text:
+            number = each
+    why = os.strerror(number) if number else text[:200]
+    refused = OSError(f"{directory} cannot be written: {why}")
+    refused.errno = number
+    return refused
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps orbax from logging with its whole stack what it also raises."""
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _write_manifest(
@@ -268,48 +334,10 @@ def _write_manifest(
             name: {"shape": array.shape, "dtype": array.dtype.name}
             for name, array in arrays.items()
         },
-        "files": _checksums(folder),
+        "files": checksums(folder),
     }
-    manifest["checksum"] = _checksum(_canonical(manifest))
+    manifest["checksum"] = checksum(canonical(manifest))
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        found = manifest["format"]
-        stated = manifest.pop("checksum")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} is damaged: no readable manifest.") from error
-    if _checksum(_canonical(manifest)) != stated:
-        raise CheckpointError(f"{folder} is damaged: its manifest was changed.")
-    if found != FORMAT:
-        raise OtherFormatError(
-            f"{folder} has checkpoint format {found}, this version of icl reads "
-            f"{FORMAT}; use the version that wrote it."
-        )
-    files = _checksums(folder)
-    for name, checksum in manifest["files"].items():
-        if files.get(name) != checksum:
-            state = "was changed" if name in files else "is missing"
-            raise CheckpointError(f"{folder} is damaged: {name} {state}.")
-    return manifest
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file of a checkpoint except the manifest."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {path.relative_to(folder).as_posix(): path for path in files}
-    names.pop(MANIFEST, None)
-    return {name: _checksum(path.read_bytes()) for name, path in names.items()}
-
-
-def _checksum(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _canonical(manifest: Mapping[str, Any]) -> bytes:
-    return json.dumps(manifest, sort_keys=True).encode()
 
 
 def newest_step(directory: Path) -> int:

@@ -25,6 +25,11 @@ from icl.training.curriculum import Curriculum
 
 Configs = tuple[Task, ModelConfig, TrainConfig]
 PARTS = ("task", "model", "train")
+PARAMETERS = "state.params."  # how a checkpoint's names of parameters begin
+LAYERS = f"{PARAMETERS}body."
+OF_ARRAYS = ("dim", "covariance", "fixed_weights")  # those of a task that arrays have
+SPARE = 128
+"""A size up to which nothing takes long, whatever the arrays are."""
 DRAWN = "drawn"  # what a checkpoint says of the batches, besides the configs
 
 
@@ -180,10 +185,43 @@ def configs(about: Mapping[str, Any], tasks: Iterable[type[Task]] = ()) -> Confi
             ModelConfig(**about["model"]),
             TrainConfig(**train, curriculum=curriculum),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"The configs in the checkpoint cannot be read: {error}"
-        ) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(error) from error
+    except (ArithmeticError, RecursionError, MemoryError) as error:
+        raise _unreadable(type(error).__name__) from error
+
+
+def check_sizes(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses configs that ask for more than the arrays of their model are.
+
+    A config is made, and its model traced, only after this: either would take hours or
+    all memory where a size is a lie.
+
+    Args:
+        about: the description.
+        arrays: the arrays of the checkpoint.
+
+    Raises:
+        CheckpointError: names the size that no array has.
+    """
+    shapes = [a.shape for name, a in arrays.items() if name.startswith(PARAMETERS)]
+    longest = max((size for shape in shapes for size in shape), default=0)
+    layers = len({name.split(".")[3] for name in arrays if name.startswith(LAYERS)})
+    model, task = (about.get(part) or {} for part in ("model", "task"))
+    sizes = dict(model) | {name: task[name] for name in OF_ARRAYS if name in task}
+    for name, value in sizes.items():
+        size = len(value) if isinstance(value, list) else value
+        most = SPARE + (layers if name == "layers" else longest)
+        if isinstance(size, int) and size > most:
+            raise _unreadable(
+                f"{name} cannot be {size} in a model with {layers} layers and at most "
+                f"{longest} entries along an axis"
+            )
+
+
+def _unreadable(why: object) -> CheckpointError:
+    text = " ".join(str(why).split())
+    return CheckpointError(f"The configs in the checkpoint cannot be read: {text}")
 
 
 def _task(described: Mapping[str, Any], tasks: list[type[Task]]) -> Task:

@@ -22,6 +22,7 @@ import numpy as np
 
 from icl.files import SAFETENSORS, read_arrays, read_metadata, write_arrays
 from icl.training.checkpoint import CheckpointError, OtherFormatError, Stored
+from icl.training.manifest import MOST_STEPS, PARTS
 
 FORMAT = 1
 ENTRY = "icl"
@@ -110,14 +111,24 @@ def _entry(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         entry = json.loads(metadata[ENTRY])
         found, steps = entry.pop("format"), entry["steps"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
+            raise ValueError(f"steps cannot be {steps!r}")
+        if not all(isinstance(entry.get(part, {}), dict) for part in PARTS):
+            raise ValueError("a config is no object")
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(
             f"{path} is damaged: the entry {ENTRY!r} of its metadata is not what "
             "Trained.export writes; copy the file again."
         ) from error
-    if found != FORMAT or not isinstance(steps, int):
+    if found != FORMAT:
         raise OtherFormatError(
-            f"{path} has format {found}, this version of icl reads {FORMAT}; use the "
+            f"{path} has format {found!r}, this version of icl reads {FORMAT}; use the "
             "version that wrote it."
         )
     return entry

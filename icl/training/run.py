@@ -316,11 +316,11 @@ class Run:
 
     def _resume(self) -> bool:
         """Takes up the newest checkpoint; returns False if there is none."""
-        found = processes.by_first(self._newest)
+        abstract = jax.eval_shape(self.program.init, self.keys)
+        found = processes.by_first(lambda: self._newest(abstract))
         if found is None:
             return False
         stored = checkpoint.Stored(*found)
-        abstract = jax.eval_shape(self.program.init, self.keys)
         state = checkpoint.fitted(stored, abstract, "state")
         self.state = self.program.place(state)
         self.step = stored.step
@@ -328,22 +328,32 @@ class Run:
         self.records = {name: [array] for name, array in history.items()}
         return True
 
-    def _newest(self) -> checkpoint.Stored | None:
+    def _newest(self, abstract: Any) -> checkpoint.Stored | None:
         """Returns the newest checkpoint in the directory, which must be of this run."""
-        stored = checkpoint.read_latest(self.directory) if self.directory else None
+
+        def use(stored: checkpoint.Stored) -> None:
+            if not self._apart(stored):
+                checkpoint.fitted(stored, abstract, "state")
+                history_of(stored.arrays)
+
+        stored = checkpoint.read_latest(self.directory, use) if self.directory else None
         if stored is None:
             return None
-        have, want = (
-            {name: value for name, value in about.items() if name not in OWN}
-            for about in (stored.about, self.about)
-        )
-        apart = differences(stored.about, self.made_of) + checks.differences(have, want)
+        apart = self._apart(stored)
         if apart:
             raise ValueError(
                 f"{self.directory} holds a run with other settings "
                 f"({'; '.join(apart)}); choose another directory."
             )
         return stored
+
+    def _apart(self, stored: checkpoint.Stored) -> list[str]:
+        """Returns where a checkpoint is of another run, in words."""
+        have, want = (
+            {name: value for name, value in about.items() if name not in OWN}
+            for about in (stored.about, self.about)
+        )
+        return differences(stored.about, self.made_of) + checks.differences(have, want)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from icl.training.config import TrainConfig, schedule
 from icl.training.description import (
     DRAWN,
     Configs,
+    check_sizes,
     configs,
     describe,
     redrawn_since,
@@ -165,23 +166,50 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
     """
     check_kinds(tasks)
     place = Path(path)
-    alone = export.is_export(place)
-    stored = export.read(place) if alone else checkpoint.find(place)
+    if export.is_export(place):
+        stored = export.read(place)
+        found = _understood(path, stored, tasks)
+    else:
+        read: list[Trained] = []
+        stored = checkpoint.find(
+            place, lambda each: read.append(_understood(path, each, tasks))
+        )
+        found = read[-1]
+    for line in redrawn_since(stored.about, found.task):
+        warnings.warn(f"{path}: {line}.", TaskChangedWarning, stacklevel=2)
+    return found
+
+
+def _understood(
+    path: str | Path, stored: Stored, tasks: Sequence[type[Task]]
+) -> Trained:
+    """Returns the model that a checkpoint holds.
+
+    The checkpoint may come from somebody else. Sizes in its configs are compared with
+    its arrays before anything of these sizes is made.
+
+    Raises:
+        CheckpointError: it holds no single model.
+    """
     if "members" in stored.about:
         raise CheckpointError(
-            f"{path} holds an ensemble of {stored.about['members']} models; call "
+            f"{path} holds an ensemble of {stored.about['members']!r} models; call "
             "train_ensemble with its arguments and this directory to get them."
         )
+    check_sizes(stored.about, stored.arrays)
     made_of = configs(stored.about, tasks)
-    for line in redrawn_since(stored.about, made_of[0]):
-        warnings.warn(f"{path}: {line}.", TaskChangedWarning, stacklevel=2)
     abstract = abstract_params(made_of[0].codec, made_of[1])
     with jax.enable_x64(True):  # float64 parameters stay what they are
         params = checkpoint.fitted(stored, abstract, "state.params")
     origin = {name: stored.about[name] for name in ORIGIN if name in stored.about}
     kept = any(name.startswith("history.") for name in stored.arrays)
     history = history_of(stored.arrays) if kept else _no_records(made_of[0])
-    return assemble(made_of, params, history, stored.step, origin)
+    try:
+        return assemble(made_of, params, history, stored.step, origin)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"The records in the checkpoint cannot be read: {error}"
+        ) from error
 
 
 def assemble(
@@ -206,9 +234,26 @@ def assemble(
 
 
 def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the records of a run among a checkpoint's arrays."""
+    """Returns the records of a run among a checkpoint's arrays.
+
+    Raises:
+        CheckpointError: some are missing, or they are not of one run.
+    """
     names = (*HISTORY, "evaluated")
-    return {name: arrays[f"history.{name}"] for name in names}
+    missing = [name for name in names if f"history.{name}" not in arrays]
+    if missing:
+        raise CheckpointError(f"The checkpoint has no records {', '.join(missing)}.")
+    records = {name: arrays[f"history.{name}"] for name in names}
+    lengths = {name: array.shape[:1] for name, array in records.items()}
+    if () in lengths.values() or (
+        lengths["loss"] != lengths["gradient_norm"]
+        or lengths["held_out_loss"] != lengths["evaluated"]
+    ):
+        raise CheckpointError(
+            "The records in the checkpoint do not belong together: they have lengths "
+            f"{', '.join(f'{n} {s}' for n, s in lengths.items())}."
+        )
+    return records
 
 
 def _no_records(task: Task) -> dict[str, np.ndarray]:

@@ -1,8 +1,10 @@
 """Whole or absent: killed, damaged, edited and unwritable checkpoints."""
 
 import json
+import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -33,7 +35,7 @@ from icl import (
 )
 from icl.model.building import abstract_params
 from icl.pytrees import named
-from icl.training import checkpoint
+from icl.training import checkpoint, manifest
 from icl.training.checkpoint import (
     OtherFormatError,
     Stored,
@@ -311,6 +313,145 @@ def test_a_stale_later_folder_does_not_outlive_the_next_checkpoint(tmp_path):
     assert_equal(read_latest(tmp_path / "run"), stored(2))
 
 
+# --- What is not ours, and what is not believed --------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "step_00000010 (copy)",
+        "step_00000010_backup",
+        "step_00000010.bak",
+        "step_00000010 2",
+        "step_00000099-notes",
+        "step_best",
+        "step_99",
+        "step_notes",
+        ".writing-my-thesis",
+    ],
+)
+def test_other_folders_are_neither_read_nor_deleted(tmp_path, name):
+    write(tmp_path, stored(10))
+    shutil.copytree(tmp_path / "step_00000010", tmp_path / name)
+    (tmp_path / name / "mine.txt").write_text("mine")
+    for step in (20, 30, 40):
+        write(tmp_path, stored(step))
+        assert read_latest(tmp_path).step == step
+        assert checkpoint.newest(tmp_path)[0] == step
+    assert (tmp_path / name / "mine.txt").read_text() == "mine"
+    assert len(checkpoint.folders(tmp_path)) == 2
+
+
+def forge(folder, edit):
+    """Edits a manifest as somebody would who also writes its checksum anew."""
+    path = folder / manifest.MANIFEST
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    content = edit(content) or content
+    content["checksum"] = manifest.checksum(manifest.canonical(content))
+    path.write_text(json.dumps(content))
+
+
+def put(name, value):
+    return lambda content: content.update({name: value})
+
+
+def first_array(**changes):
+    return lambda content: content["arrays"]["a"].update(changes)
+
+
+FORGERIES = [
+    *(put("step", value) for value in ("20", None, math.nan, -5, 10**30, 1.5, True)),
+    *(put("step", value) for value in ([], {}, 19)),
+    *(put("about", value) for value in (None, "x", [], 1, {"task": "x"})),
+    *(put("about", value) for value in ({"model": None}, {"train": [1]})),
+    *(put("arrays", value) for value in (None, "x", [], {"a": None}, {"a": {}}, 3)),
+    *(put("files", value) for value in (None, "x", [], {}, {"a": 3})),
+    *(first_array(shape=value) for value in ("x", None, [-1], [10**12], [[1]], 4)),
+    *(first_array(shape=value) for value in ([10] * 100, [1.5], [10**400], [True])),
+    *(first_array(dtype=value) for value in ("object", "U9", "x", None, 3, "O", "V2")),
+    *(lambda content, name=n: content.pop(name) for n in ("step", "about", "arrays")),
+]
+
+
+@pytest.mark.parametrize("edit", FORGERIES)
+def test_a_forged_manifest_is_passed_over(tmp_path, edit):
+    write(tmp_path, stored(10))
+    forge(write(tmp_path, stored(20)), lambda content: edit(content) and None)
+    with pytest.warns(UserWarning, match="Using the one before it"):
+        assert_equal(read_latest(tmp_path), stored(10))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "1", "", '"x"', "\x1b"])
+def test_a_manifest_that_is_none_is_passed_over(tmp_path, text):
+    write(tmp_path, stored(10))
+    (write(tmp_path, stored(20)) / manifest.MANIFEST).write_text(text)
+    with pytest.warns(UserWarning, match="no readable manifest"):
+        assert read_latest(tmp_path).step == 10
+    assert checkpoint.newest(tmp_path)[0] == 10
+
+
+def test_a_pipe_in_place_of_the_manifest_blocks_nothing(tmp_path):
+    write(tmp_path, stored(10))
+    path = write(tmp_path, stored(20)) / manifest.MANIFEST
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.warns(UserWarning, match="no readable manifest"):
+        assert read_latest(tmp_path).step == 10
+
+
+def test_files_that_no_manifest_names_are_noticed_but_not_notes_of_file_managers(
+    tmp_path,
+):
+    folder = write(tmp_path, stored(10))
+    (folder / "arrays" / ".DS_Store").write_text("x")
+    assert read(folder).step == 10
+    (folder / "arrays" / "more").write_text("x")
+    with pytest.raises(CheckpointError, match="'arrays/more' is not one of its files"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("model", {"layers": 10**6}),
+        ("model", {"width": 10**9}),
+        ("model", {"mlp_width": 10**9}),
+        ("task", {"dim": 10**10, "fixed_weights": 1.0}),
+        ("task", {"dim": 6_000, "covariance": [1.0] * 6_000}),
+        ("model", {"layers": "many"}),
+        ("task", {"kind": []}),
+        ("train", {"steps": 10**400}),
+        ("train", {"curriculum": 3}),
+        ("task", {"covariance": [[1.0], "x"]}),
+    ],
+)
+def test_a_forged_config_is_passed_over_at_once(trained, tmp_path, part, changes):
+    whole = read(save(tmp_path, trained))
+    about = {**whole.about, part: {**whole.about[part], **changes}}
+    write(tmp_path, whole._replace(step=999, about=about))
+    started = time.monotonic()
+    with pytest.warns(UserWarning, match=r"cannot be read: .* Using the one before"):
+        assert_same_model(load(tmp_path), trained)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("name", ["history.loss", "history.evaluated"])
+def test_records_that_do_not_belong_together_are_passed_over(trained, tmp_path, name):
+    whole = read(save(tmp_path, trained))
+    for step, arrays in enumerate(
+        (
+            {n: a for n, a in whole.arrays.items() if n != name},
+            whole.arrays | {name: np.zeros(7)},
+            whole.arrays | {name: np.float32(7)},
+        )
+    ):
+        write(tmp_path, whole._replace(step=1_000 + step, arrays=arrays))
+        with pytest.warns(UserWarning, match=r"records.* Using the one before it"):
+            assert_same_model(load(tmp_path), trained)
+        shutil.rmtree(checkpoint.folders(tmp_path)[-1])
+
+
 # --- Places that cannot be written ---------------------------------------------------
 
 
@@ -352,13 +493,15 @@ def test_a_directory_without_permission(task, model_config, train_config, tmp_pa
 
 # What orbax was still writing meets a closed event loop: not ours to handle.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_leaves_what_was_there(tmp_path):
+def test_a_full_disk_leaves_what_was_there(tmp_path, capfd):
     write(tmp_path, stored(1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(OSError, match=r"cannot be written: .* too large"):
+        message = rf"^{re.escape(str(tmp_path))} cannot be written: .* too large$"
+        with pytest.raises(OSError, match=message):
             write(tmp_path, stored(2, size=50_000))
+        assert capfd.readouterr().err == ""
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     # A draft may be left, for threads of orbax still write while it is deleted; it is
@@ -536,7 +679,7 @@ SCRIPT = """
     import jax
     jax.config.update("jax_num_cpu_devices", 2)
     from icl import Curriculum, LinearRegression, ModelConfig, TrainConfig, train
-    from icl.training import checkpoint
+    from icl.training import checkpoint, manifest
 
     directory, moment = sys.argv[1:]
     saves = 0
