@@ -55,8 +55,8 @@ def read_manifest(folder: Path, known: int) -> dict[str, Any]:
     stated = manifest.pop("checksum", None)
     if checksum(canonical(manifest)) != stated:
         raise CheckpointError(f"{folder} is damaged: its manifest was changed.")
-    check_format(folder, manifest, known)
-    check_values(folder, manifest)
+    _check_format(folder, manifest, known, "use the version that wrote it")
+    _check_values(folder, manifest)
     _check_files(folder, manifest)
     return manifest
 
@@ -69,8 +69,9 @@ def read_statement(folder: Path, known: int) -> dict[str, Any]:
         OtherFormatError: another version has written it.
     """
     manifest = _loaded(folder)
-    check_format(folder, manifest, known)
-    check_values(folder, manifest)
+    advice = f"move {folder.parent} away to train again"
+    _check_format(folder, manifest, known, advice)
+    _check_values(folder, manifest)
     return manifest
 
 
@@ -88,26 +89,19 @@ def _loaded(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def check_format(folder: Path, manifest: Mapping[str, Any], known: int) -> None:
-    """Refuses a checkpoint of another format.
-
-    Raises:
-        OtherFormatError: another version has written it.
-    """
+def _check_format(
+    folder: Path, manifest: Mapping[str, Any], known: int, advice: str
+) -> None:
     found = manifest["format"]
     if found != known or isinstance(found, bool):
         raise OtherFormatError(
             f"{folder} has checkpoint format {found!r}, this version of icl reads "
-            f"{known}; use the version that wrote it, or move the folder away."
+            f"{known}; {advice}."
         )
 
 
-def check_values(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuses a manifest with values of which no checkpoint can consist.
-
-    Raises:
-        CheckpointError: names the value that is not what it should be.
-    """
+def _check_values(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuses a manifest with values of which no checkpoint can consist."""
     wanted: dict[str, tuple[Callable[[Any], bool], str]] = {
         "step": (_is_step, "a number of steps"),
         "about": (_is_description, "a description of the run"),

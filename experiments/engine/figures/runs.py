@@ -14,28 +14,45 @@ leaves nothing that could be taken for a result. One process at a time works on 
 a second one waits and then finds it finished.
 """
 
+import errno
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
 
 from experiments.engine.claims.claim import Claim, load_claims, save_claims
+from experiments.engine.figures.datasets import attribute, from_bytes, to_bytes
 from experiments.engine.figures.figure import Figure, command_line
 from experiments.engine.provenance import described, digest, provenance
-from icl.files import locked, write_whole
+from icl.files import locked, read_json, rename_whole, write_whole
 from icl.sweeps.store import Models
 from icl.terminal import say
 
 DATA, ABOUT, CLAIMS = "data.nc", "run.json", "claims.json"
 PICTURES = ("figure.png", "figure.pdf")
 UNFINISHED = ".writing-"
+SAID: Mapping[str, type] = {
+    "preset": str,
+    "command": str,
+    "config": dict,
+    "date": str,
+    "commit": str,
+    "devices": list,
+    "cores": int,
+    "platform": str,
+    "versions": dict,
+}
+"""What run.json says of a figure, besides the checksum of its Dataset."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +105,16 @@ def run(
     with locked(folder):
         if not replot and _is_drawn(folder):  # by the process we waited for
             return _found(folder)
-        if not folder.exists():
+        computed = not folder.exists()
+        if computed:
             dataset = figure.compute(config, models)
             command = command_line(figure, preset, config)
             about = {"preset": preset, "command": command, "config": described(config)}
             _write(folder, dataset, about | provenance())
-        about = read_about(folder)
+        about = read_about(folder, SAID)
         if replot or not _is_drawn(folder):
-            _draw(folder, figure, read_dataset(folder))
-        return Run(folder, about, load_claims(folder / CLAIMS))
+            (_draw if computed else _redraw)(folder, figure)
+        return Run(folder, about, _claims(folder))
 
 
 def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -> bool:
@@ -127,7 +145,7 @@ def _folder(figure: Figure[Any], preset: str, config: Any, models: Models) -> Pa
 
 def _found(folder: Path) -> Run:
     say(f"found {folder} (delete it to compute it again)")
-    return Run(folder, read_about(folder), load_claims(folder / CLAIMS))
+    return Run(folder, read_about(folder, SAID), _claims(folder))
 
 
 def _is_drawn(folder: Path) -> bool:
@@ -144,29 +162,74 @@ def read_dataset(folder: Path) -> xr.Dataset:
         ValueError: it is damaged or missing.
     """
     try:
-        return xr.load_dataset(folder / DATA, engine="h5netcdf")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        return from_bytes(_data(folder))
+    except (OSError, ValueError) as error:
         raise _damaged(folder, DATA, error) from error
 
 
-def read_about(folder: Path) -> dict[str, Any]:
+def read_about(
+    folder: Path, wanted: Mapping[str, type] = MappingProxyType({})
+) -> dict[str, Any]:
     """Reads what `run.json` says of a run whose Dataset is as it was written.
+
+    Args:
+        folder: where the run lies.
+        wanted: the names of what it must say, with the kind of each.
 
     Raises:
         ValueError: one of the two is damaged or missing.
     """
+    about = read_json(folder / ABOUT)
+    if about is None:
+        missing = not (folder / ABOUT).exists()
+        why = os.strerror(errno.ENOENT) if missing else "it is not whole"
+        raise _damaged(folder, ABOUT, why)
+    for name, kind in {"checksum": str, **wanted}.items():
+        if not isinstance(about.get(name), kind):
+            raise _damaged(folder, ABOUT, f"it does not say {name!r} as it should")
+    stated = about["checksum"]
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        stated = about["checksum"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, ABOUT, error) from error
-    try:
-        found = _checksum(folder / DATA)
-    except OSError as error:
+        data = _data(folder)
+        if _checksum(data) != stated:
+            raise ValueError("its checksum is not the one in run.json")
+        made = json.loads(attribute(data, "run"))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(folder, DATA, error) from error
-    if found != stated:
-        raise _damaged(folder, DATA, "its checksum is not the one in run.json")
+    if {name: value for name, value in about.items() if name != "checksum"} != made:
+        raise _damaged(folder, ABOUT, "it does not say what data.nc says of its run")
     return about
+
+
+def _data(folder: Path) -> bytes:
+    if (folder / DATA).exists() and not (folder / DATA).is_file():
+        raise ValueError("it is no file")  # a pipe would never end
+    return (folder / DATA).read_bytes()
+
+
+def _claims(folder: Path) -> list[Claim]:
+    """Reads the claims of a run.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    path = folder / CLAIMS
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        claims = load_claims(path)
+        if not isinstance(json.loads(path.read_bytes()), list):
+            raise ValueError("it holds no list")
+    except RecursionError as error:
+        raise _damaged(folder, CLAIMS, "it is nested too deeply") from error
+    except (OSError, ValueError) as error:
+        if str(path) in str(error):
+            raise
+        raise _damaged(folder, CLAIMS, error) from error
+    for claim in claims:
+        words = (claim.id, claim.text, claim.unit)
+        if not all(isinstance(word, str) for word in words):
+            raise _damaged(folder, CLAIMS, f"{claim.id!r} is no claim")
+    return claims
 
 
 def _damaged(folder: Path, name: str, why: object) -> ValueError:
@@ -178,34 +241,44 @@ def _damaged(folder: Path, name: str, why: object) -> ValueError:
 
 def _write(folder: Path, dataset: xr.Dataset, about: Mapping[str, Any]) -> None:
     """Writes a run's Dataset and what made it, as a whole or not at all."""
-    for stale in folder.parent.glob(f"{UNFINISHED}{folder.name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)  # of a process that was killed
+    ours = re.compile(rf"{re.escape(UNFINISHED + folder.name)}-[0-9a-f]{{1,32}}")
+    for stale in folder.parent.iterdir():
+        if ours.fullmatch(stale.name):  # of a process that was killed
+            shutil.rmtree(stale, ignore_errors=True)
     draft = folder.with_name(f"{UNFINISHED}{folder.name}-{uuid.uuid4().hex}")
+    data = to_bytes(dataset.assign_attrs(run=json.dumps(about)))
+    about = {**about, "checksum": _checksum(data)}
     draft.mkdir()
     try:
-        labelled = dataset.assign_attrs(run=json.dumps(about))
-        compressed = {
-            name: {"zlib": True, "complevel": 4} for name in dataset.data_vars
-        }
-        labelled.to_netcdf(draft / DATA, engine="h5netcdf", encoding=compressed)
-        about = {**about, "checksum": _checksum(draft / DATA)}
+        write_whole(draft / DATA, data)
         write_whole(draft / ABOUT, json.dumps(about, indent=2) + "\n")
-        os.rename(draft, folder)
+        rename_whole(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _draw(folder: Path, figure: Figure[Any], dataset: xr.Dataset) -> None:
+def _redraw(folder: Path, figure: Figure[Any]) -> None:
+    """Draws the Dataset of a folder, which may be somebody else's.
+
+    Raises:
+        ValueError: the figure cannot be drawn from it.
+    """
+    try:
+        _draw(folder, figure)
+    except (LookupError, AttributeError, TypeError, ArithmeticError) as error:
+        why = f"{figure.name} cannot be drawn from it, {type(error).__name__}: {error}"
+        raise _damaged(folder, DATA, " ".join(why.split())) from error
+
+
+def _draw(folder: Path, figure: Figure[Any]) -> None:
+    dataset = read_dataset(folder)
     picture = figure.plot(dataset)
     for name in PICTURES:
-        partial = folder / f".{os.getpid()}.{name}"
-        try:
-            picture.savefig(partial)
-            os.replace(partial, folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
+        drawn = io.BytesIO()
+        picture.savefig(drawn, format=Path(name).suffix.removeprefix("."))
+        write_whole(folder / name, drawn.getvalue())
     save_claims(folder / CLAIMS, figure.claims(dataset))
 
 
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

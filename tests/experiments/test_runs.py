@@ -1,0 +1,255 @@
+"""The files of a run: whole or absent, and not believed where they are somebody's."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+
+import h5py
+import matplotlib.figure
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments.engine.claims.claim import Claim
+from experiments.engine.figures import runs
+from experiments.engine.figures.datasets import from_bytes, to_bytes
+from experiments.engine.figures.figure import Figure
+from icl.sweeps.store import Models
+
+
+@dataclass(frozen=True)
+class Config:
+    size: int = 3
+
+
+def compute(config, models):
+    names = ["a", "bb", "c"]
+    square = np.arange(config.size * 4.0).reshape(config.size, 4)
+    return xr.Dataset(
+        {"square": (("unit", "x"), square), "kept": (("unit",), [True, False, True])},
+        coords={"unit": names, "x": np.arange(4)},
+        attrs={"note": "≤"},
+    )
+
+
+def plot(dataset):
+    picture = matplotlib.figure.Figure(figsize=(1, 1))
+    picture.subplots().plot(dataset.x, dataset.square.sel(unit="bb"))
+    return picture
+
+
+def claims(dataset):
+    mean = float(dataset.square.mean())
+    return [Claim("fake.1", "Small.", "Fig. 1", mean, mean, mean, threshold=9.0)]
+
+
+FIGURE = Figure(
+    ModuleSpec("experiments.fake.fig", None), {"tiny": Config()}, compute, plot, claims
+)
+
+
+def made(results, **options):
+    return runs.run(FIGURE, "tiny", Config(), Models(results), **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return made(tmp_path).folder
+
+
+def sealed_again(folder):
+    """What somebody does who edits data.nc, and the checksum in run.json too."""
+    about = json.loads((folder / "run.json").read_text())
+    data = (folder / "data.nc").read_bytes()
+    about["checksum"] = hashlib.sha256(data).hexdigest()
+    (folder / "run.json").write_text(json.dumps(about))
+
+
+def refused(folder, name):
+    with pytest.raises(ValueError, match=f"{name} (cannot be used|is not a)") as caught:
+        made(folder.parents[2], replot=True)
+        made(folder.parents[2])
+    message = str(caught.value)
+    assert message.startswith(str(folder / name)) and "\n" not in message
+    assert "run again" in message or "run its figure again" in message
+    return message
+
+
+def test_a_dataset_survives():
+    dataset = compute(Config(), None)
+    assert from_bytes(to_bytes(dataset)).identical(dataset)
+
+
+def test_a_run_is_found_and_drawn_again(tmp_path, folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {"data.nc", "run.json", "figure.png", "figure.pdf"} | {
+        "claims.json"
+    }
+    found = made(tmp_path, replot=True)
+    assert found.claims == made(tmp_path).claims == claims(compute(Config(), None))
+    assert (folder / "data.nc").read_bytes() == before["data.nc"]
+
+
+def leak_externally(file, secret):
+    kind = {"shape": (4,), "dtype": "u1", "external": [(str(secret), 0, 4)]}
+    file.create_dataset("leak", **kind).dims[0].attach_scale(file["x"])
+
+
+def leak_virtually(file, secret):
+    with h5py.File(secret.with_suffix(".h5"), "w") as other:
+        other["x"] = np.arange(4)
+    layout = h5py.VirtualLayout(shape=(4,), dtype="i8")
+    layout[:] = h5py.VirtualSource(str(secret.with_suffix(".h5")), "x", shape=(4,))
+    file.create_virtual_dataset("leak", layout)
+
+
+def leak_by_a_link(file, secret):
+    file["leak"] = h5py.ExternalLink(str(secret.with_suffix(".h5")), "/x")
+
+
+def leak_in_a_group(file, secret):
+    file.create_group("group")["leak"] = h5py.ExternalLink(str(secret), "/x")
+
+
+def link_to_itself(file, secret):
+    file["leak"] = h5py.SoftLink("/x")
+
+
+def be_huge(file, secret):
+    file.create_dataset("leak", (3, 2 * 10**10), "f8", chunks=(1, 10**6), compression=1)
+
+
+def be_huge_and_contiguous(file, secret):
+    file.create_dataset("leak", (10**11,), "f4")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        leak_externally,
+        leak_virtually,
+        leak_by_a_link,
+        leak_in_a_group,
+        link_to_itself,
+        be_huge,
+        be_huge_and_contiguous,
+    ],
+)
+def test_no_other_file_is_read_and_no_memory_taken(tmp_path, folder, harm):
+    (tmp_path / "secret").write_bytes(b"1234")
+    with h5py.File(folder / "data.nc", "r+") as file:
+        harm(file, tmp_path / "secret")
+    sealed_again(folder)
+    assert (
+        "'leak'" in (message := refused(folder, "data.nc"))
+        or "group" in message
+        or ("would take" in message)
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.rename(square="other"),
+        lambda d: d.rename(unit="other"),
+        lambda d: d.drop_sel(unit="bb"),
+        lambda d: d.assign(square=("x", ["a", "b", "c", "d"])),
+        lambda d: xr.Dataset(),
+    ],
+)
+def test_a_dataset_that_is_no_figures_is_refused(folder, change):
+    dataset = runs.read_dataset(folder)
+    (folder / "data.nc").write_bytes(
+        to_bytes(change(dataset).assign_attrs(dataset.attrs))
+    )
+    sealed_again(folder)
+    refused(folder, "data.nc")
+
+
+NO_OBJECTS = ["[]", "3", "null", '"x"', "", "{", "[" * 100_000, "{}", '{"checksum": 3}']
+
+
+@pytest.mark.parametrize("text", NO_OBJECTS)
+def test_what_is_no_record_of_a_run_is_refused(folder, text):
+    (folder / "run.json").write_text(text)
+    refused(folder, "run.json")
+
+
+@pytest.mark.parametrize("name", [*runs.SAID])
+@pytest.mark.parametrize("value", [None, "edited", ["edited"]])
+def test_the_record_of_a_run_cannot_be_edited(folder, name, value):
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**about, name: value}))
+    refused(folder, "run.json")
+
+
+@pytest.mark.parametrize("text", ["{}", "3", "null", '"x"', "", "[3]", "[" * 100_000])
+def test_what_are_no_claims_is_refused(tmp_path, folder, text):
+    (folder / "claims.json").write_text(text)
+    with pytest.raises(ValueError, match=r"claims\.json"):
+        made(tmp_path)
+    made(tmp_path, replot=True)  # which judges again
+
+
+@pytest.mark.parametrize("name", ["data.nc", "run.json", "claims.json"])
+def test_a_pipe_in_place_of_a_file_blocks_nothing(tmp_path, folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=name):
+        made(tmp_path)
+
+
+def test_other_folders_beside_a_run_are_left(tmp_path, folder):
+    config = Config(size=3)
+    mine = folder.with_name(f".writing-{folder.name}-my notes")
+    old = folder.with_name(f".writing-{folder.name}-0123abcd")
+    mine.mkdir()
+    old.mkdir()
+    shutil.rmtree(folder)
+    runs.run(FIGURE, "tiny", config, Models(tmp_path))
+    assert mine.exists() and not old.exists()
+
+
+def test_mistakes_of_a_figure_are_not_blamed_on_its_data(tmp_path):
+    def broken(dataset):
+        raise KeyError("mistake")
+
+    figure = Figure(FIGURE.spec, FIGURE.presets, compute, broken, claims)
+    with pytest.raises(KeyError, match="mistake"):
+        runs.run(figure, "tiny", Config(), Models(tmp_path))
+
+
+SMALL = """
+import resource, signal, sys
+from pathlib import Path
+import test_runs
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    test_runs.made(sys.argv[1])
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("room", [100, 4_000, 8_000])
+def test_where_a_file_cannot_grow_nothing_is_left_and_nothing_crashes(tmp_path, room):
+    """A limit of file sizes meets the calls that a full disk meets."""
+    here = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL, tmp_path, str(room)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": here},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(errno.EFBIG)]
+    assert not list(tmp_path.rglob(".writing-*")) and not list(
+        tmp_path.rglob("*.part*")
+    )
