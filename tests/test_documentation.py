@@ -65,7 +65,7 @@ def test_targets_of_make_exist():
         for line in readme.splitlines()
         if line.strip().startswith("make ")
     ]
-    assert targets == ["reproduce", "test"]
+    assert targets == ["shipped", "reproduce", "paper", "test"]
     assert all(f"\n{target}:" in makefile for target in targets)
 
 
