@@ -161,6 +161,36 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Refuses a directory in which another process works, and leaves no trace there.
+
+    The directory itself is locked. Where a file system locks none, nothing is refused.
+
+    Raises:
+        ValueError: another process works in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"Another process is training in {directory}; wait until it has "
+                "finished, or choose another directory."
+            ) from None
+        except OSError:
+            pass  # such as some network's, which lock only what is opened to write
+        yield
+    finally:
+        os.close(handle)
+
+
 def is_locked(folder: Path) -> bool:
     """Returns whether a process is working on a folder, and leaves no trace."""
     if not _lock_of(folder).exists():

@@ -43,8 +43,7 @@ def join() -> None:
     # after half an hour.
     patience = "--xla_cpu_collective_timeout_seconds=1000000"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {patience}".strip()
-    # JAX would catch SIGTERM to leave time for a last checkpoint. A checkpoint of ours
-    # is complete at any moment, so SIGTERM may end a process at once, as usual.
+    # JAX would catch SIGTERM to leave time for a last checkpoint; `icl.signals` does.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from filelock import Timeout
 
 from icl.files import locked, read_json, write_whole
+from icl.signals import end_with
 from icl.sweeps import hosts
 from icl.sweeps.errors import explanation
 from icl.sweeps.notes import add_training_time, record_failure
@@ -85,6 +86,8 @@ class JobOptions(NamedTuple):
             if not, the job is left to that process.
         in_worker: whether a job is done in a worker, one of several on its machine.
         devices: the number of devices that each job is split over, or None.
+        parent: the process that started the worker and that the worker ends with; None
+            if the worker is of a cluster, which has its own rules.
     """
 
     results: Path
@@ -92,6 +95,7 @@ class JobOptions(NamedTuple):
     wait: bool
     in_worker: bool
     devices: int | None
+    parent: int | None = None
 
 
 def run_job(job: Job, options: JobOptions) -> list[Status]:
@@ -132,6 +136,8 @@ def _set_up_worker(options: JobOptions) -> None:
     In a worker that has done a job before, this comes too late and changes nothing,
     because JAX's backend has started with the options of the first job.
     """
+    if options.parent is not None:
+        end_with(options.parent)
     devices = options.devices or 1
     limit_threads(devices)
     set_up_runtime(options.results, devices=devices)

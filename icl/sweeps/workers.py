@@ -10,6 +10,7 @@ process works on is left to that process. `run_job` never raises for a failed ru
 worker dies, the process that waits for it notices, and so does the next worker.
 """
 
+import os
 import uuid
 import warnings
 from collections import Counter
@@ -129,8 +130,9 @@ def _train_on_disk(known: Mapping[Path, Setting], models: Models) -> dict[Path, 
             break
         jobs = plan(known, unfinished, models)
         at_once, elsewhere = _processes_for(models, len(jobs))
+        parent = os.getpid() if elsewhere and not _on_cluster() else None
         options = JobOptions(
-            models.results.absolute(), sweep, wait, elsewhere, models.devices
+            models.results.absolute(), sweep, wait, elsewhere, models.devices, parent
         )
         ended = [s.state for folder, s in statuses.items() if folder not in unfinished]
         with Board(jobs, ended, at_once, in_this_process=not elsewhere) as board:
@@ -150,13 +152,17 @@ def _processes_for(models: Models, jobs: int) -> tuple[int, bool]:
                 f"{models.jobs} jobs; leave out --distributed or --jobs."
             )
         return 1, False
-    on_cluster = type(get_active_backend()[0]).__name__ != "LokyBackend"
+    on_cluster = _on_cluster()
     at_once = models.jobs
     if at_once is None:
         slots = joblib.effective_n_jobs(-1) if on_cluster or on_cpu() else 1
         # Each slot of a cluster has devices of its own; the cores here are shared out.
         at_once = slots if on_cluster else max(1, slots // (models.devices or 1))
     return at_once, on_cluster or min(at_once, jobs) > 1
+
+
+def _on_cluster() -> bool:
+    return type(get_active_backend()[0]).__name__ != "LokyBackend"
 
 
 def _one_by_one(

@@ -242,6 +242,15 @@ def newest(directory: Path) -> tuple[int, dict[str, Any]] | None:
     return None
 
 
+def reaches(directory: Path, step: int) -> bool:
+    """Returns whether the newest checkpoint of a run is of this step or a later one."""
+    try:
+        found = newest(directory)
+    except CheckpointError:
+        return False
+    return found is not None and found[0] >= step
+
+
 def fitted(stored: Stored, abstract: Any, prefix: str) -> Any:
     """Returns the arrays of a checkpoint as the pytree of `abstract`'s structure.
 

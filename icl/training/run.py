@@ -9,10 +9,8 @@ with one more axis (`icl.training.ensemble`); several processes may be one run
 """
 
 import bisect
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Key
 
-from icl import checks
+from icl import checks, signals
+from icl.files import alone_in
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
@@ -84,7 +83,8 @@ def train(
         directory: the directory of the checkpoints. When `train` is called again with
             the same arguments, the run goes on from the newest one, or is returned if
             it is finished. Ctrl-C (and a `KeyboardInterrupt` that `callback` raises)
-            then saves before it stops. A directory is for one run at a time.
+            then saves before it stops, and so do SIGTERM and SIGHUP, which raise
+            `SystemExit`. A directory is for one run at a time.
         callback: a function that is called once per chunk with the number of updates
             made and the chunk's mean "loss" and "gradient_norm".
         devices: the devices over which the batch is split. A number takes so many of
@@ -111,7 +111,8 @@ def train(
             of another kind, `key` is not a typed key, there are fewer devices, the
             batch does not divide over them, the device does not have the precision,
             `init` has another shape, or `directory` holds a run with other settings,
-            or of a task whose code has changed (the message says which).
+            or of a task whose code has changed (the message says which), or another
+            process is training in it.
         CheckpointError: every checkpoint in `directory` is damaged.
         OSError: `directory` cannot be written.
 
@@ -207,12 +208,21 @@ class Run:
         with ExitStack() as stack:
             # Several processes must stop together, even while they compile.
             several = jax.process_count() > 1
-            interrupted = stack.enter_context(_interrupt_deferred(several))
+            interrupted = stack.enter_context(signals.deferred(several))
+            processes.by_first(lambda: stack.enter_context(self._alone()))
             self._begin()
             if not several:
                 wanted = self.directory is not None
-                interrupted = stack.enter_context(_interrupt_deferred(wanted))
+                interrupted = stack.enter_context(signals.deferred(wanted))
             self._go_on(callback, interrupted)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keeps other processes from training in the directory at the same time."""
+        directory = self.directory
+        if directory is None or checkpoint.reaches(directory, self.config.steps):
+            return nullcontext()  # what is finished is only read
+        directory.mkdir(parents=True, exist_ok=True)
+        return alone_in(directory)
 
     def _begin(self) -> None:
         """Takes up the newest checkpoint, or makes the initial state."""
@@ -232,7 +242,9 @@ class Run:
         return self.program.start(self.program.place(self.start))
 
     def _go_on(
-        self, callback: Callback | None, interrupted: Callable[[], bool]
+        self,
+        callback: Callback | None,
+        interrupted: Callable[[], BaseException | None],
     ) -> None:
         """Trains to the last step."""
         while self.step < self.config.steps:
@@ -246,12 +258,12 @@ class Run:
                 if callback:
                     callback(self.step, means)
                 stop = interrupted()
-            except KeyboardInterrupt:
-                stop = True
-            if processes.any_of(stop):
+            except KeyboardInterrupt as pressed:
+                stop = pressed
+            if processes.any_of(stop is not None):
                 if not due:
                     self.save()
-                raise KeyboardInterrupt
+                raise stop or KeyboardInterrupt
 
     def history(self, member: int | None = None) -> dict[str, np.ndarray]:
         """Returns all records so far, of one member if the run is an ensemble."""
@@ -354,29 +366,6 @@ class Run:
             for about in (stored.about, self.about)
         )
         return differences(stored.about, self.made_of) + checks.differences(have, want)
-
-
-@contextmanager
-def _interrupt_deferred(wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Holds Ctrl-C back until the block asks; a second one gets through at once.
-
-    Only the main thread may set signal handlers, so elsewhere nothing is held back.
-    """
-    pressed: list[int] = []
-    if not wanted or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def diverged(

@@ -21,6 +21,7 @@ from icl import (
     train_ensemble,
 )
 from icl.codecs.pairs import token_count
+from icl.files import alone_in
 from icl.pytrees import named
 from icl.training import compiled
 from icl.training.compiled import (
@@ -534,6 +535,75 @@ def test_an_interrupted_run_saves_and_goes_on(
     assert steps == list(range(at + 50, 301, 50))
     assert resumed.history.identical(trained.history)
     assert_same_bits(resumed, trained)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_run_that_is_told_to_end_saves_first(
+    task, model_config, train_config, number, status, tmp_path
+):
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def callback(step, metrics):
+        signal.raise_signal(number)
+
+    try:
+        with pytest.raises(SystemExit) as caught:
+            train(
+                task,
+                model_config,
+                train_config,
+                key=KEY,
+                directory=tmp_path,
+                callback=callback,
+            )
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert caught.value.code == status
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000050"]
+
+
+def test_a_signal_that_the_user_handles_stays_the_users(
+    task, model_config, train_config, tmp_path
+):
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+
+    def callback(step, metrics):
+        if step == 50:
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        train(
+            task,
+            model_config,
+            train_config,
+            key=KEY,
+            directory=tmp_path,
+            callback=callback,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
+
+
+def test_a_directory_in_which_another_trains_is_refused_in_one_line(
+    trained, task, model_config, train_config, tmp_path
+):
+    arguments = (task, model_config, train_config)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with (
+        alone_in(directory),
+        pytest.raises(ValueError, match=r"Another process is training in .*run; wait"),
+    ):
+        train(*arguments, key=KEY, directory=directory)
+    assert list(tmp_path.iterdir()) == [directory] and not list(directory.iterdir())
+    assert_same_bits(train(*arguments, key=KEY, directory=directory), trained)
+    with alone_in(directory):  # what is finished is only read
+        assert_same_bits(train(*arguments, key=KEY, directory=directory), trained)
 
 
 def test_without_a_directory_ctrl_c_comes_through_at_once(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.engine.figures import catalogue
 from experiments.engine.figures.flags import Options, parse
+from icl import signals
 from icl.terminal import say
 
 # Imported where it is used: the list of experiments is there at once, without JAX.
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from icl.sweeps.store import Models
 
 STOPPED, REFUSED = 130, 2
+STOPPED_BY = 128  # and the number of a signal, if that ended a command
+RESUME = "stopped; run the same command again to resume"
 
 
 def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
@@ -102,6 +105,24 @@ def guarded(
     argv = sys.argv[1:] if argv is None else argv
     before, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
+        with signals.raised():
+            return _called(name, action, argv)
+    except SystemExit as exit:  # of tyro, which has printed help, or of a signal
+        status = exit.code if isinstance(exit.code, int) else 0
+        if status > STOPPED_BY:
+            say(RESUME)
+        return status
+    except KeyboardInterrupt:
+        say(f"\n{RESUME}")
+        return STOPPED
+    finally:
+        warnings.formatwarning = before
+
+
+def _called(
+    name: str, action: Callable[[Sequence[str]], None], argv: Sequence[str]
+) -> int:
+    try:
         asked = argv and argv[0] in ("-h", "--help")
         if asked and catalogue.entry(name).times:
             print(overview(name))
@@ -111,11 +132,6 @@ def guarded(
     except BrokenPipeError:  # `| head` has read enough; nothing is flushed at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except SystemExit as exit:  # of tyro, which has printed help
-        return exit.code if isinstance(exit.code, int) else 0
-    except KeyboardInterrupt:
-        say("\nstopped; run the same command again to resume")
-        return STOPPED
     except Exception as error:
         from icl.sweeps.errors import expected, sentence
 
@@ -123,8 +139,6 @@ def guarded(
             raise
         say(f"error: {' '.join(sentence(error).split())}")
         return REFUSED
-    finally:
-        warnings.formatwarning = before
     return 0
 
 
