@@ -24,8 +24,10 @@ resamples are one matrix product. Resampled sums are float32, estimates float64.
 """
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
+from scipy.special import ndtri, stdtrit
 
 from probes import checks
 
@@ -116,6 +118,44 @@ def interval(
     tail = (1 - CONFIDENCE) / 2
     ends = np.quantile(draws, [tail, 1 - tail], axis=-1)
     return ends[0, ...], ends[1, ...]  # arrays, also of no axis
+
+
+def simultaneous(
+    value: xr.DataArray, draws: xr.DataArray, along: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Returns a band that holds for all places along an axis at once, (low, high).
+
+    All lower ends are below the truth in 97.5 % of cases, and so are all upper ends
+    above it: each is as many standard deviations away as the largest deviation of a
+    resample is ("max-t"). With an axis "seed" the band is for the mean of new seeds and
+    new prompts: the variance between seeds has the quantile of Student's t, that over
+    prompts the normal one, each for its share of the places (Bonferroni).
+
+    Args:
+        value: scores; NaN, or infinite, where there is none, or none is in doubt.
+        draws: the same with one more axis, "resample".
+        along: the axis of the places.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    if value.sizes.get("seed", 1) > 1:
+        tail, count = tail / value.sizes[along], value.sizes["seed"]
+        with np.errstate(invalid="ignore"):
+            of_seeds = value.var("seed", ddof=1, skipna=False) / count
+            of_prompts = draws.mean("seed", skipna=False).var("resample", skipna=False)
+        squares = stdtrit(count - 1.0, tail) ** 2 * of_seeds
+        half = (squares + ndtri(tail) ** 2 * of_prompts) ** 0.5
+        mean = value.mean("seed", skipna=False)
+        half = half.where(np.isfinite(mean), 0.0)
+        return mean - half, mean + half
+    if "seed" in value.dims:
+        value, draws = value.squeeze("seed"), draws.squeeze("seed")
+    finite = value.where(np.isfinite(value))
+    spread = draws.where(np.isfinite(draws)).std("resample")
+    away = ((draws - finite) / spread.where(spread > 1e-9)).fillna(0.0)
+    below = away.max(along).quantile(1 - tail, "resample").drop_vars("quantile")
+    above = -away.min(along).quantile(tail, "resample").drop_vars("quantile")
+    spread = spread.fillna(0.0)
+    return value - below.clip(min=0) * spread, value + above.clip(min=0) * spread
 
 
 def cosines_of(dot: np.ndarray, truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

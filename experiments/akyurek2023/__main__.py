@@ -64,6 +64,7 @@ AKYUREK = Paper(
     name=PAPER,
     statements=PUBLISHED,
     beside=BESIDE,
+    longer={"quick": "shipped"},
 )
 
 if __name__ == "__main__":

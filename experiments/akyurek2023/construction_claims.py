@@ -80,7 +80,9 @@ class Slope:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns claims 29 to 32, and the corrected statements."""
-    judge = Judge("akyurek2023", "construction", "Akyürek et al. 2023")
+    judge = Judge(
+        "akyurek2023", "construction", "Akyürek et al. 2023", subject="theory"
+    )
     found = [
         *(_judge_errors(judge, row) for row in _exact(dataset.sel(dtype="float64"))),
         *(_judge_size(judge, row) for row in _sizes(dataset)),
@@ -219,6 +221,7 @@ def _judge_errors(judge: Judge, row: Exactness) -> Claim:
         "<=",
         row.bar,
         unit="largest error of a prediction",
+        bar="ours",
         source=f"{judge.source}, {row.theorem}",
     )
 
@@ -249,6 +252,7 @@ def _judge_slope(judge: Judge, row: Slope) -> Claim:
         "<=",
         0.1,
         unit="difference of the slope",
+        bar="ours",
         source="Expansions that correct Lemmas 4 and 6",
     )
 

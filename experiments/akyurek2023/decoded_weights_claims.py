@@ -1,9 +1,13 @@
-"""Do deep layers know what the input does not? Claim 25 for a linear probe."""
+"""Do deep layers know what the input does not? A claim of ours, for a linear probe.
+
+The paper's claim 25 is about probes of all tokens, at d = 4. This one is about linear
+probes of one token.
+"""
 
 import xarray as xr
 
-from experiments.engine.claims.claim import Claim
-from experiments.engine.claims.judge import Interval, Judge
+from experiments.engine.claims.claim import Claim, Interval
+from experiments.engine.claims.judge import Judge
 
 
 def best_layer(scores: xr.Dataset) -> int:
@@ -12,14 +16,16 @@ def best_layer(scores: xr.Dataset) -> int:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Returns claim 25 of the paper, for a linear probe of least-squares weights."""
+    """Returns the claim about a linear probe of least-squares weights."""
     scores, d = dataset.sel(target="w_ols"), dataset.attrs["dim"]
     layer, token = best_layer(scores), f"y{d}"
     read = token in scores.token
-    judge = Judge("akyurek2023", "decoded_weights", "Akyürek et al. 2023, Fig. 4")
+    judge = Judge(
+        "weights", "decoded_weights", "ours, after Akyürek et al. 2023, Fig. 4"
+    )
     return [
         judge(
-            "25c",
+            "1",
             f"Deep layers know what the input does not: at {token}, the best layer's "
             "error in decoding the least-squares weights is less than half the "
             "embedding's.",
@@ -27,8 +33,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "<",
             0.5,
             unit="ratio of 1 - R2, linear probe",
-            note="The interval holds the embedding's error fixed; the layer is "
-            f"{layer}.",
+            bar="ours",
+            interval_over="test prompts, for one trained model and these probes; the "
+            "embedding's error is held fixed",
+            note=f"The layer is {layer}, which has the highest R2 over tokens.",
             missing="" if read else f"Prompts of this run end before {token} is read.",
         )
     ]

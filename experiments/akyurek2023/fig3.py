@@ -22,8 +22,8 @@ plotted. The lower panels give a continuous answer: the ridge alpha that fits be
 the amount of gradient descent, which is the time of gradient flow counted in steps of
 rate 0.01. Thin black curves in the upper panel show how far away these two are. An
 arrow marks the last value that was tried, so that the best may lie beyond it. Bands and
-bars are 95 % intervals over prompts; where there are three seeds or more, the bands
-resample them too, and the lower panels show each as a point of its own.
+bars are 95 % intervals over prompts; where there are several seeds, the bands are over
+prompts and seeds, and the lower panels show each seed as a point of its own.
 """
 
 import itertools

@@ -6,15 +6,14 @@ dimension of a run, and widths scale with d: the paper's "16 at d = 8, and 32 at
 is a width of 2d.
 
 A family is the nearest where a ratio is below 1: the distance to its nearest member, in
-units of the distance to the nearest member of all other families. Members are chosen
-anew in every resample, among the few learners that the paper plots. With one layer, a
-ridge regression with an alpha much larger than 0.1 and 0.5 may be nearer than any of
-them; Figure 3 shows it beside them. A model that predicts next to nothing is nearest to
-the smallest step; the notes of claims 14 and 15 then say so. Where the paper gives no
-number, the threshold is ours.
+units of the distance to each member of all other families, of the few learners that the
+paper plots. With one layer, a ridge regression with an alpha much larger than 0.1 and
+0.5 may be nearer than any of them; Figure 3 shows it beside them. A model that predicts
+next to nothing is nearest to the smallest step, and claims about it are empty. Where
+the paper gives no number, the threshold is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import xarray as xr
 
@@ -29,13 +28,21 @@ from experiments.akyurek2023.size_claims import (
 from experiments.akyurek2023.size_sweep import Point
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import Largest, Ratio, Statistic
+from experiments.engine.claims.statistics import (
+    Largest,
+    Positive,
+    Ratio,
+    Smallest,
+    Statistic,
+)
 
 POOR = 0.03
 """The distance above which a fit is called poor."""
 
 RISE = 1.25
 """The factor by which what falls "up to noise" may rise to the next size."""
+
+COUNTED = "It is counted, and takes few values."
 
 RATIO = "ratio of MSPD to the nearest of these and to the nearest of all others"
 
@@ -75,8 +82,7 @@ def _one_layer(
     """Returns claims 14 and 15: one gradient step is nearest, and its fit is poor."""
     means = judge.resampled.means
     missing = alone or missing_sizes(means, "layers", [1])
-    remark = "" if missing else _remark_on_zero(means, d)
-    note = f"{remark} {judge.note}".strip()
+    empty = "" if missing else _learnt_nothing(means, d, Point("layers", 1))
     return [
         judge(
             nearest,
@@ -86,18 +92,19 @@ def _one_layer(
             "<",
             1.0,
             unit=RATIO,
-            note=note,
+            empty=empty,
             missing=missing,
         ),
         judge(
             poor,
             f"d = {d}: with 1 layer even the nearest GD or SGD fits poorly, with an "
             f"MSPD above {POOR}.",
-            _distance(d, 1, "GD/SGD"),
+            Smallest(_at(d, Point("layers", 1), "GD/SGD"), over="learner"),
             ">",
             POOR,
             unit="MSPD",
-            note=note,
+            bar="ours",
+            empty=empty,
             missing=missing,
         ),
     ]
@@ -110,7 +117,15 @@ def _further_than_deepest(judge: Judge, d: int, id: str, alone: str) -> Claim:
         id,
         f"d = {d}: with 1 layer the nearest GD or SGD is further away than OLS is "
         "from the deepest model (of 8 layers or more).",
-        Ratio(_distance(d, 1, "GD/SGD"), _distance(d, deep[-1], "OLS")),
+        Smallest(
+            Ratio(
+                _at(d, Point("layers", 1), "GD/SGD"),
+                lambda means: _at(d, Point("layers", deep[-1]), "OLS")(means).squeeze(
+                    "learner", drop=True
+                ),
+            ),
+            over="learner",
+        ),
         ">",
         1.0,
         unit="ratio of MSPD",
@@ -180,6 +195,8 @@ def _width_suffices(judge: Judge, d: int, id: str, alone: str) -> Claim:
 
 def _width_does_not_suffice(judge: Judge, d: int, id: str, alone: str) -> Claim:
     """Returns claim 18, that a width of d is not enough."""
+    means = judge.resampled.means
+    missing = alone or missing_sizes(means, "width", [d])
     return judge(
         id,
         f"d = {d}: a width of d = {d} gives no such fit: nearest is "
@@ -188,7 +205,8 @@ def _width_does_not_suffice(judge: Judge, d: int, id: str, alone: str) -> Claim:
         ">",
         1.0,
         unit=RATIO,
-        missing=alone or missing_sizes(judge.resampled.means, "width", [d]),
+        missing=missing,
+        empty="" if missing else _learnt_nothing(means, d, Point("width", d)),
     )
 
 
@@ -210,6 +228,7 @@ def _order_of_widths(judge: Judge, d: int, alone: str) -> list[Claim]:
             "<=",
             0.0,
             unit="largest step back, in families",
+            note=f"{COUNTED} {judge.note}".strip(),
             missing=alone or few,
         ),
         judge(
@@ -220,6 +239,7 @@ def _order_of_widths(judge: Judge, d: int, alone: str) -> list[Claim]:
             ">=",
             3.0,
             unit="number of families that are nearest at some width",
+            note=f"{COUNTED} {judge.note}".strip(),
             missing=alone or few,
         ),
     ]
@@ -240,6 +260,7 @@ def _falls_with(
             "<=",
             RISE,
             unit="largest ratio of MSPD at neighbouring sizes, over dimensions",
+            bar="ours",
             missing=few,
         ),
         judge(
@@ -275,32 +296,56 @@ def _near(
     return near.sel(family=list(families)).min("family")
 
 
-def _remark_on_zero(means: xr.Dataset, d: int) -> str:
-    """Returns a remark if the model of one layer is nearer to 0 than to a learner."""
-    at = means.distance.sel(dim=d, point=str(Point("layers", 1)))
+def _learnt_nothing(means: xr.Dataset, d: int, point: Point) -> str:
+    """Returns why claims about a model are empty: it is nearer to 0 than to learners.
+
+    It is "" if one of the learners is nearer.
+    """
+    at = means.distance.sel(dim=d, point=str(point)).mean("seed")
     to_zero = float(at.sel(learner=PREDICTS_ZERO.name))
     least = float(by_family(at).min())
     if not to_zero < least:
         return ""
     return (
-        f"Predicting 0 is nearer than any learner (MSPD {to_zero:.2g}): the model has "
-        "learnt next to nothing, and the learner nearest to that is the smallest step."
+        f"predicting 0 is nearer to the model (MSPD {to_zero:.2g}) than any learner is "
+        f"({least:.2g}): it has learnt next to nothing, and the learner nearest to "
+        "that is the smallest step."
     )
 
 
-def _distance(d: int, layers: int, family: str) -> Statistic:
-    """Returns the distance to the nearest of a family at one depth."""
-    return lambda means: _near(means, d, "layers", [layers], family).squeeze("point")
+def _at(d: int, point: Point, *families: str) -> Statistic:
+    """Returns the distances to all members of some families, over `learner`."""
+    names = _members(families)
+    return Positive(
+        lambda means: means.distance.sel(dim=d, point=str(point), learner=names)
+    )
+
+
+def _members(families: Iterable[str]) -> list[str]:
+    """Returns the names of the learners of some families."""
+    return [learner.name for family in families for learner in FAMILIES[family]]
 
 
 def _worst_ratio(d: int, size: str, values: Sequence[int], *claimed: str) -> Largest:
-    """Returns the largest ratio of distances, to the claimed families and to others."""
+    """Returns the largest ratio of distances, to the claimed families and to others.
+
+    It is the largest, over points and other learners, of the smallest over the claimed
+    ones.
+    """
     others = [family for family in FAMILIES if family not in claimed]
-    ratio = Ratio(
-        lambda means: _near(means, d, size, values, *claimed),
-        lambda means: _near(means, d, size, values, *others),
-    )
-    return Largest(ratio, over="point")
+
+    def ratios(means: xr.Dataset) -> xr.DataArray:
+        """Returns the ratios over (point, claimed, other)."""
+        distance = means.distance.sel(dim=d, point=points(size, values))
+        near, far = (
+            distance.sel(learner=_members(families))
+            .drop_vars("learner")
+            .rename(learner=name)
+            for families, name in ((claimed, "claimed"), (others, "other"))
+        )
+        return near / far
+
+    return Largest(Smallest(Positive(ratios), over="claimed"), over=("point", "other"))
 
 
 def _rank(means: xr.Dataset, d: int, size: str, values: Sequence[int]) -> xr.DataArray:
@@ -325,4 +370,4 @@ def _largest_rise(size: str, values: Sequence[int]) -> Largest:
         distance = means.distance.sel(point=points(size, values), learner="OLS")
         return (distance / distance.shift(point=1)).isel(point=slice(1, None))
 
-    return Largest(Largest(ratios, over="point"), over="dim")
+    return Largest(Positive(ratios), over=("point", "dim"))

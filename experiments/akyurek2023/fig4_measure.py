@@ -110,9 +110,10 @@ def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
 
         - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
           interval `error_low`, `error_high` and `error_resampled`, over `resample`;
-        - `best_layer`, (target,): the layer where the MLP's error is least;
-        - `refitted`, (target, refit, token, position): the position weights at that
-          layer, for the trained model alone.
+        - `best_layer`, (head, target): the layer where the error is least on validation
+          prompts, on which no error is reported;
+        - `refitted`, (target, refit, token, position): the position weights of the MLP
+          probe at its layer, for the trained model alone.
     """
 
     def make() -> xr.Dataset:
@@ -144,7 +145,7 @@ def _probe_model(config: Config, model: Transformer, refits: int) -> xr.Dataset:
         weights = [
             _refit(
                 config,
-                hidden[int(grid.best_layer.sel(target=name))],
+                hidden[int(grid.best_layer.sel(head="mlp", target=name))],
                 target,
                 token_contexts(task.length),
                 refits,
@@ -192,7 +193,7 @@ def _with_errors(grid: xr.Dataset) -> xr.Dataset:
         error_high=mean.copy(data=high),
         error_resampled=error.astype("float32"),
     )
-    return grid.assign(best_layer=grid.error.sel(head="mlp").argmin("layer"))
+    return grid.assign(best_layer=grid.validation_error.mean("token").argmin("layer"))
 
 
 def _refit(

@@ -50,7 +50,8 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
             own.layer, own.error_low, own.error_high, color=color, alpha=0.15, lw=0
         )
         for other, line in ((beside, "--"), ("untrained", ":")):
-            best = scores.error.sel(model=other, head=head).min("layer")
+            at = scores.sel(model=other, head=head)
+            best = at.error.sel(layer=int(at.best_layer))
             label = f"{HEADS[head]} probe, best layer of the {other} model"
             axes.axhline(float(best), color=color, linestyle=line, label=label)
     axes.set_ylim(0, None)
@@ -59,7 +60,7 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
 
 def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
     """Draws where the MLP probe of the best layer looks, by number of examples."""
-    layer = int(scores.best_layer)
+    layer = int(scores.best_layer.sel(head="mlp"))
     weights = scores.position_weights.sel(head="mlp", layer=layer)
     names, tokens = scores.position.values, scores.token.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")

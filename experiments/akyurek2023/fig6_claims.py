@@ -53,6 +53,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.001,
             over=n[n <= d] if d > 1 and n[-1] > 1 else n[:0],
             unit="slope of R2 per example",
+            bar="ours",
         ),
         judge(
             "9b",
@@ -62,6 +63,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.99,
             over=n[n >= d],
             unit="smallest R2",
+            bar="ours",
         ),
         judge(
             "9c",
@@ -71,5 +73,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.99,
             over=n[(n <= 2) & (n < d)],
             unit="largest R2",
+            bar="ours",
         ),
     ]

@@ -8,7 +8,12 @@ from experiments.engine.claims.judge import Judge
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns claim 33 for each of the three units, which is computed, not sampled."""
-    judge = Judge("akyurek2023", "fig7", "Akyürek et al. 2023, Fig. 7 and App. G")
+    judge = Judge(
+        "akyurek2023",
+        "fig7",
+        "Akyürek et al. 2023, Fig. 7 and App. G",
+        subject="theory",
+    )
     x, largest = dataset.x, abs(relative_error(dataset)).max("x")
     law = (relative_error(dataset).sel(unit="GELU") / (-7 / 6 * x**2) - 1)[1:-1]
     bound = float(abs(x).max())
@@ -21,6 +26,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "<=",
             0.015,
             unit="largest relative error",
+            bar="ours",
         ),
         judge(
             "33b",
@@ -29,6 +35,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "<",
             0.05,
             unit="largest relative difference to the law",
+            bar="ours",
             source="Expansion of the GELU, correcting Lemma 4",
         ),
         judge(
@@ -38,6 +45,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "<",
             0.1,
             unit="largest relative error",
+            bar="ours",
         ),
         judge(
             "33d",
@@ -46,6 +54,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "<",
             0.1,
             unit="largest error / largest x^2",
+            bar="ours",
         ),
     ]
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import xarray as xr
 
 from experiments.akyurek2023.size_claims import dimensions, judge_of, points, values
-from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.claim import Bar, Claim
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import Largest
+from experiments.engine.claims.statistics import Largest, Positive, Smallest
 
 NOUNS = {"width": "width", "layers": "depth"}
+SIZES_ON_GRID = "It takes few values, for only sizes on the grid can be needed."
 
 
 def excess(means: xr.Dataset) -> xr.DataArray:
@@ -30,6 +31,11 @@ def first_below(excess: xr.DataArray, size: str, values: Sequence[int]) -> xr.Da
     below = excess.sel(point=points(size, values)) < 0
     sizes = xr.DataArray(list(values), dims="point")
     return sizes.where(below, 2 * values[-1]).min("point")
+
+
+def comparable(means: xr.Dataset) -> list[int]:
+    """Returns the dimensions that have an n < d, which d = 1 has not."""
+    return [dim for dim in dimensions(means) if dim > 1]
 
 
 def construction(dim: int) -> int:
@@ -65,34 +71,44 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "width",
             width / 4,
             [largest],
+            bar="ours",
         ),
     ]
 
 
 def _suffices(
-    judge: Judge, id: str, text: str, size: str, limit: float, dims: list[int]
+    judge: Judge,
+    id: str,
+    text: str,
+    size: str,
+    limit: float,
+    dims: list[int],
+    bar: Bar = "paper",
 ) -> Claim:
     """Returns the claim that at each d some value of a size, up to a limit, suffices.
 
-    The value is chosen anew in every resample, as the one with the least ratio. This
-    favours the claim a little where several values are about equal.
+    The difference of the two distances is in units of the distance between the two
+    predictors: it is -1 for OLS and 1 for Ridge(0.1). Their ratio would say little of a
+    model that predicts 0, which is about as far from the one as from the other.
     """
     tried = values(judge.resampled.means, size)
     small = points(size, [value for value in tried if value <= limit])
 
-    def least_ratio(means: xr.Dataset) -> xr.DataArray:
-        """Returns the least ratio among the values, for each d."""
-        distance = means.distance.sel(dim=dims, point=small)
-        ratio = distance.sel(learner="OLS") / distance.sel(learner="Ridge(0.1)")
-        return ratio.min("point")
+    def side(means: xr.Dataset) -> xr.DataArray:
+        """Returns on which side each model is, over (dim, point)."""
+        chosen = means.sel(dim=dims)
+        between = chosen.apart.sel(learner="Ridge(0.1)")
+        return excess(chosen.sel(point=small)) / between
 
     return judge(
         id,
         f"{text} SPD to OLS is below SPD to Ridge(0.1).",
-        Largest(least_ratio, over="dim"),
+        Largest(Smallest(side, over="point"), over="dim"),
         "<",
-        1.0,
-        unit="ratio of MSPD (n < d), the least of these sizes, the largest over d",
+        0.0,
+        unit="difference of the two MSPD (n < d) / MSPD between OLS and Ridge(0.1), "
+        "the least of these sizes, the largest over d",
+        bar=bar,
         missing="" if small else f"This run has no {size} up to {limit:g}.",
     )
 
@@ -100,30 +116,33 @@ def _suffices(
 def _never_falls(judge: Judge, id: str, size: str) -> Claim:
     """Returns the claim that what is needed never falls from one d to the next."""
     means, noun = judge.resampled.means, NOUNS[size]
-    tried, dims = values(means, size), dimensions(means)
+    tried, dims = values(means, size), comparable(means)
 
     def fall(means: xr.Dataset) -> xr.DataArray:
         """Returns by which factor what is needed falls to the next d."""
-        needed = first_below(excess(means), size, tried)
+        needed = first_below(excess(means.sel(dim=dims)), size, tried)
         return (needed.shift(dim=1) / needed).isel(dim=slice(1, None))
 
     return judge(
         id,
         f"The smallest such {noun} never falls as d grows "
         f"(d = {', '.join(map(str, dims))}).",
-        Largest(fall, over="dim"),
+        Largest(Positive(fall), over="dim"),
         "<=",
         1.0,
         unit=f"largest ratio of the {noun} needed at one d and at the next; what is "
         f"not reached counts as {2 * tried[-1]}",
+        note=f"{SIZES_ON_GRID} {judge.note}".strip(),
         missing=_why_not_compared(means, size),
     )
 
 
 def _why_not_compared(means: xr.Dataset, size: str) -> str:
     """Returns why what is needed cannot be compared between dimensions, or ""."""
-    if len(dimensions(means)) < 2:
-        return "This run has one dimension only."
+    dims = comparable(means)
+    if len(dims) < 2:
+        return "This run has one dimension only, beside d = 1."
     tried = values(means, size)
-    reached = (first_below(excess(means), size, tried) <= tried[-1]).any()
+    needed = first_below(excess(means.sel(dim=dims)), size, tried)
+    reached = (needed <= tried[-1]).any()
     return "" if reached else f"This run has no {size} that suffices at any d."

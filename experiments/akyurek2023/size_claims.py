@@ -1,8 +1,8 @@
 """What do the claims of Figures 3 and 8, about a sweep over sizes, have in common?
 
 The distances of each point, as `size_sweep.measure` returns them, become means over
-prompts and seeds with their resamples; a claim is a statistic of these. Where a run
-lacks a size that a claim needs, the claim is undecided, and a note says which it lacks.
+prompts with their resamples; a claim is a statistic of these, one for each seed. Where
+a run lacks a size that a claim needs, the claim is undecided, and a note says which.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import xarray as xr
 
 from experiments.akyurek2023.size_sweep import Point
 from experiments.engine.claims import intervals
-from experiments.engine.claims.intervals import FEWEST_SEEDS, Resampled
+from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 
 SOURCES = {
@@ -21,28 +21,21 @@ SOURCES = {
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Returns the means of `distance` over prompts and seeds, and their resamples."""
+    """Returns the means of distances over prompts, and their resamples."""
     resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(
-        dataset[["distance"]], ["prompt"], resamples=resamples, seeds="seed"
-    )
+    names = ["distance", "apart"]
+    return intervals.resample(dataset[names], ["prompt"], resamples=resamples)
 
 
 def judge_of(dataset: xr.Dataset, figure: str) -> Judge:
     """Returns the judge of "fig3" or "fig8": of a sweep, in the region n < d."""
-    notes = []
-    seeds, failed = dataset.sizes["seed"], int(dataset.failed.sum())
-    if seeds < FEWEST_SEEDS:
-        count = "One seed" if seeds == 1 else f"{seeds} seeds, averaged"
-        notes.append(f"{count}: the interval is over prompts only.")
-    if failed:
-        runs = dataset.failed.size
-        notes.append(f"{failed} of {runs} runs failed and could not be chosen.")
+    failed, runs = int(dataset.failed.sum()), dataset.failed.size
+    note = f"{failed} of {runs} runs failed and could not be chosen." if failed else ""
     return Judge(
         "akyurek2023",
         figure,
         SOURCES[figure],
-        note=" ".join(notes),
+        note=note,
         resampled=resample(dataset.sel(region="n < d")),
     )
 

@@ -32,7 +32,7 @@ from icl import (
     inference,
     sweeps,
 )
-from icl.baselines import solve
+from icl.baselines import LeastSquares, solve
 from icl.baselines.base import Learner
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -258,6 +258,8 @@ def measure(
           contexts of a region of (prediction - prediction)^2 / d, for the run with the
           lowest validation loss; NaN, like `best_loss`, where all runs of a point
           failed;
+        - `apart` over (dim, region, learner, prompt): the same between least squares
+          and each learner, whatever the models do;
         - `least_distance` over (dim, point, seed, region, learner): the mean of that
           distance over prompts for the run that is nearest to the learner, which may be
           another run for each learner;
@@ -295,10 +297,14 @@ def _distances(
         if failed:
             return np.full((len(regions), *textbook.shape[:2]), np.nan)
         predicted = inference.predictions(models(run).model, prompts)
-        squares = (predicted - textbook) ** 2 / dim
+        return averaged((predicted - textbook) ** 2 / dim)
+
+    def averaged(squares: np.ndarray) -> np.ndarray:
+        """Returns means over the contexts of each region, (region, ...)."""
         ends = [REGIONS[region](dim) + 1 for region in regions]
         return np.stack([squares[..., 1:end].mean(axis=-1) for end in ends])
 
+    ols = inference.predictions(LeastSquares(), prompts)
     measured = np.stack(list(map(distances, runs, failed.ravel())))
     axes = ("shape", "rate", "seed")
     return xr.Dataset(
@@ -308,6 +314,10 @@ def _distances(
             "distance": (
                 (*axes, "region", "learner", "prompt"),
                 measured.reshape(*failed.shape, *measured.shape[1:]).astype("f4"),
+            ),
+            "apart": (
+                ("region", "learner", "prompt"),
+                averaged((ols - textbook) ** 2 / dim).astype("f4"),
             ),
         },
         coords={
@@ -358,4 +368,4 @@ def _choose(every: xr.Dataset, points: Mapping[Point, Sequence[Shape]]) -> xr.Da
         varied=("point", [point.size for point in points]),
         value=("point", [point.value for point in points]),
     )
-    return xr.merge([chosen, every[["validation_loss", "failed"]]])
+    return xr.merge([chosen, every[["validation_loss", "failed", "apart"]]])

@@ -10,15 +10,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.claim import Bar, Claim, Interval
+from experiments.engine.claims.estimates import estimate
 from experiments.engine.claims.intervals import Resampled, resample
-from experiments.engine.claims.judge import Interval, Judge
+from experiments.engine.claims.judge import Judge
 from probes.interventions import Movement, movement
 
 READABLE = 0.1
 """The least R2 of a probe whose value is written or erased. Where R2 is lower, a write
 takes a change that is many times as large as the difference between two prompts, and
 says nothing about the model."""
+
+LOOKED: Bar = "ours, set after a first look"
+FIXED = (
+    "prompts, for one trained model; its probes and the random directions are held "
+    "fixed"
+)
 
 NAN = float("nan")
 NOT_READABLE = f"In no layer is a probe's R2 {READABLE} or more."
@@ -101,6 +108,8 @@ def _written(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
         ">",
         0.5,
         unit="difference of toward",
+        bar=LOOKED,
+        interval_over=FIXED,
         note=_chosen(best),
         missing="" if layers.size else NOT_READABLE,
     )
@@ -109,16 +118,28 @@ def _written(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
 def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
     """Returns the claim that predictions get worse if a quantity is erased."""
 
-    def growth(means: xr.Dataset) -> xr.DataArray:
-        """Returns how much further the error grows than after a random change."""
+    def growth(means: xr.Dataset, unit: str = "zero") -> xr.DataArray:
+        """Returns how much further the error grows than after a random change.
+
+        It is in units of the error of predicting 0, or of the model's own error.
+        """
         error = means.prediction.sel(quantity=name)
-        return (error.sel(edit="erase") - error.sel(edit="erase, random")) / means.zero
+        excess = error.sel(edit="erase") - error.sel(edit="erase, random")
+        return excess / means[unit]
 
     layers, best = readable(halves.first, name), None
     if layers.size:
         first = growth(errors(halves.first).means).sel(layer=layers)
         best = layers[first.values.argmax()]
-    return replace(judge, resampled=errors(halves.second))(
+    second, note = errors(halves.second), _chosen(best)
+    if layers.size:
+        own = estimate(
+            lambda means: growth(means, "untouched").sel(layer=best),
+            second.means,
+            second.draws,
+        )
+        note += f" In units of the model's own error, untouched, it is {own}."
+    return replace(judge, resampled=second)(
         id,
         f"Erasing the {name} hurts: at the best layer the error grows further than "
         "after a random change as large, by more than a tenth of what predicting 0 "
@@ -127,7 +148,9 @@ def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
         ">",
         0.1,
         unit="difference / error of predicting 0",
-        note=_chosen(best),
+        bar=LOOKED,
+        note=note,
+        interval_over=FIXED,
         missing="" if layers.size else NOT_READABLE,
     )
 
@@ -151,6 +174,8 @@ def _labels_tell_most(judge: Judge, id: str, halves: Halves) -> Claim:
         ">",
         0,
         unit="toward, less half the swap's",
+        bar=LOOKED,
+        interval_over=FIXED,
         note=note,
         missing="" if layers.size else "No layer does.",
     )

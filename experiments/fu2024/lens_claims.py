@@ -13,6 +13,8 @@ from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Mean, Ratio, Statistic
 
+WHOLE = "The best k is a whole number, so that a slope takes few values."
+
 
 def nearest(means: xr.Dataset, family: str) -> xr.DataArray:
     """Returns the distance at the best k, over (head, layer)."""
@@ -52,12 +54,12 @@ def _slope(means: xr.Dataset) -> xr.DataArray:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns three claims of Fu et al., about each layer's own head."""
-    own = (part.sel(head="own") for part in resample(dataset))
+    own = resample(dataset).map(lambda part: part.sel(head="own"))
     judge = Judge(
         "lens",
         "lens",
         "Fu et al. 2024 (arXiv 2310.17086); thresholds ours",
-        resampled=Resampled(*own),
+        resampled=own,
     )
     last = int(dataset.layer[-1])
     deep = slice(last // 2 + 1, last)
@@ -74,6 +76,8 @@ def _deeper_is_further(judge: Judge) -> Claim:
         ">",
         0.1,
         unit="slope, iterations per layer",
+        bar="ours",
+        note=WHOLE,
     )
 
 
@@ -106,5 +110,6 @@ def _follow_newton(judge: Judge, deep: slice) -> list[Claim]:
             "<",
             0.1,
             unit="SPD / mean square of the read-out",
+            bar="ours",
         ),
     ]

@@ -6,7 +6,7 @@ from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import Largest
+from experiments.engine.claims.statistics import LargestSize
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
@@ -29,13 +29,14 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         judge(
             "5",
             "All layers on the line between the two have the same loss, to 1 %.",
-            Largest(
-                lambda means: abs(means.error_blend / means.error_constructed - 1),
+            LargestSize(
+                lambda means: means.error_blend / means.error_constructed - 1,
                 over="blend",
             ),
             "<",
             0.01,
             unit="largest relative difference, same prompts",
+            bar="ours",
         ),
     ]
 
@@ -47,10 +48,13 @@ def _losses(judge: Judge, optimum: float) -> list[Claim]:
             "1",
             f"The constructed layer has the loss of the best gradient step, "
             f"{optimum:.4f} in closed form, to 5 %.",
-            lambda means: abs(means.error_constructed / optimum - 1),
-            "<",
+            lambda means: means.error_constructed / optimum - 1,
+            "within",
             0.05,
             unit="relative difference",
+            bar="ours",
+            subject="theory",
+            interval_over="prompts; no trained model is involved",
         ),
         judge(
             "2",
@@ -59,6 +63,7 @@ def _losses(judge: Judge, optimum: float) -> list[Claim]:
             "<",
             0.01,
             unit="relative difference, same prompts",
+            bar="ours",
         ),
     ]
 
@@ -74,6 +79,7 @@ def _layers_agree(judge: Judge) -> list[Claim]:
             "<",
             0.01,
             unit="mean squared difference / loss",
+            bar="ours",
         ),
         judge(
             "4",
@@ -83,5 +89,6 @@ def _layers_agree(judge: Judge) -> list[Claim]:
             ">",
             0.99,
             unit="mean cosine",
+            bar="ours",
         ),
     ]

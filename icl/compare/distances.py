@@ -8,8 +8,11 @@ Two distances along the context, and a measure of linearity (Akyürek et al. 202
 - R2 of that fit: is the learner linear in the query at all (the paper's Figure 6)?
 
 Everything is a mean over prompts with a bootstrap interval over prompts, by context
-length. Shapes: predictions (batch, length), queries (batch, length, q, dim), results
-(length,). Computed in float64 NumPy, whatever came in.
+length: one n at a time, and for these two learners, so that what another seed of a
+training would give is left out. Where a few prompts carry the mean, as near n = d, the
+interval is too narrow: see `icl.resampling.heaviest_share`. Shapes: predictions (batch,
+length), queries (batch, length, q, dim), results (length,). Computed in float64 NumPy,
+whatever came in.
 
 For two linear learners and x ~ N(0, I), SPD and ILWD are the same number.
 """
@@ -25,6 +28,9 @@ from icl.resampling import bootstrap_means, interval
 
 class Estimate(NamedTuple):
     """A mean over prompts by context length, with its 95 % bootstrap interval.
+
+    The interval is for each context length by itself. For what is said of all of them
+    at once, take `icl.resampling.extreme_interval`.
 
     Attributes:
         value: (length,).

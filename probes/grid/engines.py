@@ -127,9 +127,11 @@ class PooledEngine:
         return _one_line(self.probe)
 
     def run(self, problem: Problem, board: Scoreboard) -> Variables:
-        """Returns the weights of the positions, and the numbers of epochs."""
+        """Returns the weights of positions, numbers of epochs and validation errors."""
         states = _all_states(problem.source, self.probe)
-        weights, epochs = pooled_prefixes.run(states, problem, board, self.probe)
+        weights, epochs, errors = pooled_prefixes.run(
+            states, problem, board, self.probe
+        )
         limit = self.probe.max_iter
         unfinished = int((epochs == limit).sum())
         if unfinished:
@@ -142,6 +144,7 @@ class PooledEngine:
         return {
             "position_weights": ((*CELL, "position"), weights),
             "n_iter": (CELL, epochs),
+            "validation_error": (CELL, errors),
         }
 
 

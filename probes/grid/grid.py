@@ -121,13 +121,19 @@ def probe_grid(
         - `control_r2`: the same probe on targets permuted across prompts, each group
           getting those of one other group;
         - `r2_low`, `r2_high`, and likewise for the other three: a 95 % interval, by
-          bootstrap over the test groups. It holds the fitted probe fixed, and uses the
-          same resamples everywhere. NaN if there is a single test group;
+          bootstrap over the test groups. It is for this probe of this network, one
+          cell at a time: it leaves out that other training prompts would fit another
+          probe, that another seed would train another network, and that the best of
+          many cells is the best by chance too. The same resamples are used everywhere.
+          NaN if there is a single test group;
         - `r2_per_coordinate`: with one more axis, `coordinate`, padded with NaN;
         - `ceiling`: over (token, target), NaN where none was given;
         - `alpha`: of a ridge probe, the penalty of each coordinate;
         - `position_weights`: of a pooled probe, with one more axis, `position`, and
-          `n_iter`, the epochs that it was trained for;
+          `n_iter`, the epochs that it was trained for, and `validation_error`, the
+          mean squared error per coordinate on validation prompts, in units of the
+          target's variance over training prompts. Choose the best layer by it: chosen
+          by `r2`, on the tested prompts, the best looks better than it is;
         - `coef`, `intercept`: if asked for, with axes (coordinate, feature) and
           (coordinate,): the probe reads coef @ hidden + intercept;
         - `r2_resampled`: if asked for, with one more axis, `resample`.

@@ -23,14 +23,15 @@ def run(
 ) -> tuple[
     Float[np.ndarray, "layers tokens targets positions"],
     Int[np.ndarray, "layers tokens targets"],
+    Float[np.ndarray, "layers tokens targets"],
 ]:
     """Fits all probes and scores them, one layer at a time.
 
     So hidden states may be memory-mapped.
 
     Returns:
-        The weights of the positions that each probe reads, and the number of epochs
-        that it was trained for.
+        The weights of the positions that each probe reads, the number of epochs that
+        it was trained for, and its error on validation prompts in units of variance.
 
     Raises:
         ValueError: a parameter of the probe is not what it should be.
@@ -48,7 +49,7 @@ def run(
 
     truths = columns.of(split.test)
     lengths = board.lengths(truths)
-    weights, epochs = [], []
+    weights, epochs, losses = [], [], []
     for layer, of_layer in enumerate(states):
         fitted = pooled.fit(
             of_layer[None],
@@ -65,9 +66,11 @@ def run(
         board.add(layer, truths, lengths, joined, np.arange(len(split.test)))
         weights.append(pooled.position_weights(fitted.probes, reads)[0])
         epochs.append(fitted.n_iter[0])
+        losses.append(fitted.validation_loss[0])
     cells, n = (len(states), *values.shape[:2]), len(columns.targets)
     by_target = np.reshape(weights, (*cells, -1))[:, :, :n]
-    return by_target, np.reshape(epochs, cells)[:, :, :n]
+    errors = np.reshape(losses, cells) / widths
+    return by_target, np.reshape(epochs, cells)[:, :, :n], errors[:, :, :n]
 
 
 def _padded(

@@ -269,9 +269,11 @@ def test_each_seed_chooses_for_itself():
     assert (found.distance.sel(seed=[0, 2]) == 0).all()
     judge = size_claims.judge_of(found, "fig8")
     assert judge.note == ""
-    # Of three seeds one is away from 0: in some resamples none of them is drawn.
-    draws = judge.resampled.draws.distance.sel(point="heads=1", dim=4).squeeze()
-    assert draws.min() == 0 < judge.resampled.means.distance.sel(point="heads=1", dim=4)
+    # Of three seeds one is away from 0, and who knows what a fourth would do?
+    value, low, high = judge.resampled.band(
+        lambda means: means.distance.sel(point="heads=1", dim=4)
+    )
+    assert low.item() < 0 < value.item() < high.item() / 4
 
 
 def test_failed_runs_are_never_chosen_and_a_failed_point_is_undecided():
@@ -362,9 +364,10 @@ def test_the_planted_shift_is_found(as_the_paper_says):
     assert {id for id in holds if found[id] == "holds"} == holds
     # OLS at every width, and a perfect fit at one layer.
     assert {found[id] for id in ("15a", "15b", "18c", "19b")} == {"fails"}
-    assert {c.note for c in told if c.id.endswith("14a")} == {
-        "One seed: the interval is over prompts only."
-    }
+    (one,) = (c for c in told if c.id.endswith("14a"))
+    assert one.interval_over == "prompts, for one trained model; simultaneous"
+    # Models of few prompts hang on some of them, and the page says so.
+    assert "One prompt alone moves it by" in one.note
 
 
 def test_the_strip_names_the_nearest_learner(as_the_paper_says):
@@ -411,10 +414,11 @@ def test_a_model_that_predicts_nothing_is_told_apart():
     """The smallest step is nearest to it, and the claim by itself would hold."""
     told = fig3.claims(distances(lambda setting: fig3_claims.PREDICTS_ZERO))
     claims = [c for c in told if c.id.removeprefix("akyurek2023.")[:2] in ("14", "15")]
-    noted = {c.id for c in claims if "Predicting 0 is nearer" in c.note}
-    assert noted == {f"akyurek2023.{id}" for id in ("14a", "14b", "15a", "15b")}
+    empty = {c.id for c in claims if c.verdict == "empty"}
+    assert empty == {f"akyurek2023.{id}" for id in ("14a", "14b", "15a", "15b")}
+    assert all("predicting 0 is nearer" in c.empty for c in claims if c.id in empty)
     told = fig3.claims(distances(by_depth))
-    assert not any("Predicting 0" in c.note for c in told)
+    assert not any(c.empty for c in told)
 
 
 def test_a_width_that_was_not_trained_is_not_judged_by_larger_ones():
@@ -460,6 +464,7 @@ def test_the_smallest_sizes_are_those_planted():
     for size, expected in (("width", [4, 4]), ("layers", [4, 8]), ("heads", [1, 1])):
         values = size_claims.values(found, size)
         needed = fig8_claims.first_below(excess, size, values)
+        needed = needed.squeeze("seed")
         assert needed.sel(region="n < d").values.tolist() == expected
         assert needed.sel(region="n <= 2d").values.tolist() == expected
     assert verdicts(fig8.claims(found)) == {

@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 from experiments.engine.claims.claim import (
     COMPARE,
     Claim,
+    Interval,
     format_number,
     load_claims,
     save_claims,
 )
-from experiments.engine.claims.intervals import Resampled
-from experiments.engine.claims.judge import Interval, Judge
+from experiments.engine.claims.intervals import Resampled, resample
+from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import (
     Largest,
+    LargestSize,
     Mean,
+    Positive,
     Ratio,
     Share,
     Smallest,
@@ -91,7 +94,7 @@ def test_what_is_not_a_number_is_undecided_and_says_so(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"relation": "=="}, "relation must be one of <, <=, >, >=; got '=='"),
+        ({"relation": "=="}, "relation must be one of <, <=, >, >=, within; got '=='"),
         ({"low": 0.7}, r"must not end before it begins, got \[0.7, 0.006\]"),
         ({"threshold": math.nan}, "threshold must be finite"),
     ],
@@ -99,6 +102,59 @@ def test_what_is_not_a_number_is_undecided_and_says_so(name):
 def test_nonsense_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(CLAIM, **changes)
+
+
+# --- verdicts that are more than a side of the threshold ---
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.4, 0.5, "holds"),
+        (-0.6, 0.4, "undecided"),
+        (-0.9, -0.6, "fails"),
+        (0.6, 0.9, "fails"),
+        (-0.9, 0.9, "undecided"),
+    ],
+)
+def test_a_number_with_a_sign_is_judged_as_an_equivalence(low, high, verdict):
+    ends = {"value": low, "low": low, "high": high}
+    claim = replace(CLAIM, relation="within", threshold=0.5, **ends)
+    assert claim.verdict == verdict and claim.expected == "within ±0.5"
+
+
+FAILING = replace(CLAIM, value=0.2, low=0.1, high=0.3)
+
+
+@pytest.mark.parametrize(
+    ("longer", "verdict"),
+    [
+        ((0.005, 0.004, 0.006), "unreached"),  # it holds
+        ((0.05, 0.04, 0.06), "unreached"),  # it comes nearer
+        ((0.15, 0.05, 0.25), "fails"),  # the intervals overlap
+        ((0.5, 0.4, 0.6), "fails"),
+        (None, "fails"),
+    ],
+)
+def test_what_longer_training_moves_does_not_fail(longer, verdict):
+    claim = replace(FAILING, longer=longer)
+    assert claim.verdict == verdict
+    said = {
+        None: "Whether longer training moves it was not measured.",
+        (0.5, 0.4, 0.6): "Training does not move it: 0.5 [0.4, 0.6]",
+    }
+    assert said.get(longer, "for a model that was trained longer.") in claim.remarks
+    # What holds is not touched, whatever training does.
+    assert replace(CLAIM, longer=(0.5, 0.4, 0.6)).verdict == "holds"
+
+
+def test_our_own_bar_and_an_empty_claim_are_said_to_be():
+    ours = replace(FAILING, bar="ours, set after a first look")
+    assert (ours.verdict, ours.wording) == ("fails", "fails our bar")
+    assert "The threshold is ours, set after a first look." in ours.remarks
+    empty = replace(CLAIM, empty="it predicts 0.")
+    assert empty.verdict == empty.wording == "empty"
+    assert empty.remarks == "Empty: it predicts 0."
 
 
 # --- the judge ---
@@ -223,6 +279,69 @@ def test_largest_and_smallest_name_their_dimension():
     assert Smallest(x)(means).values.tolist() == [1, 3]
 
 
+def test_extremes_have_simultaneous_intervals():
+    """The percentiles of resampled extremes would say more than is known."""
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0.5, 0.1, size=(1000, 20))
+    for statistic in (Largest(x), Smallest(x), LargestSize(lambda m: x(m) - 0.5)):
+        threshold = 0.0 if isinstance(statistic, LargestSize) else 0.5
+        claim = judged(
+            statistic, means=np.full(20, 0.5), draws=draws, threshold=threshold
+        )
+        assert claim.low <= threshold <= claim.high
+        assert claim.interval_over.endswith("; simultaneous")
+    wide = judged(
+        Share(x, "<", 0.5), means=np.full(20, 0.45), draws=draws - 0.05, threshold=1
+    )
+    assert (wide.value, wide.low, wide.high) == (1, 0, 1)
+
+
+def test_seeds_widen_an_interval_as_far_as_they_differ():
+    draws = np.random.default_rng(0).normal(1, 0.01, size=(500, 1, 1))
+
+    def claim(statistic, seeds):
+        seeds = np.array(seeds)[:, None] + np.zeros((1, 3))
+        means = xr.Dataset({"x": (("seed", "context"), seeds)})
+        drawn = xr.Dataset({"x": (("draw", "seed", "context"), draws * seeds)})
+        judge = Judge("c", "fig", "s", resampled=Resampled(means, drawn))
+        return judge("1", "t", statistic, "<", 0.5, unit="u")
+
+    for statistic in (Mean(x), Largest(x), Smallest(x)):
+        alike = claim(statistic, [0.4, 0.4, 0.4, 0.4])
+        apart = claim(statistic, [0.2, 0.4, 0.6, 0.4])
+        assert (alike.verdict, apart.verdict) == ("holds", "undecided")
+        assert alike.high - alike.low < 0.05 < apart.high - apart.low
+        assert alike.interval_over.startswith("prompts and 4 seeds")
+
+
+def test_a_difference_that_happens_to_be_positive_is_not_taken_in_logarithms():
+    rng = np.random.default_rng(0)
+    values = np.array([0.3, 0.1])[:, None] + np.zeros((1, 3))
+    drawn = values + 0.02 * rng.normal(size=(500, 1, 1))
+    resampled = Resampled(
+        xr.Dataset({"x": (("seed", "context"), values)}),
+        xr.Dataset({"x": (("draw", "seed", "context"), drawn)}),
+    )
+    judge = Judge("c", "fig", "s", resampled=resampled)
+    for statistic in (Mean(x), Largest(x), Smallest(x)):
+        assert judge("1", "t", statistic, ">", 0, unit="u").low < 0
+        positive = Positive(statistic) if isinstance(statistic, Mean) else None
+        positive = positive or type(statistic)(Positive(x))
+        assert judge("1", "t", positive, ">", 0, unit="u").low > 0
+
+
+def test_a_number_that_hangs_on_one_prompt_says_so():
+    values = np.ones((500, 2))
+    values[7, 1] = 30
+    per_prompt = xr.Dataset({"x": (("prompt", "context"), values)})
+    resampled = resample(per_prompt, ("prompt",), resamples=50)
+    judge = Judge("c", "fig", "s", resampled=resampled)
+    heavy = judge("1", "t", Largest(x), "<", 2, unit="u")
+    assert heavy.note.startswith("One prompt alone moves it by 5%")
+    light = judge("2", "t", lambda means: means.x[..., 0], "<", 2, unit="u")
+    assert light.note == ""
+
+
 STATISTICS = (Mean(x), Largest(x), Smallest(x), Share(x, "<", 0.3))
 
 
@@ -251,6 +370,7 @@ def test_claims_survive_a_file(tmp_path):
         CLAIM,
         replace(CLAIM, id="b", value=math.nan, low=-math.inf, note="Why."),
         replace(CLAIM, id="c", relation=">="),
+        replace(FAILING, id="d", longer=(0.005, 0.004, 0.006), bar="ours"),
     ]
     save_claims(tmp_path / "claims.json", claims)
     loaded = load_claims(tmp_path / "claims.json")
@@ -259,7 +379,12 @@ def test_claims_survive_a_file(tmp_path):
     strict = json.loads(
         (tmp_path / "claims.json").read_text(), parse_constant=pytest.fail
     )
-    assert [row["verdict"] for row in strict] == ["holds", "undecided", "fails"]
+    assert [row["verdict"] for row in strict] == [
+        "holds",
+        "undecided",
+        "fails",
+        "unreached",
+    ]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

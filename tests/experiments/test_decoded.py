@@ -27,9 +27,12 @@ def looking_at(*, newest):
     return weights
 
 
-def measured(error, control, *, noise=0.01, weights=None):
+UNTRAINED = np.full((2, LAYERS, 2), 0.95)
+
+
+def measured(error, control, *, noise=0.01, weights=None, untrained=UNTRAINED):
     """A Dataset of `fig4_measure.compare` with these errors, (head, layer, target)."""
-    both = np.stack([error, control])
+    both = np.stack([error, control, untrained])
     jitter = 1 + noise * np.random.default_rng(0).normal(size=(DRAWS, *both.shape))
     dims = ("model", "head", "layer", "target")
     weights = looking_at(newest=False) if weights is None else weights
@@ -37,11 +40,12 @@ def measured(error, control, *, noise=0.01, weights=None):
     return xr.Dataset(
         {
             "error": (dims, both),
+            "best_layer": (("model", "head", "target"), both.argmin(axis=2)),
             "error_resampled": (("resample", *dims), both * jitter),
             "refitted": (("target", "refit", "token", "position"), refitted),
         },
         coords={
-            "model": ["trained", "control"],
+            "model": ["trained", "control", "untrained"],
             "head": list(fig4_measure.HEADS),
             "layer": range(LAYERS),
             "target": list(fig4_measure.TARGETS),

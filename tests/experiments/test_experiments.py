@@ -759,7 +759,11 @@ def verdicts(claims):
 
 def test_least_squares_fulfils_every_claim(measured):
     found = verdicts(fig1.claims(measured["OLS"]))
-    assert len(found) == 12 and set(found.values()) == {"holds"}, found
+    # Those that hold for anything near least squares tell nothing more.
+    empty = {id for id, verdict in found.items() if verdict == "empty"}
+    assert empty == {"5", "6a"}
+    rest = {verdict for id, verdict in found.items() if id not in empty}
+    assert len(found) == 12 and rest == {"holds"}, found
 
 
 def test_a_gradient_step_is_not_least_squares(measured):
@@ -767,7 +771,7 @@ def test_a_gradient_step_is_not_least_squares(measured):
     failing = {"1", "2", "3", "4a", "4b", "6a", "6b", "7", "bar.1", "bar.2"}
     assert {name for name, verdict in found.items() if verdict == "fails"} == failing
     # k-NN is as far away as ever, and the measures are what they were.
-    assert found["5"] == found["8"] == "holds"
+    assert (found["5"], found["8"]) == ("empty", "holds")
 
 
 def test_the_ruler_of_figure_1(measured):

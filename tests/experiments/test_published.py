@@ -4,6 +4,8 @@ import doctest
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +14,9 @@ from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
 from experiments.engine.claims import checklist
 from experiments.engine.claims.checklist import Row, Statement, Topic
 from experiments.engine.claims.claim import Claim
+from experiments.engine.figures.runs import Run
 from experiments.engine.report import markdown
+from experiments.engine.report import paper as papers
 
 HOLDS = Claim(
     "akyurek2023.4a", "Small.", "Fig. 1", 0.004, 0.003, 0.006, 0.01, figure="fig1"
@@ -95,14 +99,64 @@ def test_the_count_is_in_words():
         return checklist.count(groups)
 
     fifth = replace(HOLDS, id="akyurek2023.5")
-    assert count(HOLDS, fifth) == (
-        "Of the paper's 2 claims, 2 hold, 0 fail and 0 are undecided at this scale."
+    other = replace(fifth, value=0.005)
+    assert count(HOLDS, other) == (
+        "Of the paper's 2 claims, 2 are judged on trained models: 2 hold, 0 fail and 0 "
+        "are undecided at this scale."
     )
     assert count(HOLDS, FAILS) == (
-        "Of the paper's 2 claims, 0 hold, 1 fails (1 only in part) and 0 are undecided "
-        "at this scale; 1 is not judged here."
+        "Of the paper's 2 claims, 1 is judged on trained models: 0 hold, 1 fails and 0 "
+        "are undecided at this scale (1 of those that fail hold in part). 1 is not "
+        "judged here."
     )
     assert "1 holds, 0 fail and 1 is undecided" in count(UNDECIDED, fifth)
+    assert count(HOLDS, fifth) == (
+        "Of the paper's 2 claims, 1 is judged on trained models: 1 holds, 0 fail and 0 "
+        "are undecided at this scale. Claim 5 is judged by the very number of 4, and "
+        "is not counted again."
+    )
+    theorem = replace(other, subject="theory")
+    assert count(HOLDS, theorem) == (
+        "Of the paper's 2 claims, 1 is judged on trained models: 1 holds, 0 fail and 0 "
+        "are undecided at this scale. 1 is theory, where no trained model is looked "
+        "at: 1 holds, 0 fail and 0 are undecided at this scale."
+    )
+
+
+def test_what_says_nothing_has_no_say_and_our_bar_is_named():
+    empty = replace(FAILS, empty="it predicts 0.")
+    assert Row(FOUR, (empty,)).judgement == "empty"
+    assert Row(FOUR, (empty, HOLDS)).judgement == "holds"
+    later = replace(FAILS, longer=(0.005, 0.004, 0.006))
+    assert Row(FOUR, (later, HOLDS, UNDECIDED)).judgement == "unreached"
+    ours = replace(FAILS, bar="ours")
+    assert Row(FOUR, (ours, HOLDS)).wording == "fails our bar"
+    assert Row(FOUR, (ours, FAILS)).wording == "fails"
+
+
+def test_failing_claims_are_judged_on_models_that_trained_longer(monkeypatch):
+    made = Run(Path("quick"), {}, [HOLDS, FAILS, replace(FAILS, id="p.9")])
+    longer = [replace(HOLDS, value=9.0, high=9.0), replace(HOLDS, id=FAILS.id)]
+    asked = []
+
+    def run(figure, preset, config, models):
+        asked.append((preset, config))
+        return Run(Path("shipped"), {}, longer)
+
+    monkeypatch.setattr(papers, "run", run)
+    figure = SimpleNamespace(presets={"quick": 1, "shipped": 2})
+
+    def judged(made, preset="shipped"):
+        return papers.judged_longer("fig1", figure, made, preset, models=None)
+
+    holds, moved, unknown = judged(made).claims
+    assert asked == [("shipped", 2)]
+    assert holds == HOLDS and unknown.verdict == "fails"
+    assert moved.verdict == "unreached" and moved.longer == (0.004, 0.003, 0.006)
+    # Nothing to ask: no such preset, or nothing that fails.
+    fine = replace(made, claims=[HOLDS])
+    assert judged(made, "") == made and judged(fine) == fine
+    assert len(asked) == 1
 
 
 # --- settings ---
@@ -165,13 +219,13 @@ def test_the_markdown_page_has_every_claim_once_and_what_stands_beside():
     numbers = re.findall(r"^\| (\d+) \|", text, re.MULTILINE)
     assert numbers == [str(number) for number in range(1, 34)]
     assert "| **fails**: 4a holds, 4b fails |" in text
-    assert "| 4a. Small. | 0.004 [0.003, 0.006] < 0.01 | holds |" in text
+    assert "| 4a. Small. | 0.004 [0.003, 0.006] < 0.01 |  |  | holds |  |" in text
     assert r"| lens.1. The size \|w\| of w. |" in text
     assert f"### {BESIDE['lens']}" in text and BESIDE["steering"] not in text
     assert "fig3" in text and "NaN." in text
     cells = {len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines()
              if line.startswith("|")}  # fmt: skip
-    assert cells == {5, 6}  # three columns, or four
+    assert cells == {6, 8}  # four columns, or six
 
 
 def test_a_topic_is_named_once():

@@ -123,7 +123,8 @@ def test_every_claim_has_a_row_with_verdict_number_and_source(page):
     rows = re.split(r"(?=[✓✗?] (?:holds|fails|undecided))", text)[1:]
     assert rows == [
         "✓ holds Small. Fig. 1a · p.1 0.004 [0.003, 0.006] SPD / d < 0.01 ",
-        "✗ fails Small. Fig. 1a · p.2 0.2 [0.1, 0.3] SPD / d < 0.01 ",
+        "✗ fails Small. Fig. 1a · p.2 Note: Whether longer training moves it was not "
+        "measured. 0.2 [0.1, 0.3] SPD / d < 0.01 ",
         "? undecided at this scale Small. Fig. 1a · p.3 Note: There was no w. "
         "not measured at this preset SPD / d < 0.01",
     ]
@@ -233,8 +234,9 @@ def test_what_is_missing_is_said_at_the_top_and_in_its_rows(with_claims):
 
 def test_the_paper_s_claims_are_counted_at_the_top(with_claims):
     counted = (
-        "Of the paper's 4 claims, 1 holds, 1 fails (1 only in part) and 1 is undecided "
-        "at this scale; 1 is not judged here. A claim that is judged by several"
+        "Of the paper's 4 claims, 3 are judged on trained models: 1 holds, 1 fails and "
+        "1 is undecided at this scale (1 of those that fail hold in part). 1 is not "
+        "judged here. A claim that is judged by several"
     )
     assert with_claims.text("header", "p").startswith(counted)
 

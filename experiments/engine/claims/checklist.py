@@ -3,8 +3,10 @@
 A paper's list (such as `akyurek2023.published`) holds what can be read in the paper.
 Whatever depends on a run comes from the run: the claims that its figures judge, and the
 settings in which it departs from the published ones. Claim 4 of a paper may be judged
-by several numbers of ours, 4a and 4b. It *holds* if all of them hold, it *fails* if any
-of them fails, and otherwise it is *undecided*.
+by several numbers of ours, 4a and 4b: see `RULE`.
+
+Claims about trained models are counted apart from theory, where no model is looked at;
+and a claim that is judged by the very number of another one is not counted again.
 """
 
 import re
@@ -19,9 +21,14 @@ from experiments.engine.provenance import leaves
 Judgement = Verdict | Literal["missing"]
 JUDGEMENTS: dict[Judgement, str] = {**WORDING, "missing": "not judged here"}
 RULE = (
-    "A claim that is judged by several numbers holds if all of them hold, fails if any "
-    "of them fails, and is undecided otherwise."
+    "A claim that is judged by several numbers holds if all of them hold, and fails if "
+    "any of them fails; if none fails, it is not reached at this training if any of "
+    "them is not, and undecided otherwise. Numbers that say nothing about what a model "
+    "has learnt are empty, and have no say. A claim fails our bar where the paper "
+    "gives no number, and every number that fails has a threshold of ours."
 )
+ORDER: tuple[Verdict, ...] = ("fails", "unreached", "undecided", "holds", "empty")
+"""What a claim is if one of its numbers is, the first that applies."""
 SHORT = {"dim": "d", "length": "pairs"}
 """Fields of a configuration that the paper calls by another name."""
 
@@ -71,9 +78,31 @@ class Row:
         if self.statement.figure not in {claim.figure for claim in self.claims}:
             return "missing"
         verdicts = {claim.verdict for claim in self.claims}
-        if "fails" in verdicts:
-            return "fails"
-        return "holds" if verdicts == {"holds"} else "undecided"
+        return next(verdict for verdict in ORDER if verdict in verdicts)
+
+    @property
+    def wording(self) -> str:
+        """The judgement in words that people read."""
+        failing = [claim for claim in self.claims if claim.verdict == "fails"]
+        if failing and all(claim.bar != "paper" for claim in failing):
+            return failing[0].wording
+        return JUDGEMENTS[self.judgement]
+
+    @property
+    def theory(self) -> bool:
+        """Whether no number of the claim looks at a trained model."""
+        return all(claim.subject == "theory" for claim in self.claims)
+
+    @property
+    def numbers(self) -> frozenset[tuple[float, ...]]:
+        """The numbers that decide, each with its interval and threshold."""
+        return frozenset(
+            (claim.value, claim.low, claim.high, claim.threshold)
+            for claim in self.claims
+            if claim.verdict in ("holds", "fails", "unreached")
+            and claim.subject == "models"
+            and claim.low < claim.high
+        )
 
     @property
     def in_part(self) -> bool:
@@ -202,26 +231,71 @@ def _printed(value: Any) -> str:
     return format_number(value) if isinstance(value, int | float) else str(value)
 
 
+def repeats(rows: Iterable[Row]) -> dict[int, int]:
+    """Returns the claims that are judged by the very numbers of an earlier one.
+
+    Both are given by their numbers in the paper's list.
+    """
+    seen: dict[frozenset, int] = {}
+    again = {}
+    for row in rows:
+        number = row.statement.number
+        if row.numbers and len(row.numbers) == len(row.claims):
+            first = seen.setdefault(row.numbers, number)
+            if first != number:
+                again[number] = first
+    return again
+
+
 def count(groups: Sequence[Group]) -> str:
-    """Returns a sentence: how many claims hold, fail and are undecided."""
+    """Returns sentences: how many claims hold, fail, are undecided and so on."""
     rows = [row for group in groups for row in group.rows]
-    found = {
-        judgement: sum(row.judgement == judgement for row in rows)
-        for judgement in JUDGEMENTS
-    }
-    in_part = sum(row.in_part for row in rows)
-    failing = f"{found['fails']} fail{'s' if found['fails'] == 1 else ''}"
-    if in_part:
-        failing += f" ({in_part} only in part)"
-    undecided = f"{found['undecided']} {_is(found['undecided'])} undecided"
-    holding = f"{found['holds']} hold{'s' if found['holds'] == 1 else ''}"
+    judged = [row for row in rows if row.judgement != "missing"]
+    theory = [row for row in judged if row.theory]
+    again = repeats(row for row in judged if not row.theory)
+    models = [
+        row for row in judged if not row.theory and row.statement.number not in again
+    ]
+    in_part = sum(row.in_part for row in models)
+    part = f" ({in_part} of those that fail hold in part)" if in_part else ""
     text = (
-        f"Of the paper's {len(rows)} claims, {holding}, {failing} and {undecided} "
-        "at this scale"
+        f"Of the paper's {len(rows)} claims, {len(models)} {_is(len(models))} judged "
+        f"on trained models: {tally([row.wording for row in models])}{part}."
     )
-    if found["missing"]:
-        text += f"; {found['missing']} {_is(found['missing'])} not judged here"
-    return f"{text}."
+    if theory:
+        text += (
+            f" {len(theory)} {_is(len(theory))} theory, where no trained model is "
+            f"looked at: {tally([row.wording for row in theory])}."
+        )
+    for number, first in again.items():
+        text += f" Claim {number} is judged by the very number of {first}, and is not "
+        text += "counted again."
+    missing = len(rows) - len(judged)
+    return f"{text} {missing} {_is(missing)} not judged here." if missing else text
+
+
+def tally(wordings: Sequence[str]) -> str:
+    """Returns how many verdicts there are of each kind, in words.
+
+    Example:
+        >>> tally(["holds", "holds", "undecided at this scale", "fails our bar"])
+        '2 hold, 0 fail, 1 fails our bar and 1 is undecided at this scale'
+    """
+    always = ("holds", "fails")
+    kinds = [*always, "fails our bar"]
+    kinds += [WORDING[verdict] for verdict in ("unreached", "empty", "undecided")]
+    parts = []
+    for kind in kinds:
+        number = wordings.count(kind)
+        if not number and kind not in (*always, WORDING["undecided"]):
+            continue
+        verb, *rest = kind.split()
+        if verb in always:
+            words = [verb if number == 1 else verb.removesuffix("s"), *rest]
+        else:
+            words = [_is(number), kind]
+        parts.append(f"{number} {' '.join(words)}")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _is(number: int) -> str:

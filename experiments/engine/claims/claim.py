@@ -2,12 +2,17 @@
 
 A paper says that something is small, or that one thing is smaller than another. Here
 such a sentence becomes a number, an interval around it and a threshold, and the
-verdict follows: it *holds* if the whole interval lies on the claimed side of the
-threshold, it *fails* if the whole interval lies on the other, and between the two it
-is *undecided* at the scale of this run. A claim that fails is a result.
+verdict follows. A claim
 
-Intervals come from the bootstrap over prompts (`intervals`): the same statistic is
-applied to the means of every resample as to the estimate.
+- *holds* if the whole interval lies on the claimed side of the threshold;
+- *fails* if the whole interval lies on the other; where the paper gives no number, it
+  fails *our bar*;
+- is *not reached at this training* if it would fail, but a model that was trained
+  longer fulfils it, or comes closer to it by more than the intervals of both;
+- is *undecided* where the interval holds the threshold;
+- is *empty* where the number says nothing about what a model has learnt.
+
+A claim that fails is a result. Intervals are those of `estimates`.
 """
 
 import json
@@ -17,16 +22,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from icl.compare import interval
 from icl.files import write_whole
 
-Relation = Literal["<", "<=", ">", ">="]
-Verdict = Literal["holds", "fails", "undecided"]
+Relation = Literal["<", "<=", ">", ">=", "within"]
+Verdict = Literal["holds", "fails", "unreached", "undecided", "empty"]
+Bar = Literal["paper", "ours", "ours, set after a first look"]
+Subject = Literal["models", "theory"]
 
 COMPARE = {
     "<": operator.lt,
@@ -37,8 +40,28 @@ COMPARE = {
 WORDING: dict[Verdict, str] = {
     "holds": "holds",
     "fails": "fails",
+    "unreached": "not reached at this training",
     "undecided": "undecided at this scale",
+    "empty": "empty",
 }
+
+
+class Interval(NamedTuple):
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        value, low, high = map(format_number, self)
+        return f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
@@ -54,9 +77,18 @@ class Claim:
         high: upper end of its interval.
         threshold: what the number is compared with.
         relation: how it is claimed to compare: the claim is `value relation threshold`.
+            "within": that the number, which has a sign, is between -threshold and
+            threshold. This is judged as a test of equivalence: both ends must be.
         unit: what the number is, and how it is normalised, such as "SPD / d".
         figure: name of the figure that shows it.
         note: what the reader must know, such as why nothing could be judged.
+        interval_over: what the interval is over, in words.
+        bar: whose the threshold is. "paper": the paper gives it, or says which of two
+            numbers is smaller; the others are ours.
+        subject: "models", that were trained; or "theory", where none is looked at.
+        empty: why the number says nothing about what a model has learnt; "" if it does.
+        longer: the same number for a model that was trained longer, if one was
+            measured.
 
     Raises:
         ValueError: an unknown relation, an interval whose ends are swapped, a threshold
@@ -81,13 +113,21 @@ class Claim:
     unit: str = ""
     figure: str = ""
     note: str = ""
+    interval_over: str = ""
+    bar: Bar = "paper"
+    subject: Subject = "models"
+    empty: str = ""
+    longer: Interval | None = None
 
     def __post_init__(self) -> None:
-        if self.relation not in COMPARE:
-            raise ValueError(
-                f"relation must be one of {', '.join(get_args(Relation))}; "
-                f"got {self.relation!r}."
-            )
+        for name, known in (("relation", Relation), ("bar", Bar), ("subject", Subject)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(known))}; "
+                    f"got {getattr(self, name)!r}."
+                )
+        if self.longer is not None:
+            object.__setattr__(self, "longer", Interval(*map(float, self.longer)))
         for name in ("value", "low", "high", "threshold"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if not math.isfinite(self.threshold):
@@ -101,65 +141,77 @@ class Claim:
             note = "Could not be judged: the value or its interval is not a number."
             object.__setattr__(self, "note", note)
 
-    @classmethod
-    def from_resamples(
-        cls, *, value: ArrayLike, resamples: ArrayLike, note: str = "", **about: Any
-    ) -> "Claim":
-        """Returns a claim whose interval is the 95 % percentile interval of resamples.
-
-        Args:
-            value: the estimate, a number.
-            resamples: the same number for every resample, (resamples,).
-            note: what the reader must know.
-            **about: the other fields of a claim; see the class.
-
-        Example:
-            >>> claim = Claim.from_resamples(
-            ...     id="x.2", text="Error is small.", source="Fig. 1", value=0.02,
-            ...     resamples=[0.01, 0.02, 0.03], relation="<", threshold=0.05)
-            >>> print(claim)
-            x.2 holds: 0.02 [0.0105, 0.0295] < 0.05
-        """
-        estimate, draws = np.asarray(value, float), np.asarray(resamples, float)
-        if estimate.ndim != 0 or draws.ndim != 1 or not draws.size:
-            raise ValueError(
-                f"claim {about['id']!r} needs one number, and one for each resample, "
-                f"got shapes {estimate.shape} and {draws.shape}; pass a statistic that "
-                "leaves no dimension but that of resamples."
-            )
-        lost = int(np.isnan(draws).sum())
-        if lost:
-            reason = f"Could not be judged: {lost} of {draws.size} resamples are NaN."
-            note = f"{note} {reason}".strip()
-        low, high = (float(end) for end in interval(draws))
-        return cls(value=float(estimate), low=low, high=high, note=note, **about)
-
     @property
     def verdict(self) -> Verdict:
         """The verdict, by the side of the threshold on which the interval lies."""
+        if self._unknown:
+            return "undecided"
+        if self.empty:
+            return "empty"
+        side = self._side(self.low, self.high)
+        return "unreached" if side == "fails" and self._nearer_later else side
+
+    def _side(self, low: float, high: float) -> Verdict:
+        """Returns on which side of the threshold an interval lies."""
+        if self.relation == "within":
+            if max(-low, high) <= self.threshold:
+                return "holds"
+            beyond = max(low, -high) > self.threshold
+            return "fails" if beyond else "undecided"
         compare = COMPARE[self.relation]
-        ends = {compare(end, self.threshold) for end in (self.low, self.high)}
-        if self._unknown or len(ends) == 2:
+        ends = {compare(end, self.threshold) for end in (low, high)}
+        if len(ends) == 2:
             return "undecided"
         return "holds" if ends == {True} else "fails"
 
     @property
+    def _nearer_later(self) -> bool:
+        """Whether a model trained longer fulfils the claim, or is nearer to it."""
+        if self.longer is None or any(map(math.isnan, self.longer)):
+            return False
+        _, low, high = self.longer
+        if self._side(low, high) == "holds":
+            return True
+        if self.relation == "within":
+            return max(-low, high) < max(self.low, -self.high)
+        return high < self.low if self.relation in ("<", "<=") else low > self.high
+
+    @property
     def wording(self) -> str:
         """The verdict in words that people read."""
+        if self.verdict == "fails" and self.bar != "paper":
+            return "fails our bar"
         return WORDING[self.verdict]
+
+    @property
+    def remarks(self) -> str:
+        """What the reader must know, with the reasons for the verdict."""
+        parts = [self.note]
+        if self.empty:
+            parts.append(f"Empty: {self.empty}")
+        if self.bar != "paper":
+            parts.append(f"The threshold is {self.bar}.")
+        if self.longer is not None and self._side(self.low, self.high) == "fails":
+            moves = "" if self.verdict == "unreached" else "Training does not move it: "
+            parts.append(f"{moves}{self.longer} for a model that was trained longer.")
+        elif self.verdict == "fails" and self.subject == "models":
+            parts.append("Whether longer training moves it was not measured.")
+        return " ".join(part for part in parts if part)
 
     @property
     def measured(self) -> str:
         """The number with its interval, in three digits."""
         if self._unknown:
             return "not measured at this preset"
-        low, value, high = map(format_number, (self.low, self.value, self.high))
-        return f"{value} [{low}, {high}]"
+        return str(Interval(self.value, self.low, self.high))
 
     @property
     def expected(self) -> str:
         """The claim about the number: its relation and its threshold."""
-        relation = {"<=": "≤", ">=": "≥"}.get(self.relation, self.relation)
+        signs = {"<=": "≤", ">=": "≥", "within": "within ±"}
+        relation = signs.get(self.relation, self.relation)
+        if self.relation == "within":
+            return f"{relation}{format_number(self.threshold)}"
         return f"{relation} {format_number(self.threshold)}"
 
     @property

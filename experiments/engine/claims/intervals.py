@@ -1,50 +1,54 @@
-"""Resampled means over prompts, and intervals of anything computed from them.
+"""Resampled means over prompts, for one model or for several that differ in their seed.
 
 A Dataset of per-prompt values becomes means by context (or medians), and the same for
 every bootstrap resample of the prompts. A statistic written once, on named dimensions,
 then gives the estimate and its draws alike. Values that are compared with each other
 come from the same resamples, so that what the prompts share cancels.
 
-Several models that differ in their seed are resampled too, each time as many as there
-are, if they are three or more. Few seeds make a narrow interval: where seeds differ
-more than prompts do, that of three reaches from the least seed to the largest, which
-covers what the mean of many seeds would be three times in four, not in 95 % of cases.
-A claim then holds only if it holds for each of the three by itself.
+Models that differ in their seed keep a dimension of their own, `SEED`: a statistic is
+taken of each, and `estimates` joins them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from experiments.engine.claims.estimates import band
 from experiments.engine.claims.statistics import Statistic
-from icl.compare import bootstrap, interval
+from icl.resampling import HEAVY, bootstrap
 
-FEWEST_SEEDS = 3
-"""Of fewer, an interval over prompts alone is given: two say nothing about a spread."""
+MOST_LEFT_OUT = 200
+"""So many heavy prompts are left out at most, each alone, to see what they carry."""
 
 
 class Resampled(NamedTuple):
     """Means (or medians) over prompts, and those of every resample.
 
     Attributes:
-        means: the estimates, without a dimension of prompts or seeds.
+        means: the estimates, without a dimension of prompts.
         draws: the same with a first dimension "draw".
+        without: the means without one prompt, with a first dimension "draw": once for
+            each prompt that has more than 1 % of some sum. None where there is none.
     """
 
     means: xr.Dataset
     draws: xr.Dataset
+    without: xr.Dataset | None = None
 
     def at(self, contexts: Sequence[int] | np.ndarray) -> "Resampled":
         """Returns the means and draws at some context lengths only."""
-        return Resampled(*(part.sel(context=contexts) for part in self))
+        return self.map(lambda part: part.sel(context=contexts))
+
+    def map(self, change: Callable[[xr.Dataset], xr.Dataset]) -> "Resampled":
+        """Returns all parts after a change of each."""
+        without = None if self.without is None else change(self.without)
+        return Resampled(change(self.means), change(self.draws), without)
 
     def band(self, statistic: Statistic) -> tuple[xr.DataArray, ...]:
-        """Returns a statistic with the two ends of its 95 % interval."""
-        value = statistic(self.means)
-        low, high = interval(statistic(self.draws).transpose("draw", ...).values)
-        return value, value.copy(data=low), value.copy(data=high)
+        """Returns a statistic with the two ends of its 95 % intervals, one by one."""
+        return band(statistic(self.means), statistic(self.draws))
 
 
 def resample(
@@ -53,10 +57,9 @@ def resample(
     *,
     resamples: int,
     seed: int = 0,
-    seeds: str | None = None,
     statistic: Literal["mean", "median"] = "mean",
 ) -> Resampled:
-    """Averages over prompts and seeds, once as they are and once for every resample.
+    """Averages over prompts, once as they are and once for every resample.
 
     Variables with the same number of prompts share their resamples, and all seeds of a
     variable do: they were asked the same prompts.
@@ -68,14 +71,11 @@ def resample(
         prompts: names of these dimensions.
         resamples: number of bootstrap resamples.
         seed: of the bootstrap.
-        seeds: the dimension of models that differ in their seed. A variable that has it
-            is averaged over it, after the prompts; the seeds are resampled too where
-            there are three or more, and the interval is over prompts alone otherwise.
-        statistic: "mean" or "median", over prompts; over seeds it is always the mean.
+        statistic: "mean" or "median", over prompts.
     """
     means, draws = {}, {}
     for name, array in per_prompt.data_vars.items():
-        (over,) = (dim for dim in prompts if dim in array.dims)
+        over = _prompts_of(array, prompts)
         array = array.transpose(over, ...).astype(float)
         missing = array.isnull().all(over)
         resampled = bootstrap(
@@ -85,21 +85,48 @@ def resample(
             seed=seed,
         )
         average = array.median if statistic == "median" else array.mean
-        estimate = average(over, skipna=False)
-        drawn = estimate.expand_dims(draw=resamples).copy(data=resampled)
-        drawn = drawn.where(~missing)
-        if seeds in array.dims:
-            shares = _shares(array.sizes[seeds], resamples, seed)
-            estimate = estimate.mean(seeds, skipna=False)
-            drawn = drawn.dot(xr.DataArray(shares, dims=("draw", seeds)), dim=seeds)
-        means[name], draws[name] = estimate, drawn
-    return Resampled(xr.Dataset(means), xr.Dataset(draws))
+        means[name] = average(over, skipna=False)
+        drawn = means[name].expand_dims(draw=resamples).copy(data=resampled)
+        draws[name] = drawn.where(~missing)
+    without = _without(per_prompt, prompts) if statistic == "mean" else None
+    return Resampled(xr.Dataset(means), xr.Dataset(draws), without)
 
 
-def _shares(count: int, resamples: int, seed: int) -> np.ndarray:
-    """Returns the share of each seed in every resample, (resamples, count)."""
-    equal = np.full(count, 1 / count)
-    if count < FEWEST_SEEDS:
-        return np.tile(equal, (resamples, 1))
-    generator = np.random.default_rng([seed, count])  # not the one that draws prompts
-    return generator.multinomial(count, equal, size=resamples) / count
+def _prompts_of(array: xr.DataArray, prompts: Sequence[str]) -> str:
+    (over,) = (dim for dim in prompts if dim in array.dims)
+    return over
+
+
+def _without(per_prompt: xr.Dataset, prompts: Sequence[str]) -> xr.Dataset | None:
+    """Returns the means without each prompt that carries much of some sum."""
+    parts = []
+    for over in prompts:
+        heavy = _heavy(per_prompt, over)
+        for prompt in heavy:
+            kept = {}
+            for name, array in per_prompt.astype(float).data_vars.items():
+                own = _prompts_of(array, prompts)
+                mean = array.mean(own, skipna=False)
+                if own == over:
+                    count = array.sizes[over]
+                    mean = (count * mean - array.isel({over: prompt})) / (count - 1)
+                kept[name] = mean
+            parts.append(xr.Dataset(kept))
+    return xr.concat(parts, "draw") if parts else None
+
+
+def _heavy(per_prompt: xr.Dataset, over: str) -> np.ndarray:
+    """Returns the prompts that have more than 1 % of some sum, the heaviest first."""
+    shares = []
+    for array in per_prompt.data_vars.values():
+        if over in array.dims:
+            sizes = abs(array.transpose(over, ...).astype(float).values)
+            sizes = sizes.reshape(len(sizes), -1)
+            total = np.nansum(sizes, axis=0)
+            parts = np.divide(sizes, total, out=np.zeros_like(sizes), where=total > 0)
+            shares.append(np.nanmax(parts, axis=1))
+    if not shares:
+        return np.array([], int)
+    share = np.max(shares, axis=0)
+    order = np.argsort(-share, kind="stable")[:MOST_LEFT_OUT]
+    return order[share[order] > HEAVY]

@@ -1,29 +1,18 @@
 """The judge of a figure: makes claims of what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
 
-from experiments.engine.claims.claim import Claim, Relation
+from experiments.engine.claims.claim import Bar, Claim, Interval, Relation, Subject
+from experiments.engine.claims.estimates import SIMULTANEOUS, estimate
 from experiments.engine.claims.intervals import Resampled
-from experiments.engine.claims.statistics import Statistic
+from experiments.engine.claims.statistics import SEED, Statistic
+from icl.resampling import HEAVY
 
-
-class Interval(NamedTuple):
-    """A number with its 95 % interval, for claims whose interval is known already.
-
-    Attributes:
-        value: the estimate.
-        low: lower end of the interval.
-        high: upper end of the interval.
-    """
-
-    value: float
-    low: float
-    high: float
+COMPUTED = "nothing: it is computed, not sampled"
 
 
 def _nothing() -> Resampled:
@@ -41,6 +30,7 @@ class Judge:
         source: where the paper says so.
         note: what the reader of every claim must know.
         resampled: the means, and those of every resample, that statistics are taken of.
+        subject: what they are about: models that were trained, or theory.
 
     Example:
         >>> judge = Judge("paper2026", "fig1", "Fig. 1", note="One model.")
@@ -54,6 +44,7 @@ class Judge:
     source: str
     note: str = ""
     resampled: Resampled = field(default_factory=_nothing, repr=False)
+    subject: Subject = "models"
 
     def __call__(
         self,
@@ -65,15 +56,16 @@ class Judge:
         *,
         unit: str,
         over: Sequence[int] | np.ndarray | None = None,
+        bar: Bar = "paper",
         note: str | None = None,
         source: str | None = None,
+        subject: Subject | None = None,
+        interval_over: str | None = None,
         missing: str = "",
+        empty: str = "",
+        follows: str = "",
     ) -> Claim:
         """Returns the claim that a number compares so with a threshold.
-
-        The interval of a largest or smallest value lies on the unfavourable side of it:
-        resampling adds noise, and the extreme of noisy values is more extreme. Such a
-        claim, "for every n", is judged a little too strictly, never too kindly.
 
         Args:
             id: what follows the series in the claim's id, such as "4a".
@@ -85,30 +77,81 @@ class Judge:
             unit: what the number is, and how it is normalised.
             over: the context lengths that the claim is about. None: all of them. If
                 the run has none of these, the claim is undecided.
+            bar: whose the threshold is; see `Claim`.
             note: what the reader must know; None: the note that all claims share.
             source: where the paper says so; None: the source that all claims share.
+            subject: what it is about; None: what all claims are about.
+            interval_over: what the interval is over, in words; None: what follows from
+                the statistic and the numbers of seeds.
             missing: why this run cannot judge the claim, which is then undecided.
+            empty: why the number says nothing about what a model has learnt.
+            follows: why the claim says nothing if it holds: what else fulfils it.
         """
         if over is not None and not len(over):
             missing = "This run has no such context lengths."
-        about = {
-            "id": f"{self.series}.{id}",
-            "text": text,
-            "source": self.source if source is None else source,
-            "relation": relation,
-            "threshold": threshold,
-            "unit": unit,
-            "figure": self.figure,
-            "note": missing or (self.note if note is None else note),
-        }
-        if missing:
-            nan = float("nan")
-            return Claim(value=nan, low=nan, high=nan, **about)
-        if isinstance(measured, Interval):
-            return Claim(**measured._asdict(), **about)
-        if isinstance(measured, int | float):
-            return Claim(value=measured, low=measured, high=measured, **about)
-        means, draws = self.resampled if over is None else self.resampled.at(over)
-        return Claim.from_resamples(
-            value=measured(means).values, resamples=measured(draws).values, **about
+        note = missing or (self.note if note is None else note)
+        found, words = Interval(*(3 * [float("nan")])), ""
+        if not missing:
+            found, words, remark = self._measure(measured, over)
+            note = f"{note} {remark}".strip()
+        claim = Claim(
+            f"{self.series}.{id}",
+            text,
+            self.source if source is None else source,
+            *found,
+            threshold=threshold,
+            relation=relation,
+            unit=unit,
+            figure=self.figure,
+            note=note,
+            interval_over=words if interval_over is None else interval_over,
+            bar=bar,
+            subject=self.subject if subject is None else subject,
+            empty=empty,
         )
+        if follows and claim.verdict == "holds":
+            return replace(claim, empty=follows)
+        return claim
+
+    def _measure(
+        self,
+        measured: Statistic | Interval | float,
+        over: Sequence[int] | np.ndarray | None,
+    ) -> tuple[Interval, str, str]:
+        """Returns a number with its interval, what that is over, and a remark."""
+        if isinstance(measured, Interval):
+            return measured, "", ""
+        if isinstance(measured, int | float):
+            return Interval(*(3 * [float(measured)])), COMPUTED, ""
+        resampled = self.resampled if over is None else self.resampled.at(over)
+        means, draws, _ = resampled
+        found = estimate(measured, means, draws)
+        words = "prompts"
+        if self.subject == "models":
+            seeds = measured(means).sizes.get(SEED, 1)
+            words += f" and {seeds} seeds" if seeds > 1 else ", for one trained model"
+        if isinstance(measured, SIMULTANEOUS):
+            words += "; simultaneous"
+        lost = measured(draws).isnull()
+        if SEED in lost.dims:
+            lost = lost.any(SEED)
+        if lost.any():
+            remark = f"Could not be judged: {int(lost.sum())} of {lost.size} resamples "
+            nan = float("nan")
+            return Interval(found.value, nan, nan), words, f"{remark}are NaN."
+        return found, words, _heaviest(measured, found, resampled)
+
+
+def _heaviest(measured: Statistic, found: Interval, resampled: Resampled) -> str:
+    """Returns a remark if one prompt moves a number by more than 1 % of it."""
+    if resampled.without is None or found.low <= 0 <= found.high:
+        return ""
+    left = measured(resampled.without)
+    full = measured(resampled.means)
+    moved = float((abs(left - full) / abs(full)).max())
+    if not moved > HEAVY:
+        return ""
+    return (
+        f"One prompt alone moves it by {moved:.0%}: prompts that were not drawn may "
+        "move it further than the interval says."
+    )

@@ -10,6 +10,14 @@ from experiments.engine.claims import checklist
 from experiments.engine.claims.checklist import Group, Row
 from experiments.engine.claims.claim import Claim
 
+INTERVALS = (
+    "Intervals are meant to cover in 95 % of cases. Beside each number stands what its "
+    "interval is over: where that is prompts for one trained model, another seed, and "
+    "even another order of rounding, may move the number further than the interval is "
+    "wide. Simultaneous intervals are for what is said of all n, or of all sizes, at "
+    "once. What fails is a result at this scale."
+)
+
 
 def page(
     title: str,
@@ -31,13 +39,13 @@ def page(
         missing: names of figures that could not be made, and why.
     """
     judged = [claim for group in groups for row in group.rows for claim in row.claims]
+    again = checklist.repeats(row for group in groups for row in group.rows)
     parts = [
         f"# {title}",
-        f"{checklist.count(groups)} {checklist.RULE} Intervals are 95 %; what fails is "
-        "a result at this scale.",
+        f"{checklist.count(groups)} {checklist.RULE} {INTERVALS}",
         *(f"Not here: {name}, for {reason}" for name, reason in missing.items()),
         "## The paper's claims",
-        *map(_group, groups),
+        *(_group(group, again) for group in groups),
         "## Every number",
         *_section("Claims of the paper", judged, paper),
     ]
@@ -47,7 +55,7 @@ def page(
 
 
 def table(claims: Iterable[Claim], paper: str = "") -> str:
-    """Returns a table with a row for each claim: what was measured, and the verdict.
+    """Returns a table with a row for each claim: its number, verdict and caveats.
 
     Args:
         claims: in order.
@@ -57,18 +65,22 @@ def table(claims: Iterable[Claim], paper: str = "") -> str:
         (
             f"{claim.id.removeprefix(f'{paper}.')}. {claim.text}",
             claim.finding,
+            claim.unit,
+            claim.interval_over,
             claim.wording,
+            claim.remarks,
         )
         for claim in claims
     ]
-    return _table(("claim", "measured", "verdict"), rows)
+    header = ("claim", "measured", "unit", "interval over", "verdict", "note")
+    return _table(header, rows)
 
 
 def _section(heading: str, claims: Sequence[Claim], paper: str = "") -> list[str]:
     return [f"### {heading}", table(claims, paper)] if claims else []
 
 
-def _group(group: Group) -> str:
+def _group(group: Group, again: Mapping[int, int]) -> str:
     lines = [f"### {group.topic.title}", f"The paper: {group.topic.setting}"]
     if any(row.claims for row in group.rows):
         departures = "; ".join(group.departures) or "nothing"
@@ -77,7 +89,7 @@ def _group(group: Group) -> str:
         (
             str(row.statement.number),
             row.statement.says,
-            _ours(row),
+            _ours(row, again),
             row.statement.why,
         )
         for row in group.rows
@@ -86,9 +98,11 @@ def _group(group: Group) -> str:
     return "\n\n".join([*lines, _table(header, rows)])
 
 
-def _ours(row: Row) -> str:
+def _ours(row: Row, again: Mapping[int, int]) -> str:
     """Returns the verdict, and its parts if it is made of more than one number."""
-    verdict = f"**{checklist.JUDGEMENTS[row.judgement]}**"
+    verdict = f"**{row.wording}**"
+    if row.statement.number in again:
+        verdict += f" (the very number of {again[row.statement.number]})"
     parts = [f"{checklist.label(c)} {c.wording}" for c in row.claims]
     return f"{verdict}: {', '.join(parts)}" if len(parts) > 1 else verdict
 

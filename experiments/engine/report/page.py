@@ -19,7 +19,8 @@ import jinja2
 
 from experiments.engine.claims import checklist
 from experiments.engine.claims.checklist import Group, Judgement
-from experiments.engine.claims.claim import WORDING, Claim
+from experiments.engine.claims.claim import Claim
+from experiments.engine.report import markdown
 from icl.files import write_whole
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -27,6 +28,8 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 SYMBOLS: dict[Judgement, str] = {
     "holds": "✓",
     "fails": "✗",
+    "unreached": "…",
+    "empty": "∅",
     "undecided": "?",
     "missing": "○",
 }
@@ -104,7 +107,8 @@ def write_report(
         summary=summary([claim for figure in figures for claim in figure.claims]),
         groups=groups,
         count=checklist.count(groups),
-        rule=checklist.RULE,
+        rule=f"{checklist.RULE} {markdown.INTERVALS}",
+        again=checklist.repeats(row for group in groups for row in group.rows),
         label=checklist.label,
         missing=missing,
         figures=figures,
@@ -127,17 +131,9 @@ def summary(claims: Sequence[Claim]) -> str:
     """
     if not claims:
         return "No claim is judged here."
-    verdicts = [claim.verdict for claim in claims]
-    holds, fails, undecided = map(verdicts.count, WORDING)
-    return (
-        f"Of {len(claims)} claim{_s(len(claims) != 1)}, "
-        f"{holds} hold{_s(holds == 1)}, {fails} fail{_s(fails == 1)} and "
-        f"{undecided} {'is' if undecided == 1 else 'are'} undecided at this scale."
-    )
-
-
-def _s(wanted: bool) -> str:
-    return "s" if wanted else ""
+    plural = "" if len(claims) == 1 else "s"
+    counted = checklist.tally([claim.wording for claim in claims])
+    return f"Of {len(claims)} claim{plural}, {counted}."
 
 
 def read_picture(figure: FigureResult) -> Picture:

@@ -1,13 +1,15 @@
 """How is a whole paper made at a preset, with all models, all figures and one page?"""
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 from experiments.engine.claims.checklist import Statement, checklist
+from experiments.engine.claims.claim import Interval
 from experiments.engine.figures.changes import flag_values
 from experiments.engine.figures.command import guarded, set_up, show, show_models
 from experiments.engine.figures.figure import Figure, HasSetting, module_name
@@ -42,6 +44,8 @@ class Paper:
         statements: what it says.
         beside: headings for claims that are not the paper's, by the first word of their
             id.
+        longer: for a preset, another one whose models were trained longer: a claim that
+            fails is judged there too, if its figure has that preset.
     """
 
     spec: ModuleSpec | None
@@ -50,6 +54,7 @@ class Paper:
     name: str
     statements: Sequence[Statement]
     beside: Mapping[str, str]
+    longer: Mapping[str, str] = field(default_factory=dict)
 
     def part(self, spec: ModuleSpec | None, names: Collection[str]) -> "Paper":
         """Returns a part of the paper, with some figures only, as another command."""
@@ -83,7 +88,9 @@ class Paper:
             if made_run is None:
                 missing[short] = why
             else:
-                made[short] = planned[short][0], made_run
+                other, figure = self.longer.get(preset, ""), planned[short][0]
+                judged = judged_longer(short, figure, made_run, other, models)
+                made[short] = figure, judged
             say(f"{publish(planned)} has {counted(len(made), 'figure')} so far")
         failed = [short for short in planned if short in missing]
         page = publish()
@@ -155,6 +162,46 @@ def attempt(
         return None, sentence(error)
     show(finished)
     return finished, ""
+
+
+def judged_longer(
+    name: str, figure: Figure[Any], made: Run, preset: str, models: Models
+) -> Run:
+    """Returns a run whose failing claims know what longer training makes of them.
+
+    Args:
+        name: of the figure.
+        figure: what was run.
+        made: its run.
+        preset: whose models were trained longer; "" if there is none.
+        models: where they come from.
+    """
+    failing = {
+        claim.id
+        for claim in made.claims
+        if claim.verdict == "fails" and claim.subject == "models"
+    }
+    if not failing or preset not in figure.presets:
+        return made
+    config = figure.presets[preset]
+    say(f"{name} has claims that fail; the preset {preset} is judged beside it")
+    try:
+        other = run(figure, preset, config, models)
+    except expected() as error:
+        say(f"{name} at {preset} failed: {sentence(error)}")
+        return made
+    found = {
+        claim.id: Interval(claim.value, claim.low, claim.high)
+        for claim in other.claims
+        if claim.id in failing
+    }
+    claims = [
+        replace(claim, longer=found[claim.id])
+        if claim.id in found and all(map(math.isfinite, found[claim.id]))
+        else claim
+        for claim in made.claims
+    ]
+    return replace(made, claims=claims)
 
 
 def _has_models(plan: Planned, models: Models) -> bool:
