@@ -20,6 +20,7 @@ CASES = (
     "ensemble",
     "growth",
     "learners",
+    "least_squares",
     "weights",
     "constructed",
     "grid",

@@ -18,6 +18,7 @@ from benchmarks import (
     constructed,
     growth,
     learners,
+    least_squares,
     limits,
     pooled,
     results,
@@ -181,6 +182,19 @@ def test_numpy_runs_a_constructed_transformer():
     # Both in float64; numbers of size K^2 = 1e6 cancel in the products.
     assert_allclose(made(prompts).predictions, slow, atol=1e-7)
     assert abs(slow[:, 1]).min() > 1e-3
+
+
+@pytest.mark.parametrize("learner", ["least squares", "average"])
+def test_both_sides_of_one_learner_alone_find_its_weights(learner):
+    """Ours is right to float32; theirs is float32 throughout, and so less right."""
+    shape = (4, 3, 5)
+    xs, ys = least_squares.drawn(*shape)
+    weights = least_squares.reference(learner, xs, ys)
+    slow = least_squares._by_numpy(learner, xs, ys)
+    theirs = least_squares.timed_with_error(slow, weights)()
+    assert theirs["error"] < 1e-3 and theirs["seconds"] > 0
+    with Worker("benchmarks.least_squares:ours", learner, *shape) as worker:
+        assert worker()["error"] < 2e-7
 
 
 # --- workers ---
