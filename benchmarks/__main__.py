@@ -1,5 +1,8 @@
 """Prints benchmarks as a table: `python -m benchmarks [name ...] [--turns N]`.
 
+`python -m benchmarks accelerator` is for a machine that has one, and runs only if it is
+named (`benchmarks.accelerator`).
+
 Run on a quiet machine. A ratio is the usual way's time over ours, in brackets its least
 and greatest value over the turns: above 1, ours is faster (`benchmarks.measure`). Every
 row is also added to `benchmarks/results.csv`.
@@ -26,20 +29,36 @@ CASES = (
     "grid",
     "pooled",
 )
+ON_REQUEST = ("accelerator",)
+"""Cases that run only if they are named."""
 TURNS = 7
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the named benchmarks, or all; returns the exit status."""
+    known = (*CASES, *ON_REQUEST)
     parser = argparse.ArgumentParser(
-        "python -m benchmarks", description=f"Cases: {', '.join(CASES)}."
+        "python -m benchmarks", description=f"Cases: {', '.join(known)}."
     )
     parser.add_argument("names", nargs="*", metavar="name")
     parser.add_argument("--turns", type=int, default=TURNS, help="default: %(default)s")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="how long `accelerator` may take; default: %(default)s",
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="`accelerator` at tiny sizes; keeps no row"
+    )
     given = parser.parse_args(argv)
-    unknown = [name for name in given.names if name not in CASES]
+    unknown = [name for name in given.names if name not in known]
     if unknown:
-        return _refused(f"no benchmark {unknown[0]!r}; there are: {', '.join(CASES)}")
+        return _refused(f"no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
+    if given.smoke and given.names != ["accelerator"]:
+        return _refused("--smoke is of `python -m benchmarks accelerator` alone")
+    if not 0 < given.minutes < float("inf"):
+        return _refused(f"minutes must be a number above 0, got {given.minutes:g}")
     if given.turns < 1:
         return _refused(f"turns must be at least 1, got {given.turns}")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # shared by sides
@@ -51,12 +70,15 @@ def main(argv: list[str] | None = None) -> int:
     print(", ".join(f"{name} {value}" for name, value in about.items() if value))
     for name in given.names or CASES:
         before = None
-        for row in importlib.import_module(f"benchmarks.{name}").main(given.turns):
+        case = importlib.import_module(f"benchmarks.{name}")
+        more = {"minutes": given.minutes, "smoke": given.smoke}
+        rows = case.main(given.turns, **(more if name in ON_REQUEST else {}))
+        for row in rows:
             if row.shape != before:
                 print(f"\n{row.case}: {row.shape}")
             print(line(row), flush=True)
             before = row.shape
-            if row.ours_s is not None:
+            if row.ours_s is not None and not given.smoke:
                 results.append(row, about, results.PATH)
     return 0
 

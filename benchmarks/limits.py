@@ -24,12 +24,18 @@ COPIED = 2**29
 """Bytes."""
 
 
-def matmul(dtype: str = "float32") -> Rate:
-    """FLOP/s of a square product in JAX, at its default precision."""
+def matmul(dtype: str = "float32", precision: str = "default") -> Rate:
+    """FLOP/s of a square product in JAX, at a precision of training's products."""
     import jax
     import jax.numpy as jnp
 
-    multiply = jax.jit(lambda a, b: a @ b)
+    from icl.training.precision import products
+
+    @jax.jit
+    def multiply(a: jax.Array, b: jax.Array) -> jax.Array:
+        with products(precision):
+            return a @ b
+
     double = dtype == "float64"
 
     def product(size: int) -> Callable[[int], None]:

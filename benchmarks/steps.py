@@ -15,6 +15,7 @@ from benchmarks.measure import timed
 
 if TYPE_CHECKING:
     from icl.sweeps.setting import Setting
+    from icl.training.config import ProductPrecision
 
 Steps = Callable[[int], None]
 """Makes that many steps and waits for them."""
@@ -77,11 +78,18 @@ def seconds_per_step(run: Steps) -> Callable[[], float]:
     return lambda: turn() / count
 
 
-def ours(shape: Shape, members: int | None = None, devices: int | None = None) -> Steps:
+def ours(
+    shape: Shape,
+    members: int | None = None,
+    devices: int | None = None,
+    precision: "ProductPrecision" = "default",
+) -> Steps:
     """Steps of `icl.train`, or of `train_ensemble`; up to `MOST_STEPS` a call.
 
-    On so many devices, or on those that a command takes by default.
+    They run on so many devices, or on those that a command takes by default.
     """
+    from dataclasses import replace
+
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -96,6 +104,7 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
 
     set_up_runtime(Path("results"), devices=devices)
     task, model, config = shape.setting.task, shape.setting.model, shape.setting.train
+    config = replace(config, precision=precision)
     key, scales = jax.random.key(0), scales_of(task, config)
     if members is not None:
         key = jax.random.split(key, members)
@@ -112,12 +121,15 @@ def ours(shape: Shape, members: int | None = None, devices: int | None = None) -
     return run
 
 
-def theirs(shape: Shape, way: str) -> Steps:
-    """Steps of GPT-2: "eager" or "sdpa" attention, or "compile" (of sdpa)."""
+def theirs(shape: Shape, way: str, precision: str = "tensorfloat32") -> Steps:
+    """Steps of GPT-2: "eager" or "sdpa" attention, or "compile" (of sdpa).
+
+    The precision is that of products on a GPU; bfloat16 is PyTorch's autocast.
+    """
     import torch
     from transformers import GPT2Config, GPT2Model
 
-    device = set_up_torch()
+    device = set_up_torch(precision)
     config = GPT2Config(
         n_embd=shape.width,
         n_layer=shape.layers,
@@ -151,7 +163,9 @@ def theirs(shape: Shape, way: str) -> Steps:
         ys = torch.einsum("bld,bd->bl", xs, torch.randn(batch, dim, device=device))
         tokens = torch.zeros(batch, 2 * pairs, dim + 1, device=device)
         tokens[:, ::2, 1:], tokens[:, 1::2, 0] = xs, ys
-        loss = loss_of(tokens[:, :-1], ys)
+        rounded = device == "cuda" and precision == "bfloat16"
+        with torch.autocast(device, torch.bfloat16, enabled=rounded):
+            loss = loss_of(tokens[:, :-1], ys)
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -165,12 +179,14 @@ def theirs(shape: Shape, way: str) -> Steps:
     return run
 
 
-def set_up_torch() -> str:
+def set_up_torch(precision: str = "tensorfloat32") -> str:
     """PyTorch on the same device and threads as JAX; returns the device."""
     import torch
 
     torch.set_num_threads(cpu_count())
     if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")  # TF32, which is JAX's default
+        # TensorFloat-32 is "high" in PyTorch, and what JAX does by default.
+        name = "highest" if precision == "float32" else "high"
+        torch.set_float32_matmul_precision(name)
         return "cuda"
     return "cpu"

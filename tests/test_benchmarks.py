@@ -5,6 +5,8 @@ import csv
 import importlib
 import os
 import platform
+import subprocess
+import time
 from pathlib import Path
 
 import jax
@@ -15,6 +17,7 @@ from numpy.testing import assert_allclose
 
 from benchmarks import (
     __main__,
+    accelerator,
     constructed,
     growth,
     learners,
@@ -22,6 +25,7 @@ from benchmarks import (
     limits,
     pooled,
     results,
+    steps,
     training,
     weights,
 )
@@ -284,7 +288,7 @@ def test_sides_take_the_devices_that_their_row_says(side, arguments, devices):
 
 
 def test_every_case_can_be_run():
-    for name in __main__.CASES:
+    for name in (*__main__.CASES, *__main__.ON_REQUEST):
         assert callable(importlib.import_module(f"benchmarks.{name}").main)
 
 
@@ -293,6 +297,8 @@ def test_every_case_can_be_run():
     [
         (["lerners"], "error: no benchmark 'lerners'; there are: startup, training"),
         (["learners", "--turns", "0"], "error: turns must be at least 1, got 0"),
+        (["learners", "--smoke"], "error: --smoke is of `python -m benchmarks accel"),
+        (["accelerator", "--minutes", "0"], "error: minutes must be a number above"),
     ],
 )
 def test_bad_input_is_one_line(arguments, sentence, capsys):
@@ -326,3 +332,48 @@ def test_a_case_runs_from_the_command_line(monkeypatch, tmp_path, capsys):
     agreement = kept["note"].removeprefix("weights agree to ").split()[0]
     assert float(agreement) < 1e-4
     assert "weights: 2 prompts, d = 2" in capsys.readouterr().out
+
+
+def test_the_accelerator_command_measures_every_stage(monkeypatch, tmp_path, capsys):
+    """At tiny sizes, but for Figure 1, whose command has tests of its own."""
+
+    run = subprocess.run
+
+    def draw(command, **options):
+        if command[1:4] != ["-m", "experiments.akyurek2023.fig1", "tiny"]:
+            return run(command, **options)  # git's
+        (Path(command[-1]) / "figure.png").write_bytes(b"a picture")
+
+    monkeypatch.setattr(results, "PATH", tmp_path / "results.csv")
+    monkeypatch.setattr(limits, "SIZES", (64,))
+    monkeypatch.setattr(steps, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(accelerator, "find_spec", lambda name: None)  # no PyTorch
+    monkeypatch.setattr(accelerator.subprocess, "run", draw)
+    assert __main__.main(["accelerator", "--smoke", "--turns", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "failed" not in out and "skipped" not in out
+    assert out.count("    ours ") == 8
+    assert "60 of 60 steps made" in out and "finished, on cpu" in out
+    assert not results.PATH.exists()
+
+
+def test_the_accelerator_command_keeps_to_its_time_and_survives_a_stage(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("no memory\nand more")
+        yield
+
+    monkeypatch.setattr(
+        accelerator, "stages", lambda *given: [("a", fail), ("b", fail)]
+    )
+    notes = [made.note for made in accelerator.main(1, minutes=1)]
+    assert notes == ["failed: RuntimeError: no memory"] * 2
+    notes = [made.note for made in accelerator.main(1, minutes=0.01)]
+    assert notes == ["skipped: no time is left"] * 2
+
+
+def test_the_long_run_stops_in_time_and_goes_on(tmp_path):
+    past, later = time.monotonic() - 1, time.monotonic() + 600
+    (stopped,) = accelerator.paper("tiny", tmp_path, past)
+    assert stopped.ours_s is None  # one chunk is no measurement
+    (made,) = accelerator.paper("tiny", tmp_path, later)
+    assert made.ours_s is not None and "60 of 60 steps made" in made.note
