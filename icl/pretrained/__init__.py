@@ -2,7 +2,7 @@
 
 Every folder beside this file is one, known by its name:
 
-    d8/
+    d8/            for example
         README.md         its card: what it is for, how it was trained, how good it is
         scores.json       the numbers of the card
         golden.npz        a few prompts, and what it predicts in float64
@@ -52,7 +52,7 @@ def available() -> dict[str, str]:
 
     Example:
         >>> list(available())
-        ['d8']
+        ['d4', 'd4-control', 'd8']
     """
     folders = sorted(path.parent for path in FOLDER.glob(f"*/{CARD}"))
     return {folder.name: _title(folder) for folder in folders}

@@ -131,7 +131,7 @@ def test_unknown_names_are_refused(untyped):
     with pytest.raises(ValueError, match=r"'d8x'.*d8 \(.*\)\. Did you mean 'd8'\?"):
         load_pretrained("d8x")
     for other in ("", "..", "__pycache__", None):
-        with pytest.raises(ValueError, match="there are: d8"):
+        with pytest.raises(ValueError, match="there are: d4"):
             load_pretrained(other)
 
 
