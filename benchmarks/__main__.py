@@ -12,9 +12,12 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from benchmarks import results
 from benchmarks.measure import Row
+from experiments.engine.figures.command import guarded
 
 CASES = (
     "startup",
@@ -34,12 +37,25 @@ ON_REQUEST = ("accelerator",)
 TURNS = 7
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the named benchmarks, or all; returns the exit status."""
+    return guarded("benchmarks", _run, argv)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuses arguments as every command here does, in one line."""
+        raise ValueError(f"{message}; python -m benchmarks --help tells more.")
+
+
+def _run(argv: Sequence[str]) -> None:
+    """Runs the named benchmarks, or all.
+
+    Raises:
+        ValueError: there is no such benchmark, or the table has other columns.
+    """
     known = (*CASES, *ON_REQUEST)
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks", description=f"Cases: {', '.join(known)}."
-    )
+    parser = _Parser("python -m benchmarks", description=f"Cases: {', '.join(known)}.")
     parser.add_argument("names", nargs="*", metavar="name")
     parser.add_argument("--turns", type=int, default=TURNS, help="default: %(default)s")
     parser.add_argument(
@@ -54,19 +70,16 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     unknown = [name for name in given.names if name not in known]
     if unknown:
-        return _refused(f"no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
+        raise ValueError(f"no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
     if given.smoke and given.names != ["accelerator"]:
-        return _refused("--smoke is of `python -m benchmarks accelerator` alone")
+        raise ValueError("--smoke is of `python -m benchmarks accelerator` alone")
     if not 0 < given.minutes < float("inf"):
-        return _refused(f"minutes must be a number above 0, got {given.minutes:g}")
+        raise ValueError(f"minutes must be a number above 0, got {given.minutes:g}")
     if given.turns < 1:
-        return _refused(f"turns must be at least 1, got {given.turns}")
+        raise ValueError(f"turns must be at least 1, got {given.turns}")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # shared by sides
     about = results.about()
-    try:
-        results.check_columns([*about, *Row._fields], results.PATH)
-    except ValueError as error:
-        return _refused(str(error))
+    results.check_columns([*about, *Row._fields], results.PATH)
     print(", ".join(f"{name} {value}" for name, value in about.items() if value))
     for name in given.names or CASES:
         before = None
@@ -80,7 +93,6 @@ def main(argv: list[str] | None = None) -> int:
             before = row.shape
             if row.ours_s is not None and not given.smoke:
                 results.append(row, about, results.PATH)
-    return 0
 
 
 def line(row: Row) -> str:
@@ -108,11 +120,6 @@ def _time(seconds: float) -> str:
 def _rate(row: Row) -> str:
     limit, _, unit = row.limit.rpartition(", ")
     return f"{limit}, {(row.limit_rate or 0) / 1e9:.1f} G{unit}"
-
-
-def _refused(sentence: str) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -9,3 +9,12 @@ them together:
     plot(dataset) -> Figure                      draws the Dataset, and needs no more
     claims(dataset) -> list[Claim]               judges the Dataset, and needs no more
 """
+
+import os
+import sys
+
+if sys.argv[:1] == ["-m"]:  # Python is looking for the module of a command
+    # Commands draw into files alone, and all alike: neither the backend that a notebook
+    # has left in the environment nor the user's own settings may change or stop them.
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ["MATPLOTLIBRC"] = os.devnull

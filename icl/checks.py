@@ -13,15 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+LARGEST = 2**32 - 1
+"""The largest size, count or seed: JAX's keys keep 32 bits of a seed."""
+
 
 def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Returns `value` as an int of at least `minimum`; refuses bools and floats."""
+    """Returns `value` as an int of at least `minimum`; refuses bools and floats.
+
+    It refuses what no size or count can be (`LARGEST`) too.
+    """
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}.")
+    if number > LARGEST:
+        raise ValueError(
+            f"{name} must be an integer of at most {LARGEST:,}, got "
+            f"{number if number < 10**30 else 'a number of more than 30 digits'}."
+        )
     return number
 
 

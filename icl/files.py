@@ -25,6 +25,20 @@ SAFETENSORS = ".safetensors"
 """The end of the name of a file of arrays."""
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Returns a path that somebody gave, in which `~` is the home folder.
+
+    Raises:
+        ValueError: it is no path, or there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except TypeError:
+        raise ValueError(f"a path must be a string or a Path, got {path!r}.") from None
+    except RuntimeError as error:
+        raise ValueError(f"the home folder of {str(path)!r} is not known.") from error
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Writes a file completely; after an error the old file is still there."""
     path = Path(path)

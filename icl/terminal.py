@@ -7,8 +7,9 @@ returns, so there it is a plain line every half minute.
 
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
@@ -57,7 +58,7 @@ class TrainingProgress:
         """Takes note of the step that was reached, and of the mean losses there."""
         if self.first_step is None:
             self.first_step, self.started = step, time.monotonic()
-            if sys.stderr.isatty():
+            if at_terminal():
                 self.bar = tqdm(
                     total=self.steps, initial=step, unit="step", desc="training"
                 )
@@ -99,8 +100,39 @@ class Pace:
 
 
 def say(message: str) -> None:
-    """Prints a line to standard error, for the person at the terminal."""
-    print(message, file=sys.stderr, flush=True)
+    """Prints a line to standard error, for the person at the terminal.
+
+    A message that cannot be printed, because nobody reads any more or a disk is full,
+    is no reason to stop what it tells of.
+    """
+    if sys.stderr is not None:  # else Python would print to standard output
+        with suppress(OSError, ValueError):
+            print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    r"""Returns text without what would command a terminal, such as to change colours.
+
+    Names and messages may come from files of somebody else's.
+
+    Example:
+        >>> printable("\x1b[31mred")
+        '\\x1b[31mred'
+    """
+    return "".join(
+        letter
+        if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf")
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def at_terminal() -> bool:
+    """Returns whether standard error is a terminal."""
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except ValueError:  # it is closed
+        return False
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ from experiments.engine.figures.flags import read_flags
 from experiments.pretrained import card
 from experiments.reference_models import SHIPPED
 from icl import Trained
+from icl.files import expanded
 from icl.pretrained import MODEL
 from icl.sweeps.runtime import set_up_runtime
 from icl.sweeps.setting import Setting
@@ -128,6 +129,7 @@ def _action(argv: Sequence[str]) -> None:
     if options.name not in SHIPPED:
         known = ", ".join(SHIPPED)
         raise ValueError(f"unknown model {options.name!r}; models are {known}.")
-    set_up_runtime(options.results)
-    models, setting = Models(options.results), SHIPPED[options.name]
+    results = expanded(options.results)
+    set_up_runtime(results)
+    models, setting = Models(results), SHIPPED[options.name]
     print(publish(options.name, setting, models, hardware=options.hardware))

@@ -5,7 +5,6 @@ wherever they train. At a terminal the line is a bar that is redrawn; in a file 
 repeated every now and then.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from icl.sweeps.jobs import Job
 from icl.sweeps.store import RunState, Status
-from icl.terminal import LINE_EVERY, Pace, duration, say
+from icl.terminal import LINE_EVERY, Pace, at_terminal, duration, say
 from icl.training.checkpoint import newest_step
 
 REDRAWN_EVERY = 5.0  # seconds, at a terminal
@@ -53,7 +52,7 @@ class Board:
 
     def __enter__(self) -> "Board":
         if not self.in_this_process:
-            if sys.stderr.isatty():
+            if at_terminal():
                 self.bar = tqdm(
                     total=self.total, initial=self.done, bar_format="{desc} |{bar}|"
                 )

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from icl import checks
-from icl.files import is_locked, locked
+from icl.files import expanded, is_locked, locked
 from icl.sweeps import hosts
 from icl.sweeps.notes import add_training_time, failure, record_failure
 from icl.sweeps.setting import Setting
@@ -77,7 +77,7 @@ class Models:
         for name, value in counts.items():
             if value is not None:
                 checks.positive_int(name, value)
-        self.results = None if results is None else Path(results)
+        self.results = None if results is None else expanded(results)
         if self.results and self.results.exists() and not self.results.is_dir():
             number = errno.ENOTDIR
             raise NotADirectoryError(number, os.strerror(number), str(self.results))

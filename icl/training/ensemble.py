@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from icl import checks
+from icl.files import expanded
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.tasks.base import Task, scale_values
@@ -115,7 +116,7 @@ def train_ensemble(
         keys=keys,
         scales=jax.tree.map(lambda *numbers: jnp.stack(numbers), *scales),
         about=about_of(made_of, keys) | origin | _apart_from_each_other(tasks, configs),
-        directory=None if directory is None else Path(directory),
+        directory=None if directory is None else expanded(directory),
         start=jax.tree.map(lambda a: np.stack([a] * members), start),
         origin=origin,
     )
@@ -145,7 +146,7 @@ def _single(run: Run, member: int, made_of: Configs, place: str | None) -> Run:
         run,
         made_of=made_of,
         about=about_of(made_of, run.keys[member]) | run.origin,
-        directory=None if place is None else Path(place),
+        directory=None if place is None else expanded(place),
         records={name: [array] for name, array in run.history(member).items()},
     )
 

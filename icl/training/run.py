@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Key
 
 from icl import checks, signals
-from icl.files import alone_in
+from icl.files import alone_in, expanded
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
@@ -143,7 +143,7 @@ def train(
         keys=key,
         scales=scales_of(task, train_config),
         about=about_of(made_of, key) | origin,
-        directory=None if directory is None else Path(directory),
+        directory=None if directory is None else expanded(directory),
         start=start,
         origin=origin,
     )

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from icl.files import expanded
 from icl.model.building import abstract_params, check_reads, model_of
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
@@ -116,7 +117,7 @@ class Trained:
             ValueError: the name of the file has another end.
             OSError: the file cannot be written; an old one is still there.
         """
-        return export.write(Path(path), _stored(self, history))
+        return export.write(expanded(path), _stored(self, history))
 
 
 def save(path: str | Path, trained: Trained) -> Path:
@@ -126,11 +127,12 @@ def save(path: str | Path, trained: Trained) -> Path:
         FileExistsError: `path` holds a checkpoint already, perhaps a run's.
         OSError: the directory cannot be written.
     """
-    if checkpoint.folders(Path(path)):
+    place = expanded(path)
+    if checkpoint.folders(place):
         raise FileExistsError(
             f"There is a checkpoint in {path} already; choose another directory."
         )
-    return checkpoint.write(Path(path), _stored(trained))
+    return checkpoint.write(place, _stored(trained))
 
 
 def _stored(trained: Trained, history: bool = True) -> Stored:
@@ -165,7 +167,7 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
     model was trained on.
     """
     check_kinds(tasks)
-    place = Path(path)
+    place = expanded(path)
     if export.is_export(place):
         stored = export.read(place)
         found = _understood(path, stored, tasks)

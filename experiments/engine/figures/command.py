@@ -5,17 +5,17 @@ field of its configuration. Flags, their help and the suggestions for misspelt o
 from the dataclasses, through tyro.
 """
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from experiments.engine.figures import catalogue
+from experiments.engine.figures import catalogue, streams
 from experiments.engine.figures.flags import Options, parse
 from icl import signals
-from icl.terminal import say
+from icl.terminal import counted, printable, say
 
 # Imported where it is used: the list of experiments is there at once, without JAX.
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def set_up(options: Options) -> "Models":
     )
     cores = joblib.cpu_count()
     if (options.devices or 1) > cores and on_cpu():
-        say(f"note: {options.devices} devices on {cores} cores; more are no faster")
+        say(
+            f"note: this machine has {counted(cores, 'core')}, and {options.devices} "
+            "devices are no faster"
+        )
     models = Models(options.results, options.jobs, options.together, options.devices)
     for name, made_of in pretrained.configs().items():
         models.put(Setting(*made_of), partial(pretrained.load_pretrained, name))
@@ -71,7 +74,7 @@ def set_up(options: Options) -> "Models":
 def show(finished: "Run") -> None:
     """Prints a line for each claim of a run, and then where its figure is."""
     for claim in finished.claims:
-        print(claim)
+        print(" ".join(printable(str(claim)).split()))
     print(finished.picture)
 
 
@@ -79,7 +82,11 @@ def show_models(settings: "Sequence[Setting]", models: "Models") -> None:
     """Prints which models are needed, with their state and cost."""
     from icl import sweeps
 
-    print(sweeps.table(settings, models) if settings else "No model is trained.")
+    print(
+        printable(sweeps.table(settings, models))
+        if settings
+        else "No model is trained."
+    )
 
 
 def no_whole_paper(paper: str, argv: Sequence[str] | None = None) -> int:
@@ -103,6 +110,7 @@ def guarded(
 ) -> int:
     """Calls `action` on the arguments; an error becomes one line and status 2."""
     argv = sys.argv[1:] if argv is None else argv
+    streams.prepare()
     before, warnings.formatwarning = warnings.formatwarning, _one_line_warning
     try:
         with signals.raised():
@@ -130,14 +138,19 @@ def _called(
             action(argv)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; nothing is flushed at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up_output()
         return 1
     except Exception as error:
-        from icl.sweeps.errors import expected, sentence
+        from icl.sweeps.errors import expected, is_out_of_memory, sentence
 
-        if "--debug" in argv or not isinstance(error, expected()):
+        known = isinstance(error, expected()) or is_out_of_memory(error)
+        if "--debug" in argv or not known:
             raise
         say(f"error: {' '.join(sentence(error).split())}")
+        with suppress(OSError):
+            sys.stdout.flush()
+            return REFUSED
+        streams.give_up_output()  # a full disk, say
         return REFUSED
     return 0
 
@@ -160,4 +173,4 @@ def _one_line_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    return f"warning: {message}\n"
+    return f"warning: {printable(' '.join(str(message).split()))}\n"

@@ -8,7 +8,7 @@ import difflib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -22,6 +22,7 @@ from typing import (
 
 from experiments.engine.figures import catalogue
 from experiments.engine.figures.changes import UNPREFIXED, task_of, with_task
+from icl.files import expanded
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
@@ -80,6 +81,8 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
         SystemExit: from tyro, for `--help`.
     """
     known = ", ".join(presets)
+    if "" in argv:
+        raise ValueError("an argument is empty; leave it out, or give it a value.")
     if not argv or argv[0].startswith("-"):
         again = " ".join(["python -m", name, next(iter(presets)), *argv])
         raise ValueError(
@@ -95,7 +98,8 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
         config, rest = _with_kind(config, rest)
         about += f"\n\n{KIND} NAME takes another task: {', '.join(task_kinds())}."
     read = read_flags(f"{name} {preset}", about, _with_options(config), rest)
-    return Command(preset, _as_config(config, read.config), read.options)
+    options = replace(read.options, results=expanded(read.options.results))
+    return Command(preset, _as_config(config, read.config), options)
 
 
 # --- which task ---

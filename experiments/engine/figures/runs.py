@@ -33,6 +33,7 @@ import xarray as xr
 from experiments.engine.claims.claim import Claim, load_claims, save_claims
 from experiments.engine.figures.datasets import attribute, from_bytes, to_bytes
 from experiments.engine.figures.figure import Figure, command_line
+from experiments.engine.figures.style import usual_settings
 from experiments.engine.provenance import described, digest, provenance
 from icl.files import locked, read_json, rename_whole, write_whole
 from icl.sweeps.store import Models
@@ -272,11 +273,12 @@ def _redraw(folder: Path, figure: Figure[Any]) -> None:
 
 def _draw(folder: Path, figure: Figure[Any]) -> None:
     dataset = read_dataset(folder)
-    picture = figure.plot(dataset)
-    for name in PICTURES:
-        drawn = io.BytesIO()
-        picture.savefig(drawn, format=Path(name).suffix.removeprefix("."))
-        write_whole(folder / name, drawn.getvalue())
+    with usual_settings():
+        picture = figure.plot(dataset)
+        for name in PICTURES:
+            drawn = io.BytesIO()
+            picture.savefig(drawn, format=Path(name).suffix.removeprefix("."))
+            write_whole(folder / name, drawn.getvalue())
     save_claims(folder / CLAIMS, figure.claims(dataset))
 
 

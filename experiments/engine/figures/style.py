@@ -33,9 +33,17 @@ RULES: Mapping[str, Any] = {
 
 
 @contextmanager
+def usual_settings() -> Iterator[None]:
+    """Draws with the settings that matplotlib comes with, and not with the user's."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
     """Yields an empty figure of this size in inches, in the house style."""
-    with matplotlib.rc_context(dict(RULES)):
+    with usual_settings(), matplotlib.rc_context(dict(RULES)):
         yield Figure(figsize=(width, height), layout="constrained")
 
 

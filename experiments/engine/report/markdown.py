@@ -4,11 +4,13 @@ First the paper's claims as in the report's table, then every number with its in
 those of the paper's claims and, by their ids, those that stand beside them.
 """
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.engine.claims import checklist
 from experiments.engine.claims.checklist import Group, Row
 from experiments.engine.claims.claim import Claim
+from icl.terminal import printable
 
 INTERVALS = (
     "Intervals are meant to cover in 95 % of cases. Beside each number stands what its "
@@ -43,7 +45,7 @@ def page(
     parts = [
         f"# {title}",
         f"{checklist.count(groups)} {checklist.RULE} {INTERVALS}",
-        *(f"Not here: {name}, for {reason}" for name, reason in missing.items()),
+        *(f"Not here: {plain(n)}, for {plain(why)}" for n, why in missing.items()),
         "## The paper's claims",
         *(_group(group, again) for group in groups),
         "## Every number",
@@ -83,7 +85,7 @@ def _section(heading: str, claims: Sequence[Claim], paper: str = "") -> list[str
 def _group(group: Group, again: Mapping[int, int]) -> str:
     lines = [f"### {group.topic.title}", f"The paper: {group.topic.setting}"]
     if any(row.claims for row in group.rows):
-        departures = "; ".join(group.departures) or "nothing"
+        departures = plain("; ".join(group.departures)) or "nothing"
         lines.append(f"Ours departs from the `paper` preset in: {departures}.")
     rows = [
         (
@@ -110,6 +112,20 @@ def _ours(row: Row, again: Mapping[int, int]) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |"
-        for line in lines
+        "| " + " | ".join(plain(cell) for cell in line) + " |" for line in lines
     )
+
+
+def plain(text: str) -> str:
+    r"""Returns text on one line in which nothing is a tag, a link or a column.
+
+    Claims and settings may come from files of somebody else's.
+
+    Example:
+        >>> plain("<b> [x](y) |")
+        '&lt;b&gt; [x]\\(y) \\|'
+    """
+    escaped = html.escape(" ".join(printable(text).split()), quote=False)
+    for mark in ("](", "][", "]:"):
+        escaped = escaped.replace(mark, rf"]\{mark[1]}")
+    return escaped.replace("|", r"\|")
