@@ -27,6 +27,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
 
@@ -73,7 +74,7 @@ def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
 
 
 def random_function(
-    inputs: ArrayLike, outputs: int = 1, *, length_scale: float = 0.35, seed: int
+    inputs: ArrayLike, outputs: int = 20, *, length_scale: float = 0.35, seed: int
 ) -> Float[np.ndarray, "prompts outputs"]:
     """Returns a control task: random smooth functions of the inputs.
 
@@ -96,8 +97,9 @@ def random_function(
     Args:
         inputs: what the values depend on: the prompts, their last tokens, or the target
             itself (can the probe read *any* function of it?); (prompts, ...).
-        outputs: number of functions; a control of the same size has as many as the
-            target has coordinates.
+        outputs: number of functions. Each is read with a score of its own, and they
+            differ more than a score's interval over prompts is wide: with fewer than
+            20, `selectivity` hangs on which were drawn.
         length_scale: the smaller, the rougher are the functions; see above.
         seed: decides the functions.
 
@@ -134,7 +136,9 @@ def random_function(
     return waves @ rng.normal(size=(WAVES, outputs))
 
 
-def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
+def selectivity(
+    task: Any, control: Any, *, score: str = "r2", functions: bool = False
+) -> xr.Dataset:
     """Returns the scores of a task and of its control, and their difference.
 
     Args:
@@ -144,10 +148,14 @@ def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
             seed, the difference gets an interval: both sides are resampled together.
         control: the scores of the control, with the same axes and labels.
         score: name of the variable, where Datasets are given.
+        functions: whether the coordinates of the control are functions that were drawn
+            (`random_function`). The interval is then for other functions of the kind.
 
     Returns:
         `task`, `control`, `selectivity` = task - control and, where there are
-        resamples, its 95 % interval `selectivity_low`, `selectivity_high`.
+        resamples, its 95 % interval `selectivity_low`, `selectivity_high`. It is over
+        test prompts, and over functions if the control has some, with these probes of
+        this network: another training of either is left out.
 
     Raises:
         ValueError: axes or labels that differ (nothing is matched, dropped or broadcast
@@ -180,8 +188,40 @@ def selectivity(task: Any, control: Any, *, score: str = "r2") -> xr.Dataset:
     draws = task[resamples] - control[resamples]
     draws = draws.transpose(*result.selectivity.dims, "resample")
     low, high = scores.interval(draws.values)
+    if functions:
+        low, high = _with_functions(result.selectivity, (low, high), control, score)
     dims = result.selectivity.dims
     return result.assign(selectivity_low=(dims, low), selectivity_high=(dims, high))
+
+
+def _with_functions(
+    difference: xr.DataArray,
+    ends: tuple[np.ndarray, np.ndarray],
+    control: xr.Dataset,
+    score: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the interval over prompts and over the control's functions, (low, high).
+
+    Prompts give the ends. The functions add the variance of a mean of so many of them,
+    with the quantile of Student's t, and the squares of the half-widths add up.
+    """
+    each = control.get(f"{score}_per_coordinate")
+    fewest = 0 if each is None else int(each.notnull().sum("coordinate").min())
+    if each is None or fewest < 2:
+        raise ValueError(
+            f"control must hold {score}_per_coordinate of 2 functions or more, got "
+            f"{fewest}; probe random_function(inputs, outputs=20, seed=...), with "
+            'score="r2".'
+        )
+    each = each.transpose(*difference.dims, "coordinate")
+    count = each.notnull().sum("coordinate").values
+    quantile = stdtrit(count - 1.0, 1 - (1 - scores.CONFIDENCE) / 2)
+    squares = quantile**2 * each.var("coordinate", ddof=1).values / count
+    (low, high), value = ends, difference.values
+    return (
+        value - np.sqrt((value - low) ** 2 + squares),
+        value + np.sqrt((high - value) ** 2 + squares),
+    )
 
 
 def _scores(name: str, side: Any, score: str) -> xr.DataArray:

@@ -11,16 +11,20 @@ default 1 .. dim - 1, and divided by dim: their MSPD, the vertical axis of their
 
 Intervals are bootstrap intervals over prompts, with the same resamples for all
 learners, so that what a prompt does to all of them cancels in a margin. The best
-members are chosen again in every resample: the interval includes the choice.
+members are chosen again in every resample: the interval includes the choice. It says
+what other prompts would give for this trained model, and leaves out what another seed
+of its training would: to speak of models of a kind, rank several.
 
 How to read it:
 
 - The winner is *separated* if it is nearer than the runner-up in 97.5 % of the
   resamples or more. That says nothing about how near: look at the distance.
-- Otherwise `candidates` lists the families that may be the nearest. Take the one with
-  fewest hyper-parameters. Ridge, with a small alpha, can come as near to anything as
-  least squares does, and a little nearer by chance: its alpha is chosen, and least
-  squares has nothing to choose.
+- Otherwise `candidates` lists the families that may be the nearest: the truly nearest
+  is left out in 5 % of cases. Each is compared with every other at once ("max-t"), not
+  with the winner alone, which is nearer by chance: that would leave it out in 15 %
+  where seven are equally near. Take the one with fewest hyper-parameters. Ridge, with
+  a small alpha, can come as near to anything as least squares does, and a little nearer
+  by chance: its alpha is chosen, and least squares has nothing to choose.
 - `at_edge` marks a best member at an end of its grid. There the family runs into
   another (see `grids`), or the grid is too short.
 """
@@ -43,7 +47,7 @@ from icl.compare.members import (
     members_of,
 )
 from icl.prompts import Prompts, check_prompts
-from icl.resampling import STATISTICS, Statistic, bootstrap, interval
+from icl.resampling import STATISTICS, Statistic, bootstrap, contenders, interval
 
 
 class Margin(NamedTuple):
@@ -66,6 +70,7 @@ class Fit(NamedTuple):
         margin: how much farther it is than the nearest family, for which it is 0.
         at_edge: whether one of its hyper-parameters is the smallest or the largest
             among the members.
+        candidate: whether its family may be the nearest, for all that is known.
     """
 
     family: str
@@ -75,6 +80,7 @@ class Fit(NamedTuple):
     high: float
     margin: Margin
     at_edge: bool
+    candidate: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +116,8 @@ class Nearest:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """The winner, and every family that is not separated from it."""
-        return tuple(fit.family for fit in self.fits if fit.margin.low <= 0)
+        """The winner, and every family that may be the nearest, by max-t at 5 %."""
+        return tuple(fit.family for fit in self.fits if fit.candidate)
 
     def __str__(self) -> str:
         width = max(len(fit.family) for fit in self.fits)
@@ -229,6 +235,7 @@ def rank(
     distances = np.array([values[own].min() for own in columns])
     resampled = np.stack([draws[:, own].min(axis=1) for own in columns], axis=1)
     order = np.argsort(distances, kind="stable")
+    may_be_nearest = contenders(distances, resampled)
     excess = resampled - resampled[:, order[:1]]
     lows, highs = interval(resampled)
     margin_lows, margin_highs = interval(excess)
@@ -248,6 +255,7 @@ def rank(
                     float(beyond), float(margin_lows[i]), float(margin_highs[i])
                 ),
                 at_edge=_at_edge(best, families[names[i]]),
+                candidate=bool(may_be_nearest[i]),
             )
         )
     return Nearest(tuple(fits))

@@ -266,9 +266,7 @@ def test_a_ranking_by_a_loop_over_resamples(rng, statistic):
         assert take(distances[:, column]) == pytest.approx(fit.distance, rel=1e-12)
     assert found.winner is found.fits[0]
     assert found.margin == found.runner_up.margin
-    assert found.candidates == tuple(
-        fit.family for fit in found.fits if fit.margin.low <= 0
-    )
+    assert found.winner.family in found.candidates
 
 
 def test_a_margin_is_paired_over_prompts(rng):
@@ -291,6 +289,19 @@ def test_two_families_alike_are_not_separated(prompts, rng):
     assert not found.separated
     assert found.candidates == ("a", "b")
     assert "not separated" in str(found)
+
+
+def test_candidates_hold_the_nearest_where_many_are_equally_near(rng):
+    """Held against the winner alone, one in seven true ones would be left out (15 %).
+
+    The nominal rate is 5 %; 300 trials have a standard error of 1.3 %.
+    """
+    many = {name: [Ridge(float(i + 1))] for i, name in enumerate("abcdefg")}
+    left_out = sum(
+        "a" not in rank(rng.normal(size=(60, 7)) ** 2, many, resamples=200).candidates
+        for _ in range(300)
+    )
+    assert left_out / 300 < 0.05 + 3 * 0.013
 
 
 def test_equally_near_learners_are_separated_as_rarely_as_they_should_be(rng):

@@ -132,8 +132,36 @@ def test_online_bits_equal_a_code_written_by_hand(rng):
         bits -= norm.logpdf(y[start:end], guess, sd).sum() / np.log(2)
     # Float64 sums of 40 numbers.
     np.testing.assert_allclose(
-        online_codelength(features, target, seed=5).bits, bits, rtol=1e-9
+        online_codelength(features, target, first=16, orders=1, seed=5).bits,
+        bits,
+        rtol=1e-9,
     )
+
+
+def test_orders_are_averaged_and_their_spread_is_in_the_interval(rng):
+    """Sixteen features that say nothing: each order saves another (negative) amount."""
+    features, target = rng.normal(size=(120, 16)), rng.normal(size=(120, 1))
+    of_orders = [
+        online_codelength(features, target, first=32, orders=1, seed=seed)
+        for seed in range(12)
+    ]
+    single = [found.saved_per_prompt for found in of_orders]
+    mean = online_codelength(features, target, first=32, orders=6, seed=99)
+    # The mean of six orders, against that of twelve others: four standard errors.
+    spread = np.std(single, ddof=1)
+    assert abs(mean.saved_per_prompt - np.mean(single)) < 4 * spread * 0.5
+    ends = mean.low, mean.high
+    assert ends[0] < np.mean(single) < ends[1]
+
+
+def test_the_first_block_is_large_enough_for_the_features(rng):
+    """Of 16 prompts on 16 features a probe would take its own error for nearly 0."""
+    features, target = rng.normal(size=(160, 16)), rng.normal(size=(160, 1))
+    usual = online_codelength(features, target, orders=3)
+    same = online_codelength(features, target, orders=3, first=64)
+    small = online_codelength(features, target, orders=3, first=16)
+    assert usual.bits == same.bits  # four prompts for each feature
+    assert small.bits > usual.bits
 
 
 @pytest.mark.parametrize("shape", [(60, 5), (20, 30)], ids=["long", "wide"])

@@ -137,6 +137,41 @@ def test_the_interval_of_a_difference_is_paired(rng):
         selectivity(sides[0], sides[1].assign_coords(split="b"))
 
 
+def test_other_functions_of_the_kind_are_covered(rng):
+    """Twenty functions tell the mean of all: prompts alone do not know how they differ.
+
+    Scores of functions are normal around 0.4 with a standard deviation of 0.1; what
+    prompts add is a tenth of that.
+    """
+    functions, repeats = 20, 400
+    each = 0.4 + 0.1 * rng.normal(size=(repeats, functions))
+    noise = 0.01 * rng.normal(size=(300, 1))
+    axes = ("layer", "coordinate")
+    control = xr.Dataset(
+        {
+            "r2": ("layer", each.mean(axis=1)),
+            "r2_per_coordinate": (axes, each),
+            "r2_resampled": (("resample", "layer"), each.mean(axis=1) + noise),
+        },
+        coords={"split": "a"},
+    )
+    task = control.assign(
+        r2=0 * control.r2 + 0.9, r2_resampled=0 * control.r2_resampled
+    )
+    task = task.assign(r2_resampled=task.r2_resampled + 0.9)
+
+    def covered(**options):
+        both = selectivity(task, control, **options)
+        inside = (both.selectivity_low <= 0.5) & (both.selectivity_high >= 0.5)
+        return float(inside.mean())
+
+    assert covered() < 0.7
+    assert abs(covered(functions=True) - 0.95) < 0.04  # three standard errors
+    one = control.isel(coordinate=[0])
+    with pytest.raises(ValueError, match="2 functions or more, got 1"):
+        selectivity(task, one, functions=True)
+
+
 def test_grids_of_other_prompts_are_not_paired(rng):
     hidden = rng.normal(size=(1, 80, 1, 3))
     targets = {"w": hidden[0, :, 0]}
