@@ -258,8 +258,11 @@ def test_the_report_and_its_markdown_have_all_claims(results):
     assert page.count('<tr role="row" class="claim">') == len(PUBLISHED)
     assert "Of the paper's 33 claims" in html.unescape(page)
     assert "not judged here" not in text and "is missing" not in page
-    rows = text.split("## Every number")[1].count("holds |\n")
-    assert rows == sum(claim.verdict == "holds" for claim in claims_of(results))
+    lines = text.split("## Every number")[1].splitlines()
+    verdicts = [cells[4] for cells in (l.split(" | ") for l in lines) if len(cells) > 4]
+    assert verdicts.count("holds") == sum(
+        claim.verdict == "holds" for claim in claims_of(results)
+    )
     assert "train steps 60 (paper 500,000)" in page and "train steps 60" in text
 
 
