@@ -22,7 +22,6 @@ from typing import (
 
 from experiments.engine.figures import catalogue
 from experiments.engine.figures.changes import UNPREFIXED, task_of, with_task
-from icl.files import expanded
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
@@ -98,6 +97,8 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
         config, rest = _with_kind(config, rest)
         about += f"\n\n{KIND} NAME takes another task: {', '.join(task_kinds())}."
     read = read_flags(f"{name} {preset}", about, _with_options(config), rest)
+    from icl.files import expanded  # which loads NumPy
+
     options = replace(read.options, results=expanded(read.options.results))
     return Command(preset, _as_config(config, read.config), options)
 
