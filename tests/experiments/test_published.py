@@ -219,7 +219,7 @@ def test_the_markdown_page_has_every_claim_once_and_what_stands_beside():
     numbers = re.findall(r"^\| (\d+) \|", text, re.MULTILINE)
     assert numbers == [str(number) for number in range(1, 34)]
     assert "| **fails**: 4a holds, 4b fails |" in text
-    assert "| 4a. Small. | 0.004 [0.003, 0.006] < 0.01 |  |  | holds |  |" in text
+    assert "| 4a. Small. | 0.004 [0.003, 0.006] &lt; 0.01 |  |  | holds |  |" in text
     assert r"| lens.1. The size \|w\| of w. |" in text
     assert f"### {BESIDE['lens']}" in text and BESIDE["steering"] not in text
     assert "fig3" in text and "NaN." in text
