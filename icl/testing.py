@@ -198,22 +198,25 @@ def _check_model(task: Task, codec: Codec, batch: Any) -> None:
     """Checks that a tiny model reads the batch and has a loss at every slot."""
     name = type(task).__name__
     check_draws(task)
-    model = build(codec, ModelConfig(layers=1, width=8), jax.random.key(0))
-    losses = codec.losses(model.predict(batch), batch)
+    losses, gradient = jax.jit(partial(_tiny_step, codec))(jax.random.key(0), batch)
     sizes = (BATCH, len(codec.slots))
     checks.shape_of(f"losses of {name}", losses, sizes, "(batch, slots)")
     checks.all_finite(f"losses of {name}", losses)
-    gradient = jax.grad(lambda state: _loss(codec, model, state, batch))(
-        nnx.state(model)
-    )
     for leaf in jax.tree.leaves(gradient):
         checks.all_finite(f"the gradient of the loss of {name}", leaf)
 
 
-def _loss(codec: Codec, model: Any, state: Any, batch: Any) -> jax.Array:
-    """Returns the mean loss as a function of the parameters."""
-    graphdef, _ = nnx.split(model)
-    return codec.losses(nnx.merge(graphdef, state).predict(batch), batch).mean()
+def _tiny_step(codec: Codec, key: jax.Array, batch: Any) -> tuple[jax.Array, Any]:
+    """Returns the losses of a tiny model on a batch, and the gradient of their mean."""
+    model = build(codec, ModelConfig(layers=1, width=8), key)
+    graphdef, state = nnx.split(model)
+
+    def mean_loss(state: Any) -> tuple[jax.Array, jax.Array]:
+        losses = codec.losses(nnx.merge(graphdef, state).predict(batch), batch)
+        return losses.mean(), losses
+
+    gradient, losses = jax.grad(mean_loss, has_aux=True)(state)
+    return losses, gradient
 
 
 def _check_inputs(task: Task, codec: Codec) -> None:

@@ -9,6 +9,7 @@ other or as the members of an ensemble. `program_key` alone says which runs do.
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -170,13 +171,7 @@ def compile_program(
         init, start, evaluate = map(jax.vmap, (run.init, run.start, run.evaluate))
     records = (key.train.chunk, *(() if members is None else (members,)))
     advance = partial(_advance, step=step, records=records)
-    # On CPU only products take long, and XLA calls a library for them. To optimise the
-    # code around them less saves a third of compiling, and costs no speed.
-    on_cpu = devices[0].platform == "cpu"
-    compiled = partial(
-        jax.jit,
-        compiler_options={"xla_backend_optimization_level": 1} if on_cpu else None,
-    )
+    compiled = partial(jax.jit, compiler_options=_compiler_options(devices[0]))
     return Compiled(
         init=compiled(init, out_shardings=home),
         start=compiled(start, out_shardings=home),
@@ -184,6 +179,18 @@ def compile_program(
         evaluate=compiled(evaluate, out_shardings=whole),
         place=partial(processes.place, sharding=home),
     )
+
+
+def _compiler_options(device: jax.Device) -> dict[str, Any] | None:
+    """Returns how much XLA optimises, unless `XLA_FLAGS` say so themselves.
+
+    On CPU only products take long, and XLA calls a library for them. To optimise the
+    code around them less saves a third of compiling, and costs no speed.
+    """
+    level = "xla_backend_optimization_level"
+    if device.platform != "cpu" or level in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {level: 1}
 
 
 class _Functions:

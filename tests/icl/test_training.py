@@ -852,3 +852,12 @@ def test_a_default_device_of_a_cpu_has_something_to_do(
     codec = replace(task, length=length).codec
     found = compiled.devices_of(None, codec, config, None)
     assert len(found) == most
+
+
+def test_a_program_is_optimised_as_xla_flags_say(monkeypatch, untyped):
+    gpu, cpu = (SimpleNamespace(platform=name) for name in ("gpu", "cpu"))
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert compiled._compiler_options(gpu) is None
+    assert compiled._compiler_options(cpu) == {"xla_backend_optimization_level": 1}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    assert compiled._compiler_options(cpu) is None
