@@ -15,16 +15,19 @@ its colour is the share of variance (R2) that the probe explains on prompts to w
 was not fitted. Rows are layers, with the embedding (0) at the bottom; columns are
 tokens in order. The left map is for the w that made the labels, the right one for the w
 that least squares finds in the examples so far. The panels below show the layer that is
-best on average, by number of examples. Dashed curves are the ceiling: no reader of
-n < d examples explains more than n/d of w. Dotted curves are the same probe for the
-weights of other prompts, which must stay at or below zero. Bands are 95 % intervals
-over test prompts.
+best on average over other prompts, by number of examples. Dashed curves are the
+ceiling: no reader of n < d examples explains more than n/d of w. Dotted curves are the
+same probe for the weights of other prompts, which must stay at or below zero. Maps are
+averages over trained models, if there are several. Bands are 95 % intervals over test
+prompts, and over seeds if there are several.
 """
 
 import sys
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import matplotlib
 import matplotlib.figure
 import numpy as np
@@ -32,7 +35,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from experiments.akyurek2023.decoded_weights_claims import best_layer, claims
+from experiments.akyurek2023.decoded_weights_claims import AT, BEST, claims, resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import (
     Evaluation,
@@ -40,6 +43,11 @@ from experiments.engine.figures.evaluation import (
     linear_task,
 )
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import (
+    mean_over_seeds,
+    named_layers,
+    over_seeds,
+)
 from experiments.engine.figures.style import (
     BLUE,
     GREY,
@@ -48,7 +56,7 @@ from experiments.engine.figures.style import (
     count_examples,
 )
 from experiments.reference_models import SETTINGS
-from icl import checks, inference, token_contexts, token_names
+from icl import Prompts, Transformer, checks, inference, token_contexts, token_names
 from icl.baselines import LeastSquares, PosteriorMean
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -68,7 +76,9 @@ class Config:
     """Settings of the map of decoded weights.
 
     Attributes:
-        setting: the model.
+        setting: the model, or the first of several.
+        seeds: the number of models; their seeds are that of the setting and the numbers
+            after it.
         evaluation: the prompts from which probes are fitted and on which they are
             tested; the tested ones are resampled. Hidden states take
             (layers + 1) x prompts x tokens x width x 4 bytes.
@@ -80,9 +90,11 @@ class Config:
     evaluation: Evaluation = Evaluation()
     test_fraction: float = 0.25
     probe_seed: int = 0
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         task = linear_task(self.setting, own_weights=True)
+        checks.positive_int("seeds", self.seeds)
         self.evaluation.require_prompts(8)
         check_test_fraction(self.test_fraction)
         checks.positive_int("task.length", task.length, minimum=2)
@@ -91,25 +103,53 @@ class Config:
 
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64)),
-    "quick": Config(SETTINGS["quick"]),
+    "quick": Config(SETTINGS["quick"], seeds=3),
     "shipped": Config(SETTINGS["shipped"]),
     "paper": Config(SETTINGS["paper"]),
 }
 
 
+@over_seeds
 def compute(config: Config, models: Models) -> xr.Dataset:
     """Fits a probe for every layer, token and target: see `probes.probe_grid`.
 
     The targets are `w`, which is the same at every token, and `w_ols`, which least
-    squares finds in the pairs that the token has seen.
+    squares finds in the pairs that the token has seen. Beside what `probe_grid` returns
+    there are `best_layer`, over (target), which has the highest R2 over tokens on
+    other prompts, as many as a quarter of these; and `r2_at`, `r2_resampled_at` and
+    `control_r2_at`, over (at, token, target): at that layer, and at the embedding.
     """
     task, model = linear_task(config.setting), models(config.setting).model
-    prompts, _ = config.evaluation.sample(task)
-    length = prompts.ys.shape[1]
+    count = config.evaluation.prompts
+    prompts, _ = config.evaluation.sample(task, more=max(8, count // 4))
+    kept, others = inference.first(prompts, count), _after(prompts, count)
+    best = _grid(config, model, others).r2.mean("token").argmax("layer")
+    grid = _grid(config, model, kept, keep_resamples=True)
+    layers = xr.concat([best, xr.zeros_like(best)], xr.Variable("at", list(AT)))
+    at = grid[["r2", "r2_resampled", "control_r2"]].sel(layer=layers)
+    return (
+        grid.drop_vars("r2_resampled")
+        .merge(at.drop_vars("layer").rename({name: f"{name}_at" for name in at}))
+        .assign(best_layer=best)
+        .assign_attrs(dim=task.dim, noise_std=task.noise_std)
+    )
+
+
+def _after(prompts: Prompts, count: int) -> Prompts:
+    """Returns the prompts after the first `count`."""
+    return jax.tree.map(lambda array: array[count:], prompts)
+
+
+def _grid(
+    config: Config, model: Transformer, prompts: Prompts, **more: Any
+) -> xr.Dataset:
+    """Fits probes to some prompts and tests them on some others of these."""
+    task, length = linear_task(config.setting), prompts.ys.shape[1]
+    bayes = PosteriorMean(task.noise_std, task.weight_std)
     with warnings.catch_warnings():
         # Without examples least squares finds 0: at x1 there is nothing to explain.
         warnings.filterwarnings("ignore", message="Targets that do not vary")
-        grid = probe_grid(
+        return probe_grid(
             inference.hidden_states(model, prompts),
             {
                 "w": np.asarray(prompts.weights),
@@ -117,17 +157,12 @@ def compute(config: Config, models: Models) -> xr.Dataset:
             },
             contexts=token_contexts(length),
             tokens=token_names(length),
-            ceilings={
-                "w": np.asarray(
-                    PosteriorMean(task.noise_std, task.weight_std).ceiling(prompts)
-                ),
-                "w_ols": 1.0,
-            },
+            ceilings={"w": np.asarray(bayes.ceiling(prompts)), "w_ols": 1.0},
             test_fraction=config.test_fraction,
             resamples=config.evaluation.resamples,
             seed=config.probe_seed,
+            **more,
         )
-    return grid.assign_attrs(dim=task.dim, noise_std=task.noise_std)
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
@@ -153,7 +188,12 @@ def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
     tokens, layers = scores.token.values, scores.layer.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dddddd")
     image = axes.imshow(
-        scores.r2, origin="lower", aspect="auto", vmin=0, vmax=1, cmap=colours
+        mean_over_seeds(scores.r2),
+        origin="lower",
+        aspect="auto",
+        vmin=0,
+        vmax=1,
+        cmap=colours,
     )
     axes.grid(False)
     axes.set_title(NAMES[str(scores.target.item())])
@@ -170,21 +210,21 @@ def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
 
 def _curves(axes: Axes, scores: xr.Dataset) -> None:
     """Draws the R2 of the best layer by number of examples."""
-    layer = best_layer(scores)
-    best = scores.sel(layer=layer)
-    is_x = best.token.str.startswith("x").values
+    bands = resampled(scores).band(lambda means: means.r2.sel(at=BEST))
+    control = mean_over_seeds(scores.control_r2_at.sel(at=BEST))
+    ceiling = mean_over_seeds(scores.ceiling)
+    is_x = scores.token.str.startswith("x").values
     styles = {"y": (~is_x, BLUE, "o"), "x": (is_x, VERMILLION, "s")}
     for kind, (where, color, marker) in styles.items():
-        part = best.isel(token=where)
-        n, style = part.context, {"color": color, "marker": marker}
-        axes.plot(n, part.r2, label=f"probe at {kind}-tokens", **style)
-        axes.fill_between(n, part.r2_low, part.r2_high, color=color, alpha=0.15, lw=0)
-        axes.plot(
-            n, part.control_r2, ":", color=color, label=f"control at {kind}-tokens"
-        )
-    axes.plot(part.context, part.ceiling, "--", color=GREY, label="ceiling")
-    axes.set_title(f"layer {layer}, the best on average")
-    axes.set_ylim(max(-0.5, min(-0.1, float(best.r2_low.min()))), 1.05)
+        value, low, high = (band.isel(token=where) for band in bands)
+        n, style = value.context, {"color": color, "marker": marker}
+        axes.plot(n, value, label=f"probe at {kind}-tokens", **style)
+        axes.fill_between(n, low, high, color=color, alpha=0.15, lw=0)
+        label = f"control at {kind}-tokens"
+        axes.plot(n, control.isel(token=where), ":", color=color, label=label)
+    axes.plot(scores.context, ceiling, "--", color=GREY, label="ceiling")
+    axes.set_title(f"{named_layers(scores.best_layer)}, the best on average")
+    axes.set_ylim(max(-0.5, min(-0.1, float(bands[1].min()))), 1.05)
     count_examples(axes, scores.attrs["dim"], low=True)
 
 

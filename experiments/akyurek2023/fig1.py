@@ -16,8 +16,8 @@ resembles. In (a) the distance is between predictions (SPD / d), in (b) between 
 vectors (ILWD / d). The transformer's weights are fitted to its predictions at many new
 inputs. The weights of k-NN are fitted in the same way, because k-NN has none of its
 own; its curves in (b) are drawn thin. The dashed curves in (a) are distances to the
-true label Y: with fewer than d examples nobody can know it, and OLS misses it by
-1 - n/d. Bands are 95 % intervals over prompts.
+true label Y: with fewer than d examples nobody can know it, and OLS misses it by 1 -
+n/d. Bands are 95 % intervals over prompts, and over seeds if there are several.
 """
 
 import itertools
@@ -47,6 +47,7 @@ from experiments.engine.figures.evaluation import (
     linear_task,
 )
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import over_seeds
 from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
 from icl import Prompts, Transformer, checks, inference
@@ -72,7 +73,9 @@ class Config:
     """Settings of Figure 1.
 
     Attributes:
-        setting: the model.
+        setting: the model, or the first of several.
+        seeds: the number of models; their seeds are that of the setting and the numbers
+            after it.
         evaluation: the prompts on which predictions are compared.
         queried: the number of these prompts at which learners are also asked to
             predict new inputs, so that their implied weights can be fitted.
@@ -83,9 +86,11 @@ class Config:
     evaluation: Evaluation = Evaluation()
     queried: int = 500
     queries: int | None = None
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         task = linear_task(self.setting)
+        checks.positive_int("seeds", self.seeds)
         self.evaluation.require_part("queried", self.queried)
         check_queries(self.queries, task)
         checks.positive_int("task.length", task.length, minimum=2)
@@ -93,12 +98,15 @@ class Config:
 
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200), queried=32),
-    "quick": Config(SETTINGS["quick"], queried=250),
-    "shipped": Config(SETTINGS["shipped"], queried=250),
+    "quick": Config(
+        SETTINGS["quick"], Evaluation(prompts=20_000), queried=1_000, seeds=3
+    ),
+    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=20_000), queried=1_000),
     "paper": Config(SETTINGS["paper"]),
 }
 
 
+@over_seeds
 def compute(config: Config, models: Models) -> xr.Dataset:
     """Returns the squared differences between learners, for every pair and prompt.
 

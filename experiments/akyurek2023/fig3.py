@@ -23,13 +23,15 @@ the amount of gradient descent, which is the time of gradient flow counted in st
 rate 0.01. Thin black curves in the upper panel show how far away these two are. An
 arrow marks the last value that was tried, so that the best may lie beyond it. Bands and
 bars are 95 % intervals over prompts; where there are several seeds, the bands are over
-prompts and seeds, and the lower panels show each seed as a point of its own.
+prompts and seeds, and the lower panels show each seed as a point of its own. The claims
+about one and two layers at the smallest d are over more seeds than the curves, which
+are of the first.
 """
 
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -52,7 +54,7 @@ from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import GREY, canvas
-from icl import inference
+from icl import checks, inference, sweeps
 from icl.baselines import GradientFlow, Ridge
 from icl.compare import effective, rank
 from icl.sweeps.setting import Setting
@@ -87,25 +89,51 @@ class Config:
         sweep: the models, and the prompts on which they are compared.
         fitted: the number of these prompts to which alpha and the number of steps are
             fitted.
+        shallow_seeds: the number of seeds of the models of one and of two layers at the
+            smallest dimension, which cost little; the claims about these use them all.
+            They are the numbers from 0 on. 1: the seeds of the sweep.
     """
 
     sweep: Sweep
     fitted: int = 1_000
+    shallow_seeds: int = 1
 
     def __post_init__(self) -> None:
         self.sweep.evaluation.require_part("fitted", self.fitted)
+        checks.positive_int("shallow_seeds", self.shallow_seeds)
+
+    @property
+    def shallow(self) -> Sweep | None:
+        """The sweep of the shallow models over many seeds, if there is one."""
+        sweep, layers = self.sweep, tuple(n for n in self.sweep.layers if n <= 2)
+        if self.shallow_seeds == 1 or not layers:
+            return None
+        return replace(
+            sweep,
+            dims=sweep.dims[:1],
+            steps=None if sweep.steps is None else sweep.steps[:1],
+            layers=layers,
+            widths=(sweep.model.width,),
+            heads=(sweep.model.heads,),
+            model=replace(sweep.model, layers=layers[0]),
+            seeds=tuple(range(self.shallow_seeds)),
+            full_grid=False,
+        )
 
 
 PRESETS = {
     "tiny": Config(SWEEPS["tiny"], fitted=64),
-    "quick": Config(SWEEPS["quick"]),
+    "quick": Config(SWEEPS["quick"], shallow_seeds=5),
     "paper": Config(SWEEPS["paper"]),
 }
 
 
 def settings(config: Config) -> list[Setting]:
-    """Returns all runs of the sweep."""
-    return size_sweep.settings(config.sweep)
+    """Returns all runs of both sweeps, each once."""
+    runs = size_sweep.settings(config.sweep)
+    if config.shallow is not None:
+        runs += size_sweep.settings(config.shallow)
+    return list(dict.fromkeys(runs))
 
 
 def compute(config: Config, models: Models) -> xr.Dataset:
@@ -116,15 +144,23 @@ def compute(config: Config, models: Models) -> xr.Dataset:
         (dim, point, seed, path, bound). For each path, "alpha" and "steps", it holds
         the value that fits best, the ends "low" and "high" of its interval, the
         "distance" there, and "at_end": -1 or 1 where the value is the first or the last
-        that was tried, and 0 elsewhere.
+        that was tried, and 0 elsewhere. Of the shallow models of many seeds there is
+        what `fig3_claims.of_shallow` undoes.
     """
     learners = [
         *itertools.chain(*fig3_claims.FAMILIES.values()),
         fig3_claims.PREDICTS_ZERO,
     ]
     sweep, regions = config.sweep, ["n < d"]
+    sweeps.train_missing(settings(config), models)
     dataset = size_sweep.measure(sweep, models, learners, regions, pooled=False)
-    return dataset.assign(effective=_effective(config, models, dataset))
+    dataset = dataset.assign(effective=_effective(config, models, dataset))
+    if config.shallow is None:
+        return dataset
+    shallow = size_sweep.measure(
+        config.shallow, models, learners, regions, pooled=False
+    )
+    return fig3_claims.with_shallow(dataset, shallow)
 
 
 def _effective(config: Config, models: Models, dataset: xr.Dataset) -> xr.DataArray:

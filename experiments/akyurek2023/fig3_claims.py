@@ -50,19 +50,26 @@ RATIO = "ratio of MSPD to the nearest of these and to the nearest of all others"
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns claims 14-20 of the paper, about the region n < d."""
     judge, dims = judge_of(dataset, "fig3"), dimensions(dataset)
+    shallow = of_shallow(dataset)
+    seeded = judge if shallow is None else judge_of(shallow, "fig3")
     small, large = dims[0], dims[-1]
     alone = "This run has one dimension only." if small == large else ""
     found = []
-    for d, letters, missing in ((small, "ac", ""), (large, "bd", alone)):
+    for d, one, letters, missing in (
+        (small, seeded, "ac", ""),
+        (large, judge, "bd", alone),
+    ):
         first, second = letters
         found += [
-            *_one_layer(judge, d, f"14{first}", f"15{first}", missing),
+            *_one_layer(one, d, f"14{first}", f"15{first}", missing),
             _further_than_deepest(judge, d, f"15{second}", missing),
             _eight_layers(judge, d, f"17{first}", missing),
         ]
     found += [
-        *_two_and_four_layers(judge, small, ("16a", "16b"), ""),
-        *_two_and_four_layers(judge, large, ("16c", "16d"), alone),
+        _few_layers(seeded, small, 2, "16a", ""),
+        _few_layers(judge, small, 4, "16b", ""),
+        _few_layers(judge, large, 2, "16c", alone),
+        _few_layers(judge, large, 4, "16d", alone),
         _width_suffices(judge, small, "18a", ""),
         _width_suffices(judge, large, "18b", alone),
         _width_does_not_suffice(judge, large, "18c", alone),
@@ -71,6 +78,31 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         *_falls_with(judge, "width", "width", "20b", "20d"),
     ]
     return sorted(found, key=lambda claim: claim.id)
+
+
+# --- the shallow models of many seeds, in one Dataset with the sweep ---
+
+SHALLOW = "shallow_"
+_KEPT = ("distance", "failed")
+_DIMS = ("dim", "point", "seed", "shape", "rate")
+
+
+def with_shallow(dataset: xr.Dataset, shallow: xr.Dataset) -> xr.Dataset:
+    """Returns the measured sweep with that of the shallow models beside it."""
+    kept = shallow[[*_KEPT]].rename(
+        {name: SHALLOW + name for name in (*_KEPT, *_DIMS, "varied", "value")}
+    )
+    return dataset.merge(kept)
+
+
+def of_shallow(dataset: xr.Dataset) -> xr.Dataset | None:
+    """Returns the sweep of the shallow models, if there is one."""
+    if SHALLOW + "distance" not in dataset:
+        return None
+    kept = dataset[[SHALLOW + name for name in _KEPT]]
+    names = [name for name in kept.variables if str(name).startswith(SHALLOW)]
+    shallow = kept.rename({name: str(name).removeprefix(SHALLOW) for name in names})
+    return shallow.assign(apart=dataset.apart.sel(dim=shallow.dim))
 
 
 # --- claims by depth, at one dimension; `alone` says why a run lacks a dimension ---
@@ -133,23 +165,18 @@ def _further_than_deepest(judge: Judge, d: int, id: str, alone: str) -> Claim:
     )
 
 
-def _two_and_four_layers(
-    judge: Judge, d: int, ids: tuple[str, str], alone: str
-) -> list[Claim]:
+def _few_layers(judge: Judge, d: int, layers: int, id: str, alone: str) -> Claim:
     """Returns claim 16: with two and four layers, ridge regression is the nearest."""
-    return [
-        judge(
-            id,
-            f"d = {d}: with {layers} layers, ridge regression is the nearest of "
-            "the learners that the paper plots.",
-            _worst_ratio(d, "layers", [layers], "ridge"),
-            "<",
-            1.0,
-            unit=RATIO,
-            missing=alone or missing_sizes(judge.resampled.means, "layers", [layers]),
-        )
-        for id, layers in zip(ids, (2, 4), strict=True)
-    ]
+    return judge(
+        id,
+        f"d = {d}: with {layers} layers, ridge regression is the nearest of "
+        "the learners that the paper plots.",
+        _worst_ratio(d, "layers", [layers], "ridge"),
+        "<",
+        1.0,
+        unit=RATIO,
+        missing=alone or missing_sizes(judge.resampled.means, "layers", [layers]),
+    )
 
 
 def _eight_layers(judge: Judge, d: int, id: str, alone: str) -> Claim:

@@ -13,12 +13,13 @@ Run: python -m experiments.akyurek2023.fig4 quick
 How to read it: the left panels show the error of the probes by layer (0 is the
 embedding), as a share of the target's variance and averaged over the numbers of
 examples n; a probe that knows nothing but the mean has an error of 1. Bands are 95 %
-intervals over test prompts. Dashed lines are the best layer of the control model, which
-was trained with the same w in every prompt. Dotted lines are the best layer of an
-untrained network, which shows what the probe does by itself. The right panels show
-where the MLP probe of the best layer looks: there is one row for each n and one column
-for each token, and each row sums to 1. Grey cells lie to the right of y_n, where the
-probe may not read.
+intervals over test prompts, and over seeds if there are several. Dashed lines are the
+best layer of the control model, which was trained with the same w in every prompt.
+Dotted lines are the best layer of an untrained network, which shows what the probe does
+by itself. The right panels show where the MLP probe of the best layer looks: there is
+one row for each n and one column for each token, and each row sums to 1; maps of
+several seeds are averaged. Grey cells lie to the right of y_n, where the probe may not
+read.
 """
 
 import sys
@@ -44,7 +45,7 @@ PRESETS = {
     "tiny": Config(
         PROBING["tiny"], Evaluation(prompts=64), units=8, epochs=3, refits=2
     ),
-    "quick": Config(PROBING["quick"]),
+    "quick": Config(PROBING["quick"], refits=4, seeds=5),
     "shipped": Config(PROBING["shipped"]),
     "paper": Config(PROBING["paper"], Evaluation(prompts=8_000), units=512),
 }

@@ -16,8 +16,9 @@ from experiments.akyurek2023.fig4_measure import TARGETS
 from experiments.engine.claims.claim import Claim, Interval
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import Ratio, Statistic
-from icl.resampling import TAIL, contenders
+from experiments.engine.claims.statistics import SEED, Ratio, Statistic
+from experiments.engine.figures.seeds import mean_over_seeds
+from icl.resampling import TAIL, contenders, seed_interval
 from probes import onset
 
 MOMENT, WEIGHTS = TARGETS
@@ -107,6 +108,7 @@ def _order_of_targets(judge: Judge, trained: xr.Dataset) -> list[Claim]:
         xr.Dataset({"r2": 1 - mlp.error, "r2_resampled": 1 - mlp.error_resampled})
     )
     lowest = {target: _lowest(mlp.sel(target=target)) for target in TARGETS}
+    over = _what_intervals_are_over(trained, "test prompts", "and these probes")
     onsets = {
         target: Interval(
             *(
@@ -122,25 +124,61 @@ def _order_of_targets(judge: Judge, trained: xr.Dataset) -> list[Claim]:
             "26a",
             "its error is down to half of the embedding's in an earlier layer.",
             onsets,
+            over,
         ),
         _moment_comes_first(
-            judge, "26b", "the layer with its least error comes earlier.", lowest
+            judge, "26b", "the layer with its least error comes earlier.", lowest, over
         ),
     ]
 
 
+def _what_intervals_are_over(
+    trained: xr.Dataset | xr.DataArray, units: str, fixed: str = ""
+) -> str:
+    """Returns in words what the intervals of `trained` are over."""
+    seeds = trained.sizes.get(SEED, 1)
+    if seeds > 1:
+        return f"{units} and {seeds} seeds"
+    return f"{units}, for one trained model {fixed}".strip()
+
+
 def _lowest(errors: xr.Dataset) -> Interval:
-    """Returns the layer with the least error, and the layers that may have it."""
-    draws = errors.error_resampled.transpose("resample", "layer").values.astype(float)
+    """Returns the layer with the least error, and the layers that may have it.
+
+    For several seeds it is the error's mean over seeds.
+    """
+    value, draws = errors.error, errors.error_resampled.astype(float)
     # 1.25 % for each of two targets: the order is wrong in 2.5 % of cases or fewer.
-    may_be = contenders(errors.error.values, draws, tail=TAIL / 2)
+    tail = TAIL / 2
+    if SEED in value.dims:
+        by_seed = value.transpose(SEED, "layer").values
+        drawn = draws.transpose("resample", SEED, "layer").values
+        may_be = _may_be_least(by_seed, drawn, tail)
+    else:
+        drawn = draws.transpose("resample", "layer").values
+        may_be = contenders(value.values, drawn, tail=tail)
     layers = errors.layer.values[may_be]
-    best = errors.layer.values[int(errors.error.argmin("layer"))]
+    best = errors.layer.values[int(mean_over_seeds(value).argmin("layer"))]
     return Interval(float(best), float(layers.min()), float(layers.max()))
 
 
+def _may_be_least(values: np.ndarray, draws: np.ndarray, tail: float) -> np.ndarray:
+    """Returns which of several means over seeds may be the least, (layers,).
+
+    One may be unless it is surely above another, by Bonferroni over the others.
+
+    Args:
+        values: errors, (seeds, layers).
+        draws: those of every resample of the prompts, (resamples, seeds, layers).
+        tail: the probability that the truly least is left out.
+    """
+    above, drawn = (each[..., :, None] - each[..., None, :] for each in (values, draws))
+    low, _ = seed_interval(above, drawn, tail=tail / max(1, values.shape[1] - 1))
+    return ~np.any(low > 0, axis=1)
+
+
 def _moment_comes_first(
-    judge: Judge, id: str, text: str, layers: Mapping[str, Interval]
+    judge: Judge, id: str, text: str, layers: Mapping[str, Interval], over: str
 ) -> Claim:
     """Returns claim 26 for the layer of each target, each with its interval."""
     moment, weights = layers[MOMENT], layers[WEIGHTS]
@@ -163,8 +201,7 @@ def _moment_comes_first(
         ">",
         0.0,
         unit=f"layers; {moment.value:g} and {weights.value:g}",
-        interval_over="test prompts, for one trained model and these probes; all "
-        "layers at once",
+        interval_over=f"{over}; all layers at once",
         missing="" if decoded else "Neither is decoded in any layer: no order.",
     )
 
@@ -203,16 +240,22 @@ def _positions(judge: Judge, trained: xr.Dataset) -> list[Claim]:
 
 def _position_claim(judge: Judge, id: str, text: str, share: xr.DataArray) -> Claim:
     """Returns a claim about a share of position weight over (refit, token)."""
-    mean = share.mean("token").values  # NaN where the prompts have no such n
+    mean = share.mean("token")  # NaN where the prompts have no such n
+    refits = mean.sizes["refit"]
+    over = _what_intervals_are_over(share, f"{refits} refits to resampled prompts")
+    if SEED in mean.dims:
+        drawn = mean.transpose("refit", SEED).values
+        ends = seed_interval(drawn.mean(axis=0), drawn)
+    else:
+        ends, over = (mean.min(), mean.max()), f"{over}; least to largest"
     return judge(
         id,
         text,
-        Interval(float(mean.mean()), float(mean.min()), float(mean.max())),
+        Interval(float(mean.mean()), *map(float, ends)),
         ">",
         0.5,
         unit="share of position weight",
         bar="ours",
-        interval_over=f"{len(mean)} refits of the probes to resampled prompts, least "
-        "to largest, for one trained model",
+        interval_over=over,
         note="Of the MLP probe, at the best layer of each target.",
     )

@@ -35,10 +35,18 @@ from experiments.engine.figures.evaluation import (
     linear_task,
 )
 from experiments.engine.figures.runs import kept
+from experiments.engine.figures.seeds import each_alone, joined, own_settings
 from experiments.engine.provenance import digest
 from experiments.reference_models import control_of
-from icl import Prompts, Transformer, checks, inference, token_contexts, token_names
-from icl.compare import interval
+from icl import (
+    Prompts,
+    Transformer,
+    checks,
+    inference,
+    sweeps,
+    token_contexts,
+    token_names,
+)
 from icl.model.building import build
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -57,7 +65,9 @@ class Config:
     """Settings of the probed model, and of its probes.
 
     Attributes:
-        setting: the model.
+        setting: the model, or the first of several.
+        seeds: the number of models; their seeds are that of the setting and the numbers
+            after it.
         evaluation: the prompts from which probes are fitted and on which they are
             tested; the tested ones are resampled. Hidden states take
             (layers + 1) x prompts x tokens x width x 4 bytes.
@@ -83,10 +93,11 @@ class Config:
     test_fraction: float = 0.25
     refits: int = REFITS
     probe_seed: int = 0
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         task = linear_task(self.setting, own_weights=True)
-        for name in ("units", "batch_size", "epochs", "patience", "refits"):
+        for name in ("seeds", "units", "batch_size", "epochs", "patience", "refits"):
             checks.positive_int(name, getattr(self, name))
         self.evaluation.require_prompts(16)
         checks.positive_int("task.length", task.length, minimum=2)
@@ -96,8 +107,9 @@ class Config:
 
 
 def settings(config: Config) -> list[Setting]:
-    """Returns the models that are trained: the one in question, and the control."""
-    return [config.setting, control_of(config.setting)]
+    """Returns the models that are trained: those in question, and their controls."""
+    trained = own_settings(config)
+    return [*trained, *map(control_of, trained)]
 
 
 def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
@@ -108,8 +120,8 @@ def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
         with `r2`, its interval and the other scores of `probe_grid`,
         `position_weights` with one more axis `position`, and
 
-        - `error`, (head, layer, target): 1 - R2, averaged over tokens, with its
-          interval `error_low`, `error_high` and `error_resampled`, over `resample`;
+        - `error`, (head, layer, target): 1 - R2, averaged over tokens, and
+          `error_resampled`, with one more axis `resample`;
         - `best_layer`, (head, target): the layer where the error is least on validation
           prompts, on which no error is reported;
         - `refitted`, (target, refit, token, position): the position weights of the MLP
@@ -185,13 +197,8 @@ def _probe_grids(
 def _with_errors(grid: xr.Dataset) -> xr.Dataset:
     """Returns the grid with errors averaged over tokens in place of resampled R2s."""
     error = 1 - grid.r2_resampled.mean("token")
-    low, high = interval(error.transpose("resample", ...).values)
-    mean = 1 - grid.r2.mean("token")
     grid = grid.drop_vars("r2_resampled").assign(
-        error=mean,
-        error_low=mean.copy(data=low),
-        error_high=mean.copy(data=high),
-        error_resampled=error.astype("float32"),
+        error=1 - grid.r2.mean("token"), error_resampled=error.astype("float32")
     )
     return grid.assign(best_layer=grid.validation_error.mean("token").argmin("layer"))
 
@@ -245,7 +252,16 @@ def probe(config: Config, head: str) -> PooledProbe:
 
 
 def compare(config: Config, models: Models) -> xr.Dataset:
-    """Returns what `measure` finds for all models, along a first dimension `model`."""
+    """Returns what `measure` finds for all models, along a dimension `model`.
+
+    Where there are several seeds, they have a first dimension.
+    """
+    sweeps.train_missing(settings(config), models)
+    return joined([_compare(alone, models) for alone in each_alone(config)], config)
+
+
+def _compare(config: Config, models: Models) -> xr.Dataset:
+    """Returns what is found for the three models of one seed."""
     kinds = get_args(Kind)
     trained, *others = (measure(config, models, kind) for kind in kinds)
     every = [trained.drop_vars("refitted"), *others]

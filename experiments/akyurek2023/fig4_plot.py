@@ -6,7 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from experiments.akyurek2023.fig4_claims import resampled_errors
 from experiments.akyurek2023.fig4_measure import HEADS, TARGETS
+from experiments.engine.figures.seeds import mean_over_seeds, named_layers
 from experiments.engine.figures.style import BLUE, VERMILLION, canvas
 
 
@@ -38,30 +40,24 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
     """Draws the errors of both probes by layer, beside those of other models."""
     styles = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
     for head, (color, marker) in styles.items():
-        own = scores.sel(model=model, head=head)
-        axes.plot(
-            own.layer,
-            own.error,
-            color=color,
-            marker=marker,
-            label=f"{HEADS[head]} probe",
-        )
-        axes.fill_between(
-            own.layer, own.error_low, own.error_high, color=color, alpha=0.15, lw=0
-        )
+        own = resampled_errors(scores.sel(model=model, head=head))
+        value, low, high = own.band(lambda means: means.error)
+        label = f"{HEADS[head]} probe"
+        axes.plot(value.layer, value, color=color, marker=marker, label=label)
+        axes.fill_between(value.layer, low, high, color=color, alpha=0.15, lw=0)
         for other, line in ((beside, "--"), ("untrained", ":")):
-            at = scores.sel(model=other, head=head)
-            best = at.error.sel(layer=int(at.best_layer))
+            at = resampled_errors(scores.sel(model=other, head=head)).means
+            best = float(at.at_best.mean())
             label = f"{HEADS[head]} probe, best layer of the {other} model"
-            axes.axhline(float(best), color=color, linestyle=line, label=label)
+            axes.axhline(best, color=color, linestyle=line, label=label)
     axes.set_ylim(0, None)
     axes.set_ylabel("error: MSE / variance")
 
 
 def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
     """Draws where the MLP probe of the best layer looks, by number of examples."""
-    layer = int(scores.best_layer.sel(head="mlp"))
-    weights = scores.position_weights.sel(head="mlp", layer=layer)
+    layer = scores.best_layer.sel(head="mlp")
+    weights = mean_over_seeds(scores.position_weights.sel(head="mlp", layer=layer))
     names, tokens = scores.position.values, scores.token.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
     image = axes.imshow(
@@ -72,7 +68,7 @@ def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
         cmap=colours,
     )
     axes.grid(False)
-    axes.set_title(f"where the MLP probe of the best layer, {layer}, looks")
+    axes.set_title(f"where the MLP probe looks: {named_layers(layer)}, the best")
     step = 1 if len(names) <= 24 else 4
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=8)
     numbers = [str(n + 1) for n in range(len(tokens))]

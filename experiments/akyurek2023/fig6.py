@@ -10,8 +10,8 @@ Run: python -m experiments.akyurek2023.fig6 quick
 How to read it: after n examples the transformer is asked at many new inputs, and a
 linear function is fitted to its answers; R2 is the share of their variance that the
 function explains. OLS is linear by construction, so that its R2 is 1; k-NN shows the R2
-of a learner that is not linear. Bands are 95 % intervals over prompts. At n = 0 there
-is nothing to fit.
+of a learner that is not linear. Bands are 95 % intervals over prompts, and over seeds
+if there are several. At n = 0 there is nothing to fit.
 """
 
 import sys
@@ -30,6 +30,7 @@ from experiments.engine.figures.evaluation import (
     linear_task,
 )
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import over_seeds
 from experiments.engine.figures.style import canvas, count_examples
 from experiments.reference_models import SETTINGS
 from icl import checks
@@ -51,7 +52,9 @@ class Config:
     """Settings of Figure 6.
 
     Attributes:
-        setting: the model.
+        setting: the model, or the first of several.
+        seeds: the number of models; their seeds are that of the setting and the numbers
+            after it.
         evaluation: the prompts; learners are asked after each of their prefixes.
         queries: the number of new inputs after each prefix; None is max(20 d, 64).
     """
@@ -59,21 +62,24 @@ class Config:
     setting: Setting
     evaluation: Evaluation = Evaluation(prompts=500)
     queries: int | None = None
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         task = linear_task(self.setting)
+        checks.positive_int("seeds", self.seeds)
         check_queries(self.queries, task)
         checks.positive_int("task.length", task.length, minimum=2)
 
 
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=32, resamples=200)),
-    "quick": Config(SETTINGS["quick"], Evaluation(prompts=250)),
-    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=250)),
+    "quick": Config(SETTINGS["quick"], seeds=3),
+    "shipped": Config(SETTINGS["shipped"]),
     "paper": Config(SETTINGS["paper"]),
 }
 
 
+@over_seeds
 def compute(config: Config, models: Models) -> xr.Dataset:
     """Returns what a linear fit leaves unexplained, for every prompt.
 

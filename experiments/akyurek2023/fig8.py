@@ -50,7 +50,7 @@ PRESETS = {
     "quick": replace(
         SWEEPS["quick"],
         dims=(1, 2, 4, 8),
-        steps=(8_000, 8_000, 8_000, 12_000),
+        steps=(4_000, 4_000, 4_000, 6_000),  # the last two are Figure 3's
     ),
     "paper": replace(SWEEPS["paper"], dims=(1, 2, 4, 8, 12, 16, 20)),
 }

@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.engine.figures.evaluation import Evaluation
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import PROBING, SETTINGS
 from icl import (
     LinearRegression,
     ModelConfig,
@@ -203,10 +203,10 @@ SWEEPS = {
         layers=(1, 2, 4, 8, 12),
         widths=(8, 16, 32, 64),
         heads=(1,),
-        rates=(2e-3,),
+        rates=(SETTINGS["quick"].train.learning_rate,),
         model=ModelConfig(layers=8, width=32, heads=1),
-        train=TrainConfig(steps=12_000, batch=64, learning_rate=2e-3),
-        steps=(8_000, 12_000),
+        train=SETTINGS["quick"].train,
+        steps=(PROBING["quick"].train.steps, SETTINGS["quick"].train.steps),
     ),
     "paper": Sweep(
         dims=(8, 16),
@@ -223,9 +223,7 @@ SWEEPS = {
 }
 """The sweeps of Figure 3, by preset; those of Figure 8 have more dimensions.
 
-At `quick` all models have one learning rate, 2e-3, as in `reference_models.SETTINGS`.
-This rate is not the reason why one layer learns nothing at d = 8: with 4e-3 its loss
-was the same, which is the loss of predicting 0.
+At `quick` all models are trained as those of `reference_models` are.
 """
 
 

@@ -25,8 +25,8 @@ least change in the norm in which states vary (filled markers) or in Euclidean n
 (hollow markers). The right panels show the error once no linear probe reads the
 quantity any more. Dotted curves are for changes as large in random directions, with the
 covariance of the states. Nothing is written or erased where R2 is below 0.1. The rows
-are for n = d and n = 2d. Bands are 95 % intervals over prompts; they hold the probes
-fixed.
+are for n = d and n = 2d. Bands are 95 % intervals over prompts, and over seeds if there
+are several; they hold the probes fixed.
 """
 
 import sys
@@ -40,10 +40,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from experiments.akyurek2023 import steering_measure
-from experiments.akyurek2023.steering_claims import claims, errors, moved, readable
+from experiments.akyurek2023.steering_claims import (
+    claims,
+    moved,
+    readable,
+    resampled,
+    swapped,
+)
+from experiments.engine.claims.intervals import Resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation, linear_task
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import mean_over_seeds, over_seeds
 from experiments.engine.figures.style import BLACK, BLUE, GREY, ORANGE, canvas
 from experiments.reference_models import PROBING
 from icl import checks
@@ -72,9 +80,10 @@ class Config:
     """Settings of the edits.
 
     Attributes:
-        setting: the model.
-        evaluation: the prompts whose states are edited; its resamples are for the
-            errors, and movements have 1,000 of their own.
+        setting: the model, or the first of several.
+        seeds: the number of models; their seeds are that of the setting and the numbers
+            after it.
+        evaluation: the prompts whose states are edited.
         fitted: the number of further prompts, to which probes and erasers are fitted;
             it should be larger than the number of their features, 2n x width. Hidden
             states take (layers + 1) x (prompts + fitted) x tokens x width x 4 bytes,
@@ -86,9 +95,11 @@ class Config:
     evaluation: Evaluation = Evaluation(prompts=1_000)
     fitted: int = 4_000
     edit_seed: int = 0
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         task = linear_task(self.setting, own_weights=True)
+        checks.positive_int("seeds", self.seeds)
         self.evaluation.require_prompts(8)
         checks.positive_int("fitted", self.fitted, minimum=8)
         checks.positive_int("edit_seed", self.edit_seed, minimum=0)
@@ -101,12 +112,13 @@ class Config:
 
 PRESETS = {
     "tiny": Config(PROBING["tiny"], Evaluation(prompts=250), fitted=250),
-    "quick": Config(PROBING["quick"], Evaluation(prompts=500), fitted=2_500),
+    "quick": Config(PROBING["quick"], Evaluation(prompts=500), fitted=2_500, seeds=5),
     "shipped": Config(PROBING["shipped"], Evaluation(prompts=500), fitted=2_500),
     "paper": Config(PROBING["paper"], fitted=16_000),
 }
 
 
+@over_seeds
 def compute(config: Config, models: Models) -> xr.Dataset:
     """Returns predictions after every edit: see `steering_measure.measure`."""
     task, model = linear_task(config.setting), models(config.setting).model
@@ -136,9 +148,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         )
         for row, n in zip(grid, lengths, strict=True):
             part = dataset.sel(context=n)
+            sampled = resampled(part)
             _read(row[0], part)
-            _write(row[1], part)
-            _erase(row[2], part)
+            _write(row[1], part, sampled)
+            _erase(row[2], part, sampled)
             row[0].set_ylabel(f"after n = {n} examples (d = {dataset.attrs['dim']})")
         for axes, title in zip(
             grid[0],
@@ -167,24 +180,25 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 def _read(axes: Axes, part: xr.Dataset) -> None:
     """Draws the R2 of the probes by layer."""
     for name, style in STYLES.items():
-        axes.plot(part.layer, part.r2.sel(quantity=name), label=name, **style)
+        r2 = mean_over_seeds(part.r2.sel(quantity=name))
+        axes.plot(part.layer, r2, label=name, **style)
     dashed: dict[str, Any] = {**STYLES["weights"], "marker": "", "linestyle": "--"}
-    axes.plot(part.layer, part.r2_at_x, label="weights, read at x", **dashed)
+    r2_at_x = mean_over_seeds(part.r2_at_x)
+    axes.plot(part.layer, r2_at_x, label="weights, read at x", **dashed)
     axes.axhline(
-        float(part.r2_of_moments),
+        float(part.r2_of_moments.mean()),
         color=GREY,
         linestyle="-.",
         label="weights, read in X'y",
     )
 
 
-def _write(axes: Axes, part: xr.Dataset) -> None:
+def _write(axes: Axes, part: xr.Dataset, sampled: Resampled) -> None:
     """Draws how far predictions move after each write, by layer."""
     swap = {"color": BLACK, "marker": "D", "label": "the donor's states"}
-    _band(axes, part.layer.values, moved(part, part.swapped)[:3], swap)
+    _band(axes, part.layer.values, sampled.band(swapped), swap)
     for name, style in STYLES.items():
         layers = readable(part, name)
-        after = part.prediction.sel(quantity=name, layer=layers)
         for edit, line in {
             "write, Euclidean": {
                 "markerfacecolor": "white",
@@ -194,15 +208,15 @@ def _write(axes: Axes, part: xr.Dataset) -> None:
             "write, random": _random_change(name),
             "write": {"label": name},
         }.items():
-            values = moved(part, after.sel(edit=edit))[:3]
+            at = {"quantity": name, "edit": edit, "layer": layers}
+            values = sampled.band(lambda means, at=at: moved(means).sel(at))
             _band(axes, layers, values, {**style, **line})
 
 
-def _erase(axes: Axes, part: xr.Dataset) -> None:
+def _erase(axes: Axes, part: xr.Dataset, sampled: Resampled) -> None:
     """Draws the squared error after each erasure, by layer."""
-    sampled = errors(part)
     axes.axhline(
-        float(sampled.means.untouched),
+        float(sampled.means.error_untouched.mean()),
         color=GREY,
         linestyle="--",
         label="without an edit",
@@ -214,8 +228,8 @@ def _erase(axes: Axes, part: xr.Dataset) -> None:
             "erase": {"label": name},
         }.items():
             at = {"quantity": name, "edit": edit, "layer": layers}
-            values = sampled.band(lambda means, at=at: means.prediction.sel(at))
-            _band(axes, layers, [value.values for value in values], {**style, **line})
+            values = sampled.band(lambda means, at=at: means.error.sel(at))
+            _band(axes, layers, values, {**style, **line})
 
 
 def _random_change(name: str) -> dict[str, Any]:

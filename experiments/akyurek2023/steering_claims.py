@@ -1,20 +1,22 @@
 """Does the model use what a probe reads? The claims of `steering`, which are ours.
 
 The claims are about predictions after edits of hidden states, which `steering_measure`
-measures, after the longest context.
+measures, after the longest context. How far predictions move toward the donor's is a
+regression over prompts (`probes.interventions.movement`), and follows from means of
+products over prompts; so it is resampled as all else is, over prompts and seeds.
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from experiments.engine.claims.claim import Bar, Claim, Interval
+from experiments.engine.claims.claim import Bar, Claim
 from experiments.engine.claims.estimates import estimate
 from experiments.engine.claims.intervals import Resampled, resample
 from experiments.engine.claims.judge import Judge
-from probes.interventions import Movement, movement
+from experiments.engine.claims.statistics import SEED
+from experiments.engine.figures.seeds import named_layers
 
 READABLE = 0.1
 """The least R2 of a probe whose value is written or erased. Where R2 is lower, a write
@@ -22,124 +24,165 @@ takes a change that is many times as large as the difference between two prompts
 says nothing about the model."""
 
 LOOKED: Bar = "ours, set after a first look"
-FIXED = (
-    "prompts, for one trained model; its probes and the random directions are held "
-    "fixed"
-)
+FIXED = "Intervals hold the probes and the random directions fixed."
 
-NAN = float("nan")
 NOT_READABLE = f"In no layer is a probe's R2 {READABLE} or more."
 
 
 # --- statistics, of one context length ---
 
 
-def moved(part: xr.Dataset, predictions: xr.DataArray) -> Movement:
-    """Returns how far predictions moved toward the donor's; they may have layers.
+def resampled(part: xr.Dataset) -> Resampled:
+    """Returns the means over prompts that everything follows from, with resamples.
 
-    A regression is linear in the predictions: for a difference of predictions it gives
-    the difference of movements, resampled in pairs.
+    `error`, `error_untouched` and `error_of_zero` are squared errors / d of predictions
+    after the edits, without one, and of predicting 0. The others are means of products:
+    `wanted_after` is that of what the donor's weights say and the prediction after an
+    edit, and so on.
     """
-    arrays = xr.broadcast(part.untouched, predictions, part.wanted)
-    rows = (array.transpose("prompt", ...).values for array in arrays)
-    return movement(*rows, seed=int(part.attrs["seed"]))
+    wanted, before, d = part.wanted, part.untouched, part.attrs["dim"]
+    products = xr.Dataset(
+        {
+            "wanted_wanted": wanted**2,
+            "before_before": before**2,
+            "wanted_before": wanted * before,
+            "wanted_after": wanted * part.prediction,
+            "before_after": before * part.prediction,
+            "wanted_swapped": wanted * part.swapped,
+            "before_swapped": before * part.swapped,
+            "error": (part.prediction - part.label) ** 2 / d,
+            "error_untouched": (before - part.label) ** 2 / d,
+            "error_of_zero": part.label**2 / d,
+        }
+    )
+    return resample(
+        products,
+        ("prompt",),
+        resamples=int(part.attrs["resamples"]),
+        seed=int(part.attrs["seed"]),
+    )
 
 
-def errors(part: xr.Dataset) -> Resampled:
-    """Returns squared errors / d of `prediction`, of `untouched`, and of `zero`."""
-    predicted = part[["prediction", "untouched"]].assign(zero=0 * part.label)
-    squared = (predicted - part.label) ** 2 / part.attrs["dim"]
-    seed = int(part.attrs["seed"])
-    resamples = int(part.attrs["resamples"])
-    return resample(squared, ("prompt",), resamples=resamples, seed=seed)
+def moved(means: xr.Dataset) -> xr.DataArray:
+    """Returns how far predictions moved toward the donor's after each edit."""
+    return _toward(means, means.wanted_after, means.before_after)
+
+
+def swapped(means: xr.Dataset) -> xr.DataArray:
+    """Returns how far they moved with all of the donor's states."""
+    return _toward(means, means.wanted_swapped, means.before_swapped)
+
+
+def _toward(
+    means: xr.Dataset, wanted_after: xr.DataArray, before_after: xr.DataArray
+) -> xr.DataArray:
+    """Returns the slope on what is wanted: `probes.interventions.movement`.
+
+    It is NaN where what is wanted and the prediction before are proportional.
+    """
+    ww, bb, wb = means.wanted_wanted, means.before_before, means.wanted_before
+    determinant = ww * bb - wb**2
+    determinant = determinant.where(determinant > 1e-9 * ww * bb)
+    both = (bb * wanted_after - wb * before_after) / determinant
+    return xr.where(bb == 0, wanted_after / ww, both)
 
 
 def readable(part: xr.Dataset, quantity: str) -> np.ndarray:
-    """Returns the layers in which a probe reads the quantity."""
-    return part.layer.values[part.r2.sel(quantity=quantity).values >= READABLE]
+    """Returns the layers in which a probe reads the quantity, whatever the seed."""
+    enough = part.r2.sel(quantity=quantity) >= READABLE
+    if SEED in enough.dims:
+        enough = enough.all(SEED)
+    return part.layer.values[enough.values]
 
 
 # --- claims ---
 
 
 class Halves(NamedTuple):
-    """The edited prompts in two halves.
+    """What was resampled of the edited prompts, in two halves.
 
     Attributes:
-        first: those on which layers are chosen.
-        second: those on which the chosen layers are judged.
+        first: of those on which layers are chosen.
+        second: of those on which the chosen layers are judged.
     """
 
-    first: xr.Dataset
-    second: xr.Dataset
+    first: Resampled
+    second: Resampled
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns the claims that the model uses what is read, for the longest context."""
     part = dataset.isel(context=-1)
     half, names = part.sizes["prompt"] // 2, part.quantity.values
-    halves = Halves(part.isel(prompt=slice(half)), part.isel(prompt=slice(half, None)))
-    judge = Judge("steering", "steering", "ours")
+    halves = Halves(
+        resampled(part.isel(prompt=slice(half))),
+        resampled(part.isel(prompt=slice(half, None))),
+    )
+    layers = {name: readable(part, name) for name in names}
+    judge = Judge("steering", "steering", "ours", resampled=halves.second)
     return [
-        *(_written(judge, str(i), halves, name) for i, name in enumerate(names, 1)),
-        *(_erased(judge, str(i), halves, name) for i, name in enumerate(names, 3)),
+        *(
+            _written(judge, str(i), halves, name, layers[name])
+            for i, name in enumerate(names, 1)
+        ),
+        *(
+            _erased(judge, str(i), halves, name, layers[name])
+            for i, name in enumerate(names, 3)
+        ),
         _labels_tell_most(judge, "5", halves),
     ]
 
 
-def _written(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
+def _written(
+    judge: Judge, id: str, halves: Halves, name: str, layers: np.ndarray
+) -> Claim:
     """Returns the claim that predictions follow a quantity that is written."""
 
-    def gain(part: xr.Dataset, layers: Any) -> Movement:
+    def gain(means: xr.Dataset) -> xr.DataArray:
         """Returns how much further a write moves predictions than a random change."""
-        after = part.prediction.sel(quantity=name, layer=layers)
-        return moved(part, after.sel(edit="write") - after.sel(edit="write, random"))
+        toward = moved(means).sel(quantity=name)
+        return toward.sel(edit="write") - toward.sel(edit="write, random")
 
-    layers, best, measured = readable(halves.first, name), None, NAN
-    if layers.size:
-        best = layers[gain(halves.first, layers).toward.argmax()]
-        measured = _interval(gain(halves.second, best))
+    best = _best(gain(halves.first.means), layers)
     return judge(
         id,
         f"Predictions follow {name} that are written: at the best layer they move "
         "further toward the donor's than after a random change as large, by more than "
         "half of the way.",
-        measured,
+        lambda means: gain(means).sel(layer=best),
         ">",
         0.5,
         unit="difference of toward",
         bar=LOOKED,
-        interval_over=FIXED,
         note=_chosen(best),
         missing="" if layers.size else NOT_READABLE,
     )
 
 
-def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
+def _erased(
+    judge: Judge, id: str, halves: Halves, name: str, layers: np.ndarray
+) -> Claim:
     """Returns the claim that predictions get worse if a quantity is erased."""
 
-    def growth(means: xr.Dataset, unit: str = "zero") -> xr.DataArray:
+    def growth(means: xr.Dataset, unit: str = "error_of_zero") -> xr.DataArray:
         """Returns how much further the error grows than after a random change.
 
         It is in units of the error of predicting 0, or of the model's own error.
         """
-        error = means.prediction.sel(quantity=name)
+        error = means.error.sel(quantity=name)
         excess = error.sel(edit="erase") - error.sel(edit="erase, random")
         return excess / means[unit]
 
-    layers, best = readable(halves.first, name), None
-    if layers.size:
-        first = growth(errors(halves.first).means).sel(layer=layers)
-        best = layers[first.values.argmax()]
-    second, note = errors(halves.second), _chosen(best)
+    best = _best(growth(halves.first.means), layers)
+    second, note = halves.second, _chosen(best)
     if layers.size:
         own = estimate(
-            lambda means: growth(means, "untouched").sel(layer=best),
+            lambda means: growth(means, "error_untouched").sel(layer=best),
             second.means,
             second.draws,
         )
         note += f" In units of the model's own error, untouched, it is {own}."
-    return replace(judge, resampled=second)(
+    return judge(
         id,
         f"Erasing the {name} hurts: at the best layer the error grows further than "
         "after a random change as large, by more than a tenth of what predicting 0 "
@@ -150,42 +193,45 @@ def _erased(judge: Judge, id: str, halves: Halves, name: str) -> Claim:
         unit="difference / error of predicting 0",
         bar=LOOKED,
         note=note,
-        interval_over=FIXED,
         missing="" if layers.size else NOT_READABLE,
     )
 
 
 def _labels_tell_most(judge: Judge, id: str, halves: Halves) -> Claim:
     """Returns the claim that labels are most of what examples tell."""
-    first, second = halves
-    layers = first.layer.values[moved(first, first.swapped).toward > 0.5]
-    measured, note = NAN, ""
-    if layers.size:
-        labels = second.prediction.sel(quantity="labels", edit="write")
-        after = (labels - second.swapped / 2).sel(layer=layers).mean("layer")
-        measured = _interval(moved(second, after))
-        note = f"Layers {layers[0]} to {layers[-1]}, chosen on other prompts."
+    by_swap = swapped(halves.first.means)
+    enough = by_swap > 0.5
+    if SEED in enough.dims:
+        enough = enough.all(SEED)
+    layers = by_swap.layer.values[enough.values]
+
+    def gain(means: xr.Dataset) -> xr.DataArray:
+        """Returns how much further labels move predictions than half of all states."""
+        labels = moved(means).sel(quantity="labels", edit="write")
+        return (labels - swapped(means) / 2).sel(layer=layers).mean("layer")
+
+    note = f"{named_layers(by_swap.layer[enough.values])}, chosen on other prompts."
     return judge(
         id,
         "Labels are most of what examples tell: over the layers at which all of the "
         "donor's states move predictions by more than half of the way, the labels "
         "alone that its weights give move them by more than half as far.",
-        measured,
+        gain,
         ">",
         0,
         unit="toward, less half the swap's",
         bar=LOOKED,
-        interval_over=FIXED,
-        note=note,
+        note=f"{note[0].upper()}{note[1:]} {FIXED}",
         missing="" if layers.size else "No layer does.",
     )
 
 
-def _interval(movement: Movement) -> Interval:
-    """Returns how far one array of predictions moved toward the donor's."""
-    return Interval(*(float(end) for end in movement[:3]))
+def _best(values: xr.DataArray, layers: np.ndarray) -> xr.DataArray:
+    """Returns the layer with the largest value, for the model of each seed."""
+    among = values.sel(layer=layers) if layers.size else values
+    return among.layer[among.fillna(-np.inf).argmax("layer")].drop_vars("layer")
 
 
-def _chosen(layer: int | None) -> str:
-    """Returns a note of the layer that a claim is about."""
-    return f"Layer {layer}, chosen on other prompts."
+def _chosen(layer: xr.DataArray) -> str:
+    """Returns a note of the layer that a claim is about, in the model of each seed."""
+    return f"{named_layers(layer).capitalize()}, chosen on other prompts. {FIXED}"

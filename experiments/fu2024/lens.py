@@ -18,11 +18,11 @@ iteration after k steps, on contexts of 1 to 2d pairs. The upper panels show the
 distance at the best k, and this distance as a share of the read-out's mean square;
 where the share is 1 or more nothing is explained, and the best k means nothing. The
 lower panels show the best k, with markers only where half or more is explained. Bands
-are 95 % intervals over prompts. GD needs a rate, and gets the one of four that fits
-best over all layers. Three of them are constant, and one is 1 / (2 lambda_max) of each
-context, which is the scale that Newton starts from; so no difference is left that is
-due to the rate alone. GD after 0 steps predicts 0, whereas Newton's start, which takes
-X'X / lambda_max^2 for the inverse, is an answer.
+are 95 % intervals over prompts, and over seeds if there are several. GD needs a rate,
+and gets the one of four that fits best over all layers. Three of them are constant, and
+one is 1 / (2 lambda_max) of each context, which is the scale that Newton starts from;
+so no difference is left that is due to the rate alone. GD after 0 steps predicts 0,
+whereas Newton's start, which takes X'X / lambda_max^2 for the inverse, is an answer.
 """
 
 import sys
@@ -43,6 +43,7 @@ from experiments.engine.claims.intervals import Resampled, Statistic
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import mean_over_seeds, over_seeds
 from experiments.engine.figures.style import GREY, ORANGE, SKY, canvas
 from experiments.fu2024.lens_claims import (
     best_k,
@@ -90,7 +91,9 @@ class Config:
     """Settings of the lens.
 
     Attributes:
-        setting: the model.
+        setting: the model, or the first of several.
+        seeds: the number of models; their seeds are that of the setting and the numbers
+            after it.
         evaluation: the prompts on which read-outs and learners are compared.
         fitted: the number of further prompts, to which each layer's own head is fitted.
             Hidden states take (layers + 1) x (prompts + fitted) x tokens x width x 4
@@ -100,20 +103,23 @@ class Config:
     setting: Setting
     evaluation: Evaluation = Evaluation(prompts=1_000)
     fitted: int = 1_000
+    seeds: int = 1
 
     def __post_init__(self) -> None:
+        checks.positive_int("seeds", self.seeds)
         checks.positive_int("fitted", self.fitted, minimum=2)
         checks.positive_int("task.length", self.setting.task.length, minimum=2)
 
 
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200), fitted=64),
-    "quick": Config(SETTINGS["quick"]),
+    "quick": Config(SETTINGS["quick"], seeds=3),
     "shipped": Config(SETTINGS["shipped"]),
     "paper": Config(SETTINGS["paper"]),
 }
 
 
+@over_seeds
 def compute(config: Config, models: Models) -> xr.Dataset:
     """Returns the distances of all read-outs from every learner: see `measure`."""
     model, evaluation = models(config.setting).model, config.evaluation
@@ -161,8 +167,8 @@ def measure(outputs: np.ndarray, prompts: Prompts) -> xr.Dataset:
         - `power` over (head, layer, prompt): the mean square of the read-out, averaged
           in the same way;
         - `unexplained` over (rate,): the distance of GD at its best k over the power,
-          averaged over layers and heads. The rate with the lowest is that of GD in
-          `distance`.
+          averaged over layers and heads;
+        - `chosen_rate`: the rate with the lowest, which is that of GD in `distance`.
 
         The coordinates `family` and `k` say which learner each one is.
     """
@@ -185,6 +191,7 @@ def measure(outputs: np.ndarray, prompts: Prompts) -> xr.Dataset:
             "distance": (("head", "layer", "learner", "prompt"), distance),
             "power": (("head", "layer", "prompt"), power),
             "unexplained": (("rate",), list(left.values())),
+            "chosen_rate": chosen,
         },
         coords={
             "head": list(HEADS),
@@ -194,7 +201,7 @@ def measure(outputs: np.ndarray, prompts: Prompts) -> xr.Dataset:
             "k": ("learner", [k for _, k in learners]),
             "rate": list(left),
         },
-        attrs={"dim": prompts.xs.shape[-1], "rate": chosen},
+        attrs={"dim": prompts.xs.shape[-1]},
     )
 
 
@@ -263,11 +270,12 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         distance.set_yscale("log")
         share.set_yscale("log")
         for axes, family in ((steps, "GD"), (iterations, "Newton")):
-            fits = unexplained(resampled.means, family) <= 0.5
+            fits = mean_over_seeds(unexplained(resampled.means, family)) <= 0.5
             _draw(axes, resampled, family, lambda m, f=family: best_k(m, f), fits)
             axes.set_xlabel("layer (0 = embedding)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        steps.set_title(f"best number of GD steps (rate {dataset.attrs['rate']})")
+        rates = ", ".join(dict.fromkeys(dataset.chosen_rate.values.ravel().tolist()))
+        steps.set_title(f"best number of GD steps (rate {rates})")
         steps.set_yscale("symlog", base=2, linthresh=1)
         steps.set_yticks(shown := [0, *(4**i for i in range(7))], map(str, shown))
         steps.set_ylim(-0.3, 1.5 * STEPS[-1])

@@ -34,7 +34,7 @@ NEWTONS = [Newton(k) for k in (0, 2, 5, 9, 13)]
 @pytest.mark.parametrize("learners", [DESCENTS, NEWTONS])
 def test_the_lens_finds_where_each_layer_is(contexts, learners):
     dataset = lens_of(learners, contexts)
-    means = dataset.mean("prompt")
+    means = dataset.drop_vars("chosen_rate").mean("prompt")
     right, wrong = lens.FAMILIES if learners is DESCENTS else lens.FAMILIES[::-1]
     for head in lens.HEADS:
         found = lens_claims.best_k(means, right).sel(head=head)
@@ -46,7 +46,7 @@ def test_the_lens_finds_where_each_layer_is(contexts, learners):
 
 def test_the_lens_finds_the_rate(contexts):
     dataset = lens_of(DESCENTS, contexts)
-    assert dataset.attrs["rate"] == f"{DESCENTS[0].rate:.3g}"
+    assert dataset.chosen_rate.item() == f"{DESCENTS[0].rate:.3g}"
     assert (dataset.unexplained == 0).values.tolist() == [False, True, False, False]
 
 
@@ -62,8 +62,8 @@ def test_the_lens_finds_a_rate_for_each_context(contexts):
                 predicted[int(np.log2(step)) // 2, :, i] = (xs[:, i] * w[..., 0]).sum(1)
             w = w - 2 * rate * x.swapaxes(1, 2) @ (x @ w - y)
     dataset = lens.measure(np.stack([predicted, predicted]), contexts)
-    means = dataset.mean("prompt")
-    assert dataset.attrs["rate"] == "1 / (2 λmax)"
+    means = dataset.drop_vars("chosen_rate").mean("prompt")
+    assert dataset.chosen_rate.item() == "1 / (2 λmax)"
     assert lens_claims.best_k(means, "GD").values.tolist() == [[1, 4, 16, 64]] * 2
     # Predictions of learners are rounded to float32; labels are of size 1 to 10.
     assert lens_claims.nearest(means, "GD").max() < 1e-11
@@ -80,7 +80,7 @@ def test_claims_of_the_lens_tell_newton_from_gradient_descent(contexts, learners
 
 def test_a_read_out_that_means_nothing_is_not_explained(contexts):
     noise = np.random.default_rng(0).standard_normal((2, 3, *contexts.ys.shape))
-    means = lens.measure(noise, contexts).mean("prompt")
+    means = lens.measure(noise, contexts).drop_vars("chosen_rate").mean("prompt")
     np.testing.assert_allclose(means.power, (noise[..., 1:] ** 2).mean((2, 3)))
     for family in lens.FAMILIES:
         # 300 prompts of 6 labels: chance correlates with a learner by less than 0.1.

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from flax import nnx
 
 from experiments.akyurek2023 import steering, steering_claims, steering_measure
@@ -10,6 +11,7 @@ from experiments.engine.figures.changes import changed
 from icl import LinearRegression, Prompts, inference
 from icl.codecs.pairs import encode
 from icl.model.transformer import Output
+from probes.interventions import movement
 
 DIM, PAIRS = 2, 4
 TASK = LinearRegression(dim=DIM, length=PAIRS + 1)
@@ -62,20 +64,30 @@ def measured():
     }
 
 
-def toward(part, quantity, edit):
-    return steering_claims.moved(
-        part, part.prediction.sel(quantity=quantity, edit=edit)
+def means(part):
+    return steering_claims.resampled(part).means
+
+
+def regression(part, predictions):
+    """What a user's own regression says: `probes.interventions.movement`."""
+    before, after, wanted = (
+        array.transpose("prompt", ...).values
+        for array in xr.broadcast(part.untouched, predictions, part.wanted)
     )
+    return movement(before, after, wanted)
 
 
 @pytest.mark.parametrize("uses", steering_measure.QUANTITIES)
 def test_the_donors_states_decide_until_they_were_read(measured, uses):
     """At layers 0 and 1 all comes from them, and in layer 2 nothing."""
     part = measured[uses].isel(context=0)
-    swap = steering_claims.moved(part, part.swapped)
+    swap = regression(part, part.swapped)
     # Float32 least squares of four examples, some of them nearly collinear.
     np.testing.assert_allclose(swap.toward, [1, 1, 0], atol=1e-3)
     np.testing.assert_allclose(swap.kept, [0, 0, 1], atol=1e-3)
+    # The same numbers from means of products; the predictions are float32.
+    by_means = steering_claims.swapped(means(part))
+    np.testing.assert_allclose(by_means, swap.toward, atol=1e-5)
     for edit in part.edit.values:
         for quantity in part.quantity.values:
             last = part.prediction.sel(quantity=quantity, edit=edit, layer=2)
@@ -98,9 +110,13 @@ def test_probes_read_what_is_there(measured):
 @pytest.mark.parametrize("uses", steering_measure.QUANTITIES)
 def test_predictions_follow_what_is_used(measured, uses):
     part = measured[uses].isel(context=0)
-    moves = {
-        name: toward(part, name, "write").toward for name in steering_measure.QUANTITIES
-    }
+    moved = steering_claims.moved(means(part)).sel(edit="write")
+    moves = {name: moved.sel(quantity=name) for name in steering_measure.QUANTITIES}
+    for name, by_means in moves.items():
+        after = part.prediction.sel(quantity=name, edit="write")
+        # The same regression; predictions are float32.
+        expected = regression(part, after).toward
+        np.testing.assert_allclose(by_means, expected, atol=1e-5)
     follows = {"weights": [0, 1], "labels": [1, 0]}  # of each quantity in layer 1
     weights, labels = follows[uses]
     # Covariances between features, from 700 prompts, are off by about 1/26, and the
@@ -113,10 +129,10 @@ def test_predictions_follow_what_is_used(measured, uses):
 @pytest.mark.parametrize("uses", steering_measure.QUANTITIES)
 def test_erasing_what_is_used_leaves_nothing(measured, uses):
     part = measured[uses].isel(context=0)
-    error = steering_claims.errors(part).means
-    assert error.untouched < 1e-6  # float32
+    found = means(part)
+    assert found.error_untouched < 1e-6  # float32
     # Whoever predicts 0 errs by E (w.x)^2 / d = 1; 300 prompts know it within 0.3.
-    erased = error.prediction.sel(edit="erase")
+    erased = found.error.sel(edit="erase")
     assert erased.sel(quantity="labels", layer=0) == pytest.approx(1, abs=0.3)
     assert erased.sel(quantity=uses, layer=1) == pytest.approx(1, abs=0.3)
     (other,) = set(steering_measure.QUANTITIES) - {uses}

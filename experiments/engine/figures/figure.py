@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, TypeVar
 
 import matplotlib.figure
 import xarray as xr
@@ -22,26 +22,12 @@ import xarray as xr
 from experiments.engine.claims.claim import Claim
 from experiments.engine.figures import catalogue
 from experiments.engine.figures.changes import flag_values, task_of, with_task
+from experiments.engine.figures.seeds import own_settings
 from experiments.engine.provenance import described
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 
 Config = TypeVar("Config")
-
-
-@runtime_checkable
-class HasSetting(Protocol):
-    """A configuration that says which model is looked at."""
-
-    @property
-    def setting(self) -> Setting:
-        """The model."""
-        ...
-
-
-def own_setting(config: object) -> list[Setting]:
-    """Returns the one model that a configuration names, or none."""
-    return [config.setting] if isinstance(config, HasSetting) else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +50,7 @@ class Figure(Generic[Config]):
     compute: Callable[[Config, Models], xr.Dataset]
     plot: Callable[[xr.Dataset], matplotlib.figure.Figure]
     claims: Callable[[xr.Dataset], list[Claim]]
-    settings: Callable[[Config], list[Setting]] = own_setting
+    settings: Callable[[Config], list[Setting]] = own_settings
 
     @property
     def name(self) -> str:

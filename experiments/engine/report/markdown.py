@@ -28,6 +28,7 @@ def page(
     claims: Sequence[Claim],
     beside: Mapping[str, str],
     missing: Mapping[str, str],
+    caution: str = "",
 ) -> str:
     """Returns the whole page.
 
@@ -39,11 +40,13 @@ def page(
         beside: headings for claims that are not the paper's, by the first word of
             their id.
         missing: names of figures that could not be made, and why.
+        caution: what the reader must know first of all.
     """
     judged = [claim for group in groups for row in group.rows for claim in row.claims]
     again = checklist.repeats(row for group in groups for row in group.rows)
     parts = [
         f"# {title}",
+        *([f"**{caution}**"] if caution else []),
         f"{checklist.count(groups)} {checklist.RULE} {INTERVALS}",
         *(f"Not here: {plain(n)}, for {plain(why)}" for n, why in missing.items()),
         "## The paper's claims",

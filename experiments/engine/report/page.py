@@ -74,6 +74,7 @@ def write_report(
     groups: Sequence[Group] = (),
     missing: Mapping[str, str] = MappingProxyType({}),
     title: str = "Which learning algorithm runs in the context?",
+    caution: str = "",
 ) -> Path:
     """Writes the page, and returns its path.
 
@@ -85,6 +86,8 @@ def write_report(
         groups: a paper's claims beside ours, for a table at the top of the page.
         missing: names of figures that could not be made, and why.
         title: heading of the page.
+        caution: what the reader must know first of all, such as that the run was a
+            smoke test.
 
     Raises:
         ValueError: there are no figures, two have the same name, or a picture is
@@ -104,6 +107,7 @@ def write_report(
     )
     page = environment.get_template(TEMPLATE.name).render(
         title=title,
+        caution=caution,
         summary=summary([claim for figure in figures for claim in figure.claims]),
         groups=groups,
         count=checklist.count(groups),

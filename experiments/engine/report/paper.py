@@ -12,9 +12,10 @@ from experiments.engine.claims.checklist import Statement, checklist
 from experiments.engine.claims.claim import Interval
 from experiments.engine.figures.changes import flag_values
 from experiments.engine.figures.command import guarded, set_up, show, show_models
-from experiments.engine.figures.figure import Figure, HasSetting, module_name
+from experiments.engine.figures.figure import Figure, module_name
 from experiments.engine.figures.flags import Options, parse
 from experiments.engine.figures.runs import Run, is_computed, run
+from experiments.engine.figures.seeds import HasSetting, with_seeds
 from experiments.engine.provenance import described, digest
 from experiments.engine.report import markdown
 from experiments.engine.report.page import FigureResult, write_report
@@ -32,6 +33,13 @@ MADE = ("date", "commit", "devices", "cores", "platform", "versions")
 """What the foot of the page says of each figure."""
 
 
+CAUTIONS = {
+    "tiny": "This is a smoke test, and judges nothing: its models are so small and so "
+    "briefly trained that a verdict only shows that everything runs."
+}
+"""What the page of a preset says first."""
+
+
 @dataclass(frozen=True)
 class Paper:
     """A paper, with all that is needed to make the whole of it.
@@ -46,6 +54,8 @@ class Paper:
             id.
         longer: for a preset, another one whose models were trained longer: a claim that
             fails is judged there too, if its figure has that preset.
+        seeds: the number of models of each figure that may look at several; None: what
+            its preset says.
     """
 
     spec: ModuleSpec | None
@@ -55,11 +65,14 @@ class Paper:
     statements: Sequence[Statement]
     beside: Mapping[str, str]
     longer: Mapping[str, str] = field(default_factory=dict)
+    seeds: int | None = None
 
-    def part(self, spec: ModuleSpec | None, names: Collection[str]) -> "Paper":
-        """Returns a part of the paper, with some figures only, as another command."""
+    def part(
+        self, spec: ModuleSpec | None, names: Collection[str], *, seeds: int
+    ) -> "Paper":
+        """Returns some of the figures, of so many models each, as another command."""
         figures = {name: self.figures[name] for name in names}
-        return replace(self, spec=spec, figures=figures)
+        return replace(self, spec=spec, figures=figures, seeds=seeds)
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Runs the paper as a program, and returns its exit status."""
@@ -80,9 +93,15 @@ class Paper:
             show_models(needed(planned.values(), models), models)
             return
         changed = "" if setting == self.settings[preset] else f"-{digest(setting)}"
-        name = f"{preset}{changed}"
+        command = name.rpartition(".")[2]  # the name of the paper, or that of a part
+        part = "" if command == self.name else f"{command}-"
+        name = f"{part}{preset}{changed}"
         made: dict[str, Made] = {}
-        publish = partial(report, self, options.results, name, made, missing)
+        publish = partial(
+            report,
+            *(self, options.results, name, made, missing),
+            caution=CAUTIONS.get(preset, ""),
+        )
         for short in self._in_order(planned, models, options):
             made_run, why = attempt(short, *planned[short], models, options)
             if made_run is None:
@@ -140,6 +159,8 @@ class Paper:
             )
             if shared:
                 config = replace(config, setting=setting)
+            if self.seeds is not None:
+                config = with_seeds(config, self.seeds)
             planned[name] = figure, preset, config
         return planned, missing
 
@@ -226,6 +247,7 @@ def report(
     made: Mapping[str, Made],
     missing: Mapping[str, str],
     planned: Iterable[str] = (),
+    caution: str = "",
 ) -> Path:
     """Writes the page and its claims in Markdown, and returns the page's path.
 
@@ -236,6 +258,7 @@ def report(
         made: the figures that there are, by name.
         missing: names of the others, and why.
         planned: names of all figures that are going to be made.
+        caution: what the page says first.
     """
     waiting = [short for short in planned if short not in {*made, *missing}]
     missing = {**missing, **dict.fromkeys(waiting, "it is not made yet")}
@@ -251,7 +274,9 @@ def report(
     folder = results / paper.name
     folder.mkdir(parents=True, exist_ok=True)  # no figure may have made it
     title = f"What `{name}` finds"
-    text = markdown.page(title, paper.name, groups, claims, paper.beside, missing)
+    text = markdown.page(
+        title, paper.name, groups, claims, paper.beside, missing, caution
+    )
     write_whole(folder / f"results-{name}.md", text)
     return write_report(
         folder / f"report-{name}.html",
@@ -259,6 +284,7 @@ def report(
         {"made": provenance},
         groups=groups,
         missing=missing,
+        caution=caution,
     )
 
 
