@@ -13,8 +13,9 @@ paper says, what was measured and why the two may differ, and the same table in
 results-<preset>.md; it prints the path of the page last. The page is there after the
 first figure, and grows with each. A second run takes seconds. The preset `shipped`
 draws what the models in the package show, and trains nothing.
-Fields of the first model and its training can be changed here. What a figure asks, and
-the models that are probed or swept, are changed at the figure's own command.
+Fields of the first model and its training can be changed here; `--seed` moves the seeds
+of everything, of all models, prompts and probes. What a figure asks, and the models
+that are probed or swept, are changed at the figure's own command.
 """
 
 import sys

@@ -91,7 +91,8 @@ class Config:
             fitted.
         shallow_seeds: the number of seeds of the models of one and of two layers at the
             smallest dimension, which cost little; the claims about these use them all.
-            They are the numbers from 0 on. 1: the seeds of the sweep.
+            They are the numbers from the sweep's first seed on. 1: the seeds of the
+            sweep.
     """
 
     sweep: Sweep
@@ -116,7 +117,7 @@ class Config:
             widths=(sweep.model.width,),
             heads=(sweep.model.heads,),
             model=replace(sweep.model, layers=layers[0]),
-            seeds=tuple(range(self.shallow_seeds)),
+            seeds=tuple(sweep.seeds[0] + more for more in range(self.shallow_seeds)),
             full_grid=False,
         )
 

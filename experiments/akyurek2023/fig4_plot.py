@@ -5,6 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
 from experiments.akyurek2023.fig4_claims import resampled_errors
 from experiments.akyurek2023.fig4_measure import HEADS, TARGETS
@@ -52,6 +53,7 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
             axes.axhline(best, color=color, linestyle=line, label=label)
     axes.set_ylim(0, None)
     axes.set_ylabel("error: MSE / variance")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
@@ -68,7 +70,7 @@ def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
         cmap=colours,
     )
     axes.grid(False)
-    axes.set_title(f"where the MLP probe looks: {named_layers(layer)}, the best")
+    axes.set_title(f"where the MLP probe of the best layer looks ({named_layers(layer)})")
     step = 1 if len(names) <= 24 else 4
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=8)
     numbers = [str(n + 1) for n in range(len(tokens))]

@@ -40,11 +40,11 @@ from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
 from experiments.engine import provenance
 from experiments.engine.claims import checklist
 from experiments.engine.claims.claim import load_claims
-from experiments.engine.figures import command, runs
+from experiments.engine.figures import command, runs, seeds
 from experiments.engine.figures.changes import changed, flag_values
 from experiments.engine.figures.figure import command_line
 from experiments.engine.figures.flags import Options
-from experiments.engine.figures.seeds import HasSetting
+from experiments.engine.figures.seeds import HasSetting, joined, with_seeds
 from experiments.engine.report import paper as report
 from experiments.fu2024 import lens
 from icl import LinearRegression, ModelConfig
@@ -69,6 +69,7 @@ FILES = {"data.nc", "run.json", "figure.png", "figure.pdf", "claims.json"}
 NAME = "experiments.akyurek2023"
 PAPERS = {"lens": "fu2024"}  # of the figures that are not of this one
 SWEPT = ("fig3", "fig8")
+SEEDED = ("fig1", "fig4", "fig5", "fig6", "lens", "steering", "decoded_weights")
 every_figure = pytest.mark.parametrize("figure", FIGURES)
 
 
@@ -206,6 +207,41 @@ def test_figures_share_their_models(results):
     assert len(asked.pop("fig2")) == 5
     assert asked["fig4"] == asked["fig5"] == {one, control}
     assert set().union(*asked.values()) == {one, control}
+
+
+@pytest.mark.parametrize("figure", SEEDED)
+def test_seeds_that_agree_say_what_one_says(results, figure):
+    """Three models that are one: the numbers are its own, and intervals say so."""
+    module, dataset = FIGURES[figure], runs.read_dataset(only_run(results, figure))
+    config = with_seeds(module.PRESETS["tiny"], 3)
+    several = joined([dataset] * 3, config)
+    assert several.seed.values.tolist() == [0, 1, 2]
+    pairs = zip(module.claims(dataset), module.claims(several), strict=True)
+    for one, three in pairs:
+        # A mean of three equal numbers, or of their logarithms.
+        np.testing.assert_allclose(three.value, one.value, rtol=1e-9, err_msg=one.id)
+        if one.subject == "models" and one.interval_over:
+            assert "3 seeds" in three.interval_over, one.id
+    module.plot(several)
+
+
+def test_every_seed_is_measured_alone_on_the_same_prompts(monkeypatch):
+    config = with_seeds(fig6.PRESETS["tiny"], 2)
+    trained = []
+    monkeypatch.setattr(
+        seeds.sweeps, "train_missing", lambda settings, _: trained.extend(settings)
+    )
+
+    @seeds.over_seeds
+    def compute(config, models):
+        assert config.seeds == 1
+        return xr.Dataset({"seen": 10 * config.setting.seed + config.evaluation.seed})
+
+    found = compute(config, store.Models())
+    assert found.seen.dims == ("seed",) and found.seen.values.tolist() == [0, 10]
+    assert [setting.seed for setting in trained] == [0, 1]
+    assert trained == fig6.FIGURE.settings(config)
+    assert compute(fig6.PRESETS["tiny"], store.Models()).seen.dims == ()
 
 
 def test_figures_4_and_5_share_what_was_probed(results):

@@ -1,11 +1,14 @@
 """How is a configuration changed, by names that are those of its flags?"""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 UNPREFIXED = ("setting", "sweep")
 """Fields of a configuration whose own fields are flags as they are: `--task.dim`."""
+
+MADE_ONCE = ("task", "model", "train")
+"""Fields of a setting that say what is trained, whatever the seed."""
 
 
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:
@@ -34,6 +37,25 @@ def changed(config: Any, changes: Mapping[str, Any]) -> Any:
             own[name] = value
     inside = {name: changed(getattr(config, name), c) for name, c in parts.items()}
     return replace(config, **own, **inside)
+
+
+def reseeded(config: Any, shift: int) -> Any:
+    """Returns a configuration whose every seed is larger by `shift`.
+
+    Seeds are the fields `seed`, those that end in `_seed`, and each of a tuple `seeds`;
+    of models, of prompts and of probes alike. What a task draws once and for all, as a
+    pool, stays as it is.
+    """
+    moved: dict[str, Any] = {}
+    for name in (each.name for each in fields(config)):
+        value = getattr(config, name)
+        if name == "seed" or name.endswith("_seed"):
+            moved[name] = value + shift
+        elif name == "seeds" and isinstance(value, tuple):
+            moved[name] = tuple(seed + shift for seed in value)
+        elif is_dataclass(value) and name not in MADE_ONCE:
+            moved[name] = reseeded(value, shift)
+    return replace(config, **moved)
 
 
 def flag_values(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,9 +72,11 @@ def set_up(options: Options) -> "Models":
 
 
 def show(finished: "Run") -> None:
-    """Prints a line for each claim of a run, and then where its figure is."""
+    """Prints each claim of a run with what must be known, and where its figure is."""
     for claim in finished.claims:
         print(" ".join(printable(str(claim)).split()))
+        if claim.remarks:
+            print("   ", " ".join(printable(claim.remarks).split()))
     print(finished.picture)
 
 

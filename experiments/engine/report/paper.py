@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.engine.claims.checklist import Statement, checklist
 from experiments.engine.claims.claim import Interval
-from experiments.engine.figures.changes import flag_values
+from experiments.engine.figures.changes import flag_values, reseeded
 from experiments.engine.figures.command import guarded, set_up, show, show_models
 from experiments.engine.figures.figure import Figure, module_name
 from experiments.engine.figures.flags import Options, parse
@@ -146,9 +146,12 @@ class Paper:
     ) -> tuple[dict[str, Planned], dict[str, str]]:
         """Returns the figures, and why others are not made at this preset.
 
-        Those that look at the model of the preset look at that of `setting`.
+        Those that look at the model of the preset look at that of `setting`. If that
+        has another seed, all seeds of all figures are as much larger: those of models,
+        prompts and probes.
         """
         planned, missing = {}, {}
+        shift = setting.seed - self.settings[preset].seed
         for name, figure in self.figures.items():
             if preset not in figure.presets:
                 missing[name] = f"it has no preset {preset!r}"
@@ -157,6 +160,8 @@ class Paper:
             shared = isinstance(config, HasSetting) and (
                 config.setting == self.settings[preset]
             )
+            if shift:
+                config = reseeded(config, shift)
             if shared:
                 config = replace(config, setting=setting)
             if self.seeds is not None:
