@@ -70,7 +70,9 @@ def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
         cmap=colours,
     )
     axes.grid(False)
-    axes.set_title(f"where the MLP probe of the best layer looks ({named_layers(layer)})")
+    axes.set_title(
+        f"where the MLP probe of the best layer looks ({named_layers(layer)})"
+    )
     step = 1 if len(names) <= 24 else 4
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize=8)
     numbers = [str(n + 1) for n in range(len(tokens))]

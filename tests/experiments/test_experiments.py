@@ -225,6 +225,31 @@ def test_seeds_that_agree_say_what_one_says(results, figure):
     module.plot(several)
 
 
+def test_another_seed_moves_all_seeds_of_a_paper():
+    shared = reference_models.SETTINGS["quick"]
+    moved, _ = paper.AKYUREK.plan("quick", replace(shared, seed=100))
+    before, _ = paper.AKYUREK.plan("quick", shared)
+    for figure, (experiment, _, config) in moved.items():
+        ours, theirs = map(experiment.settings, (config, before[figure][2]))
+        assert [one.seed - 100 for one in ours] == [one.seed for one in theirs]
+        assert {one.task for one in ours} == {one.task for one in theirs}
+        values = flag_values(provenance.described(config))
+        seeds = [values[name] for name in values if name.endswith("seed")]
+        assert set(seeds) <= {100}, figure
+        assert "evaluation.seed" not in values or seeds
+
+
+def test_one_model_is_one_seed_with_a_page_of_its_own():
+    part, whole = one_model.ONE_MODEL, paper.AKYUREK
+    planned, _ = part.plan("quick", part.settings["quick"])
+    assert {getattr(config, "seeds", 1) for *_, config in planned.values()} == {1}
+    assert whole.plan("quick", whole.settings["quick"])[0]["fig1"][2].seeds == 3
+    assert whole.page_name("quick", whole.settings["quick"]) == "quick"
+    assert part.page_name("quick", part.settings["quick"]) == "one_model-quick"
+    other = replace(part.settings["quick"], seed=1)
+    assert part.page_name("quick", other).startswith("one_model-quick-")
+
+
 def test_every_seed_is_measured_alone_on_the_same_prompts(monkeypatch):
     config = with_seeds(fig6.PRESETS["tiny"], 2)
     trained = []

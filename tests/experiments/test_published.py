@@ -228,6 +228,19 @@ def test_the_markdown_page_has_every_claim_once_and_what_stands_beside():
     assert cells == {6, 8}  # four columns, or six
 
 
+def test_the_page_says_what_moved_between_two_runs():
+    theorem = replace(HOLDS, id="p.1", subject="theory", value=9.0, high=9.0)
+    unknown = replace(HOLDS, id="p.2", value=math.nan, low=math.nan, high=math.nan)
+    first = [HOLDS, FAILS, UNDECIDED, theorem, unknown]
+    near = replace(HOLDS, value=0.0055, high=0.008)  # HOLDS is 0.004 [0.003, 0.006]
+    far = replace(FAILS, value=0.004, low=0.003, high=0.006)
+    text = markdown.moved(first, [near, far, replace(theorem, value=8.0), unknown])
+    assert "Of 2 numbers" in text
+    assert f"outside each other's intervals: 1 ({FAILS.id})." in text
+    assert f"verdicts differ: 1 ({FAILS.id})." in text
+    assert "| fails, then holds |" in text and "p.1" not in text and "p.2" not in text
+
+
 def test_a_topic_is_named_once():
     topic = Topic("One", "d = 1.")
     statements = [Statement(n, topic, "fig1", "Small.", "So.") for n in (1, 2)]

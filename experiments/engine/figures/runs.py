@@ -118,6 +118,18 @@ def run(
         return Run(folder, about, _claims(folder))
 
 
+def found(figure: Figure[Any], preset: str, config: Any, models: Models) -> Run | None:
+    """Returns a finished run, or None where there is none; it computes nothing.
+
+    Raises:
+        ValueError: the run's files are damaged.
+    """
+    folder = _folder(figure, preset, config, models)
+    if not _is_drawn(folder):
+        return None
+    return Run(folder, read_about(folder, SAID), _claims(folder))
+
+
 def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -> bool:
     """Returns whether the Dataset of a run is there, so that `run` needs no model."""
     return _folder(figure, preset, config, models).exists()

@@ -5,6 +5,7 @@ those of the paper's claims and, by their ids, those that stand beside them.
 """
 
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.engine.claims import checklist
@@ -79,6 +80,60 @@ def table(claims: Iterable[Claim], paper: str = "") -> str:
     ]
     header = ("claim", "measured", "unit", "interval over", "verdict", "note")
     return _table(header, rows)
+
+
+def moved(first: Iterable[Claim], second: Iterable[Claim]) -> str:
+    """Returns what moved between two runs whose seeds differ, as a section.
+
+    Only numbers about trained models that both runs have are counted.
+
+    Args:
+        first: claims of the run with the preset's own seeds.
+        second: claims of the run with others.
+    """
+    by_id = {claim.id: claim for claim in second}
+    pairs = [
+        (claim, by_id[claim.id])
+        for claim in first
+        if claim.subject == "models"
+        and claim.id in by_id
+        and all(map(math.isfinite, (claim.value, by_id[claim.id].value)))
+    ]
+    outside = [
+        one.id
+        for one, other in pairs
+        if not (
+            one.low <= other.value <= one.high or other.low <= one.value <= other.high
+        )
+    ]
+    differ = [one.id for one, other in pairs if one.wording != other.wording]
+    rows = [
+        (
+            one.id,
+            one.finding,
+            other.finding,
+            one.wording
+            if one.wording == other.wording
+            else f"{one.wording}, then {other.wording}",
+        )
+        for one, other in pairs
+    ]
+    header = ("claim", "with the preset's seeds", "with other seeds", "verdict")
+    return "\n\n".join(
+        [
+            "## What moved between two runs",
+            "All models, prompts and probes of the two runs have other seeds. Of "
+            f"{len(pairs)} numbers about trained models that both have, so many lie "
+            f"outside each other's intervals: {_counted(outside)}. So many verdicts "
+            f"differ: {_counted(differ)}.",
+            _table(header, rows),
+        ]
+    )
+
+
+def _counted(ids: Sequence[str]) -> str:
+    """Returns how many there are, and which."""
+    return f"{len(ids)} ({', '.join(map(plain, ids))})" if ids else "0"
 
 
 def _section(heading: str, claims: Sequence[Claim], paper: str = "") -> list[str]:

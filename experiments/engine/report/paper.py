@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.engine.claims.checklist import Statement, checklist
-from experiments.engine.claims.claim import Interval
+from experiments.engine.claims.claim import Claim, Interval
 from experiments.engine.figures.changes import flag_values, reseeded
 from experiments.engine.figures.command import guarded, set_up, show, show_models
 from experiments.engine.figures.figure import Figure, module_name
 from experiments.engine.figures.flags import Options, parse
-from experiments.engine.figures.runs import Run, is_computed, run
+from experiments.engine.figures.runs import Run, found, is_computed, run
 from experiments.engine.figures.seeds import HasSetting, with_seeds
 from experiments.engine.provenance import described, digest
 from experiments.engine.report import markdown
@@ -85,22 +85,20 @@ class Paper:
             ValueError: some figures could not be made; raised once the report is
                 written.
         """
-        name = module_name(self.spec)
-        preset, setting, options = parse(name, self.settings, argv)
+        command = module_name(self.spec)
+        preset, setting, options = parse(command, self.settings, argv)
         models = set_up(options)
         planned, missing = self.plan(preset, setting)
         if options.list:
             show_models(needed(planned.values(), models), models)
             return
-        changed = "" if setting == self.settings[preset] else f"-{digest(setting)}"
-        command = name.rpartition(".")[2]  # the name of the paper, or that of a part
-        part = "" if command == self.name else f"{command}-"
-        name = f"{part}{preset}{changed}"
+        name = self.page_name(preset, setting)
         made: dict[str, Made] = {}
         publish = partial(
             report,
             *(self, options.results, name, made, missing),
             caution=CAUTIONS.get(preset, ""),
+            first=self._of_first_seeds(preset, setting, models),
         )
         for short in self._in_order(planned, models, options):
             made_run, why = attempt(short, *planned[short], models, options)
@@ -119,6 +117,27 @@ class Paper:
                 f"{', '.join(failed)} could not be made; {page} says why and has the "
                 "rest."
             )
+
+    def page_name(self, preset: str, setting: Setting) -> str:
+        """Returns what names of the page's files end in: the preset, and changes."""
+        command = module_name(self.spec).rpartition(".")[2]
+        part = "" if command == self.name else f"{command}-"
+        changed = "" if setting == self.settings[preset] else f"-{digest(setting)}"
+        return f"{part}{preset}{changed}"
+
+    def _of_first_seeds(
+        self, preset: str, setting: Setting, models: Models
+    ) -> list[Claim]:
+        """Returns claims that were made with the preset's own seeds, as far as known.
+
+        There are none if these are the seeds of `setting`.
+        """
+        own = self.settings[preset].seed
+        if setting.seed == own:
+            return []
+        planned, _ = self.plan(preset, replace(setting, seed=own))
+        runs = (found(*plan, models) for plan in planned.values())
+        return [claim for one in runs if one is not None for claim in one.claims]
 
     def _in_order(
         self, planned: Mapping[str, Planned], models: Models, options: Options
@@ -216,14 +235,14 @@ def judged_longer(
     except expected() as error:
         say(f"{name} at {preset} failed: {sentence(error)}")
         return made
-    found = {
+    later = {
         claim.id: Interval(claim.value, claim.low, claim.high)
         for claim in other.claims
         if claim.id in failing
     }
     claims = [
-        replace(claim, longer=found[claim.id])
-        if claim.id in found and all(map(math.isfinite, found[claim.id]))
+        replace(claim, longer=later[claim.id])
+        if claim.id in later and all(map(math.isfinite, later[claim.id]))
         else claim
         for claim in made.claims
     ]
@@ -253,6 +272,7 @@ def report(
     missing: Mapping[str, str],
     planned: Iterable[str] = (),
     caution: str = "",
+    first: Sequence[Claim] = (),
 ) -> Path:
     """Writes the page and its claims in Markdown, and returns the page's path.
 
@@ -264,6 +284,7 @@ def report(
         missing: names of the others, and why.
         planned: names of all figures that are going to be made.
         caution: what the page says first.
+        first: claims of a run with other seeds; the Markdown page says what moved.
     """
     waiting = [short for short in planned if short not in {*made, *missing}]
     missing = {**missing, **dict.fromkeys(waiting, "it is not made yet")}
@@ -282,6 +303,8 @@ def report(
     text = markdown.page(
         title, paper.name, groups, claims, paper.beside, missing, caution
     )
+    if first:
+        text += f"\n{markdown.moved(first, claims)}\n"
     write_whole(folder / f"results-{name}.md", text)
     return write_report(
         folder / f"report-{name}.html",
