@@ -22,6 +22,9 @@ from probes.grid.sources import ArraySource, Source
 from probes.pooled import PooledProbe
 
 CELL = ("layer", "token", "target")
+VALIDATION = 0.2
+"""The usual share of the training prompts that validate."""
+
 Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
@@ -30,8 +33,17 @@ class Engine(Protocol):
     """A way to fit and score all probes of a grid."""
 
     @property
-    def validates(self) -> bool:
-        """Whether some training prompts choose a penalty or stop the training."""
+    def chooses(self) -> bool:
+        """Whether prompts choose a penalty or stop the training."""
+        ...
+
+    def validation_share(self, asked: float | None, *, once: bool) -> float:
+        """Returns the share of the training prompts that do so; 0 for none.
+
+        Args:
+            asked: what the user asked for, if anything.
+            once: whether each prompt can be looked at once only.
+        """
         ...
 
     def describe(self) -> str:
@@ -81,9 +93,16 @@ class RidgeEngine:
     coefficients: bool
 
     @property
-    def validates(self) -> bool:
+    def chooses(self) -> bool:
         """Whether there is a penalty to choose."""
         return len(self.spec.alphas) > 1
+
+    def validation_share(self, asked: float | None, *, once: bool) -> float:
+        """Returns 0 where prompts are left out one by one to choose the penalty."""
+        if not self.chooses:
+            return 0.0
+        usual = VALIDATION if once else 0.0
+        return usual if asked is None else asked
 
     def describe(self) -> str:
         """Returns the probe in one line."""
@@ -120,7 +139,11 @@ class PooledEngine:
     """Pooled probes, fitted side by side: see `probes.grid.pooled_prefixes`."""
 
     probe: PooledProbe
-    validates = True
+    chooses = True
+
+    def validation_share(self, asked: float | None, *, once: bool) -> float:
+        """Returns the share of prompts on which the training is watched."""
+        return VALIDATION if asked is None else asked
 
     def describe(self) -> str:
         """Returns the probe in one line."""
@@ -153,7 +176,11 @@ class RegressorEngine:
     """Any other regressor, cloned for each cell: see `probes.grid.regressors`."""
 
     probe: BaseEstimator
-    validates = False
+    chooses = False
+
+    def validation_share(self, asked: float | None, *, once: bool) -> float:
+        """Returns 0: such a probe has its own ways."""
+        return 0.0
 
     def describe(self) -> str:
         """Returns the probe in one line."""

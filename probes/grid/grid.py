@@ -32,6 +32,7 @@ from probes import cautions, checks, scores
 from probes.controls import donors
 from probes.grid.columns import Columns
 from probes.grid.engines import Engine, Variables, engine_for
+from probes.grid.leave_out import LeftOut
 from probes.grid.problem import Problem
 from probes.grid.ridge_spec import ALPHAS
 from probes.grid.scoreboard import Scoreboard
@@ -53,7 +54,7 @@ def probe_grid(
     ceilings: Mapping[str, ArrayLike | float] | None = None,
     control: bool = True,
     test_fraction: float = 0.25,
-    validation_fraction: float = 0.2,
+    validation_fraction: float | None = None,
     resamples: int = 1_000,
     seed: int = 0,
     batch: int = 512,
@@ -78,13 +79,14 @@ def probe_grid(
             default each prompt is its own group, and a target is then refused if half
             of its rows or more repeat others.
         probe: None stands for ridge regression on standardised features, with the
-            penalty that has the least squared error on validation prompts, chosen for
-            every coordinate. A
-            scikit-learn `Ridge` with one alpha above 0, an intercept and coefficients
-            of either sign, alone or after a `StandardScaler`, is fitted in the same
-            fast way. A `PooledProbe` reads the cell's token and all before it.
-            Any other regressor or pipeline is cloned for each cell and target, and
-            given all training prompts and the features as they are.
+            penalty that has the least squared error on training prompts that are left
+            out one by one (with `groups`, group by group; some 2,000 of them if there
+            are more), chosen for every coordinate. A scikit-learn `Ridge` with one
+            alpha above 0, an intercept and coefficients of either sign, alone or after
+            a `StandardScaler`, is fitted in the same fast way. A `PooledProbe` reads
+            the cell's token and all before it. Any other regressor or pipeline is
+            cloned for each cell and target, and given all training prompts and the
+            features as they are.
         alphas: penalties that the default probe chooses from, not scaled by the number
             of prompts.
         contexts: for each token the index on the second axis of a target, (tokens,);
@@ -100,9 +102,10 @@ def probe_grid(
         control: whether a second probe is fitted, to targets permuted across prompts.
         test_fraction: share of the groups that is held out.
         validation_fraction: share of the other groups on which the default probe
-            chooses its penalty, before it is fitted to all of them, and on which a
-            `PooledProbe` decides when to stop (its own `validation_fraction` is not
-            used).
+            chooses its penalty instead, before it is fitted to all of them, and on
+            which a `PooledProbe` decides when to stop (its own `validation_fraction` is
+            not used). None: a fifth for a `PooledProbe`, and where prompts come in a
+            stream and so cannot be looked at again.
         resamples: number of bootstrap resamples of the test groups.
         seed: decides the splits, the permutation and the resampling. The randomness of
             a probe is decided by its `random_state`.
@@ -167,18 +170,20 @@ def probe_grid(
     prompts = checks.prompt_count(hidden, targets)
     seed, batch = checks.seed(seed), checks.positive_int("batch", batch)
     labels = checks.group_labels(groups, prompts, test_fraction)
+    if validation_fraction is not None:
+        checks.share("validation_fraction", validation_fraction)
+    once = callable(hidden) or comes_in_order(hidden)
+    share = engine.validation_share(validation_fraction, once=once)
     parts = split(
         labels,
         test_fraction=test_fraction,
-        validation_fraction=checks.share("validation_fraction", validation_fraction)
-        if engine.validates
-        else 0.0,
+        validation_fraction=share,
         resamples=checks.positive_int("resamples", resamples),
         seed=seed,
         in_order=comes_in_order(hidden),
     )
-    if engine.validates:
-        _refuse_no_validation(parts, labels)
+    if engine.chooses:
+        _refuse_too_few(parts, labels)
     source = open_source(hidden, prompts, parts.fit[:batch])
     axis = TokenAxis.of(source.shape[1], names=tokens, at=at, contexts=contexts)
     read = axis.slotted(targets, prompts)
@@ -188,7 +193,10 @@ def probe_grid(
     columns = Columns(read, axis.places, donors(labels, seed) if control else None)
 
     board = Scoreboard(source.shape[0], columns, parts)
-    found = engine.run(Problem(source, columns, parts, batch), board)
+    left_out = None
+    if engine.chooses and not share:
+        left_out = LeftOut.of(parts.train, labels[parts.train], seed)
+    found = engine.run(Problem(source, columns, parts, batch, left_out), board)
     found |= board.variables(keep_resamples)
     found["ceiling"] = ("token", "target"), limits
     settings = {"test_fraction": test_fraction, "seed": seed}
@@ -201,12 +209,13 @@ def probe_grid(
     return grid
 
 
-def _refuse_no_validation(parts: Split, labels: np.ndarray) -> None:
+def _refuse_too_few(parts: Split, labels: np.ndarray) -> None:
     """Refuses a split with nobody to choose a penalty or to stop the training."""
-    if not len(parts.validation):
+    if len(np.unique(labels[parts.train])) < 2:
         raise ValueError(
             "3 groups of prompts are needed where a probe is chosen or stopped on "
-            f"validation prompts, got {len(np.unique(labels))}; or give one alpha."
+            f"others than it is fitted to, got {len(np.unique(labels))}; or give one "
+            "alpha."
         )
 
 

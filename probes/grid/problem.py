@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from probes.grid.columns import Columns
+from probes.grid.leave_out import LeftOut
 from probes.grid.sources import Source
 from probes.grid.splits import Split
 
@@ -15,9 +16,12 @@ class Problem(NamedTuple):
         columns: the targets, and the tokens that are probed.
         split: the prompts that fit, validate and test.
         batch: the largest number of prompts that are looked at together.
+        left_out: the training prompts that are left out, group by group, where that is
+            how a penalty is chosen.
     """
 
     source: Source
     columns: Columns
     split: Split
     batch: int
+    left_out: LeftOut | None = None

@@ -4,9 +4,10 @@ One eigendecomposition of X'X gives the coefficients for every penalty alpha
 
     b(alpha) = V (L + alpha)^-1 V' X'y,    X'X = V L V',
 
-for all targets at once, and the squared error on other prompts follows from *their*
-moments alone. So alpha is chosen by the error on validation prompts, for each
-coordinate of each target, and the probe is fitted again to all training prompts.
+for all targets at once. Alpha is chosen for each coordinate of each target: by the
+error on training prompts that are left out (`leave_out`), for which these are looked at
+once more, or by the error on validation prompts, which follows from *their* moments
+alone; then the probe is fitted again to all training prompts.
 
 The formulas are those of scikit-learn's `Ridge`, which the tests hold them against.
 """
@@ -14,8 +15,9 @@ The formulas are those of scikit-learn's `Ridge`, which the tests hold them agai
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int, Real
 
+from probes.grid.leave_out import LeftOut, Residual
 from probes.grid.moments import Moments
 from probes.grid.ridge_spec import RidgeSpec
 
@@ -37,6 +39,67 @@ def solve(
     coef /= scaled.scale[:, None]
     x, y = np.split(train.mean + train.shift, [fit.features])
     return coef, y - x @ coef, alphas
+
+
+class Spectrum(NamedTuple):
+    """The ridge probes of one cell for every penalty.
+
+    Attributes:
+        values: the eigenvalues L of X'X.
+        basis: its eigenvectors V.
+        cross: V'X'y.
+        center: the means of the features, and then of the columns.
+        scale: what the features are divided by.
+        count: the number of training prompts.
+    """
+
+    values: Float64[np.ndarray, " features"]
+    basis: Float64[np.ndarray, "features features"]
+    cross: Float64[np.ndarray, "features columns"]
+    center: Float64[np.ndarray, " xy"]
+    scale: Float64[np.ndarray, " features"]
+    count: int
+
+    @classmethod
+    def of(cls, train: Moments, spec: RidgeSpec) -> "Spectrum":
+        """Decomposes the moments of all training prompts."""
+        scaled = _standardised(train, train.mean, _scale(train, spec))
+        values, basis = np.linalg.eigh(scaled.inputs)
+        center = train.mean + train.shift
+        cross = basis.T @ scaled.cross
+        return cls(values, basis, cross, center, scaled.scale, round(train.count))
+
+    def left_out(
+        self,
+        alphas: tuple[float, ...],
+        left: LeftOut,
+        states: Real[np.ndarray, "rows features"],
+        targets: Float[np.ndarray, "rows columns"],
+    ) -> Float64[np.ndarray, "alphas columns"]:
+        """Returns the squared errors on training prompts, each group left out.
+
+        Args:
+            alphas: the penalties.
+            left: which prompts these are, by groups.
+            states: their features.
+            targets: their columns.
+        """
+        center, offset = np.split(self.center, [len(self.values)])
+        filters = _filter(self.values, np.asarray(alphas))
+        basis = ((states - center) / self.scale) @ self.basis
+        path = filters[:, :, None] * self.cross[:, None, :]
+        guesses = (basis @ path.reshape(len(path), -1)).reshape(-1, *path.shape[1:])
+        residuals = (targets - offset)[:, None] - guesses
+        return Residual(basis, filters, self.count).errors(residuals, left.blocks())
+
+    def probes(
+        self, alphas: Float64[np.ndarray, " columns"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns coefficients and intercept of each column, for its own penalty."""
+        center, offset = np.split(self.center, [len(self.values)])
+        coef = self.basis @ (_filter(self.values, alphas) * self.cross)
+        coef /= self.scale[:, None]
+        return coef, offset - center @ coef
 
 
 def _ridge(
@@ -99,16 +162,24 @@ def _standardised(
 
 
 def _scale(moments: Moments, spec: RidgeSpec) -> Float64[np.ndarray, " features"]:
-    """Returns the features' standard deviations, 1 for a feature that is constant.
+    """Returns what features are divided by: their standard deviations, or 1."""
+    p = moments.features
+    if not spec.standardize:
+        return np.ones(p)
+    squares = moments.products.diagonal()[:p] / moments.count
+    variance = np.maximum(squares - moments.mean[:p] ** 2, 0)
+    return deviations(variance, moments.mean[:p] + moments.shift[:p], moments.count)
+
+
+def deviations(
+    variance: Float64[np.ndarray, " features"],
+    mean: Float64[np.ndarray, " features"],
+    count: float | int,
+) -> Float64[np.ndarray, " features"]:
+    """Returns standard deviations, and 1 for a feature that is constant.
 
     The bound on what rounding leaves of a constant is that of `StandardScaler`.
     """
-    scale = np.ones(moments.features)
-    if spec.standardize:
-        p, n, eps = moments.features, moments.count, np.finfo(float).eps
-        squares = moments.products.diagonal()[:p] / n
-        variance = np.maximum(squares - moments.mean[:p] ** 2, 0)
-        mean = moments.mean[:p] + moments.shift[:p]
-        bound = n * eps * variance + (n * eps * mean) ** 2
-        np.sqrt(variance, out=scale, where=variance > bound)
-    return scale
+    eps = np.finfo(float).eps
+    bound = count * eps * variance + (count * eps * mean) ** 2
+    return np.where(variance > bound, np.sqrt(variance), 1.0)

@@ -1,20 +1,27 @@
-"""The threads of the ridge engine: one layer each."""
+"""The threads of the ridge engine: each takes a layer, or a cell."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
-# Calls a function with each of some layers.
+# Calls a function with each of some numbers.
 Each = Callable[[Callable[[int], None], Iterable[int]], object]
 
 
-class LayerThreads:
-    """A pool of threads that each take a layer, while BLAS itself uses one thread.
+class CellThreads:
+    """A pool of threads that share the cores with BLAS.
 
-    There are as many as BLAS would use for a single product of matrices. Threads that
-    share matrices as small as these slow each other down.
+    There are as many as BLAS would use for a single product of matrices, or as there
+    are tasks if these are fewer; BLAS has what is left. Threads that share matrices as
+    small as these slow each other down.
+
+    Args:
+        tasks: for how many tasks there is work.
     """
+
+    def __init__(self, tasks: int):
+        self.tasks = tasks
 
     def __enter__(self) -> Each:
         threads = [
@@ -22,8 +29,10 @@ class LayerThreads:
             for library in threadpool_info()
             if library["user_api"] == "blas"
         ]
-        self.pool = ThreadPoolExecutor(max(threads, default=1))
-        self.limits = threadpool_limits(1, user_api="blas")
+        cores = max(threads, default=1)
+        workers = max(1, min(cores, self.tasks))
+        self.pool = ThreadPoolExecutor(workers)
+        self.limits = threadpool_limits(cores // workers, user_api="blas")
         return lambda function, items: list(self.pool.map(function, items))
 
     def __exit__(self, *_: object) -> None:

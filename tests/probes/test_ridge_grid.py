@@ -65,11 +65,11 @@ def test_ridge_equals_scikit_learn_in_float64(rng, kind, alpha, scaled):
     np.testing.assert_allclose(read, target[train].mean(axis=0), rtol=1e-6, atol=1e-8)
 
 
-def test_the_default_probe_is_a_grid_search_over_the_same_folds(hidden, rng):
+def test_a_validated_probe_is_a_grid_search_over_the_same_folds(hidden, rng):
     """By scikit-learn: the best penalty on validation prompts, then all of them."""
     target = noisy_readout(hidden, rng)
     alphas = (0.1, 10.0, 100.0, 1000.0)
-    grid = probe_grid(hidden, {"t": target}, alphas=alphas)
+    grid = probe_grid(hidden, {"t": target}, alphas=alphas, validation_fraction=0.2)
     train, test = first_split(PROMPTS)
     _, validation = first_split(PROMPTS, train, 0.2)
     fold = np.where(np.isin(train, validation), 0, -1)
