@@ -30,6 +30,7 @@ CASES = (
     "weights",
     "constructed",
     "grid",
+    "cells",
     "pooled",
 )
 ON_REQUEST = ("accelerator",)

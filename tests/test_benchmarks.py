@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose
 from benchmarks import (
     __main__,
     accelerator,
+    cells,
     constructed,
     growth,
     learners,
@@ -41,6 +42,15 @@ FOUND = {
     "loop": np.array([2.0, 2.0, 12.0]),
     "limit": np.array([10.0, 10.0, 5.0]),
 }
+
+
+def test_cells_are_scored_as_scikit_learn_scores_them(monkeypatch):
+    monkeypatch.setattr(cells, "SHAPES", ((40, 60, 2), (60, 5, 2)))
+    monkeypatch.setattr(cells, "CALLS", 1)
+    rows = list(cells.main(1))
+    assert len(rows) == 2 and all(made.ratio > 0 for made in rows)
+    # The same penalties, in float64.
+    assert all(float(made.note.split()[-1]) < 1e-9 for made in rows)
 
 
 # --- rows ---
