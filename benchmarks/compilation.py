@@ -48,7 +48,7 @@ def compiler(shape: list[int]) -> Callable[[], float]:
     devices = tuple(jax.local_devices())
     key_of = program_key(setting.task, setting.model, setting.train)
     program = compile_program(key_of, devices, None)
-    state, advance = jax.eval_shape(program.init, key), cast(Any, program.advance)
+    state, advance = program.abstract(key), cast(Any, program.advance)
 
     def run() -> None:
         jax.clear_caches()

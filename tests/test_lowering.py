@@ -54,8 +54,8 @@ def test_training(members, precision):
     if members:
         key = jax.random.split(key, members)
         scales = jax.tree.map(lambda number: jnp.full(members, number), scales)
-    state = jax.eval_shape(program.init, key)
-    lower(program.init, key)
+    state = program.abstract(key)
+    lower(program.draw, key)
     lower(program.start, state.params)
     lower(program.evaluate, state.params, key, scales)
     text = lower(program.advance, state, key, scales, 0, 2)

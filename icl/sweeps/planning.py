@@ -20,6 +20,7 @@ from icl.sweeps.runtime import accelerator_count, on_cpu
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.training.compiled import program_key
+from icl.training.config import HOST_ONLY
 from icl.training.description import fingerprint
 
 ENSEMBLE = "ensemble-"  # the name of an unfinished ensemble's folder begins like this
@@ -93,8 +94,12 @@ def _grouped_by_program(
 
 
 def _program_of(setting: Setting) -> Hashable:
-    """Returns a key that two settings share if one program can train both."""
-    return program_key(setting.task, setting.model, setting.train)
+    """Returns a key that two settings share if one ensemble can train both.
+
+    One program can, and they are evaluated and kept after the same steps.
+    """
+    when = tuple(getattr(setting.train, name) for name in HOST_ONLY)
+    return program_key(setting.task, setting.model, setting.train), when
 
 
 def _split_over_devices(

@@ -29,7 +29,8 @@ from icl.model.config import ModelConfig
 from icl.tasks import drawing
 from icl.tasks.base import Task, scale_values, with_values
 from icl.training import processes
-from icl.training.config import TrainConfig, schedule
+from icl.training.config import HOST_ONLY, TrainConfig, schedule
+from icl.training.loop import advanced
 from icl.training.optimizers import OPTIMIZERS
 from icl.training.precision import products
 
@@ -53,7 +54,7 @@ class Compiled(NamedTuple):
     `keys` and `scales` are those of the run, or one for each member.
 
     Attributes:
-        init: keys -> TrainState, with parameters drawn from the keys.
+        draw: keys -> initial parameters.
         start: params -> TrainState, with these parameters.
         advance: (TrainState, keys, scales, start, stop) -> (TrainState, losses,
             gradient norms), each of the last two (chunk,) or (chunk, members) with
@@ -65,11 +66,19 @@ class Compiled(NamedTuple):
         place: puts a TrainState on the run's devices.
     """
 
-    init: Callable[..., TrainState]
+    draw: Callable[..., Any]
     start: Callable[..., TrainState]
     advance: Callable[..., tuple[TrainState, jax.Array, jax.Array]]
     evaluate: Callable[..., jax.Array]
     place: Callable[[Any], Any]
+
+    def init(self, keys: jax.Array) -> TrainState:
+        """Returns the state that a run begins with, if no parameters are given."""
+        return self.start(self.draw(keys))
+
+    def abstract(self, keys: jax.Array) -> TrainState:
+        """Returns the shapes and dtypes of that state."""
+        return jax.eval_shape(self.start, jax.eval_shape(self.draw, keys))
 
 
 class ProgramKey(NamedTuple):
@@ -80,7 +89,7 @@ class ProgramKey(NamedTuple):
         data: a hash of what the task computes. It follows all that its code reads: a
             field that equality leaves out, an attribute of its class, a global.
         model: the shape and variant of the transformer.
-        train: the settings of the run, with a learning rate of 1.
+        train: the settings of the run, with a learning rate of 1 and `HOST_ONLY`.
         optimizer: what `OPTIMIZERS` has under the run's name, which may be replaced.
     """
 
@@ -95,7 +104,7 @@ def program_key(task: Task, model: ModelConfig, train: TrainConfig) -> ProgramKe
     """Returns what decides whether two runs share a compiled program."""
     scales = traced_scales(task)
     neutral = with_values(task, dict.fromkeys(scales, 0.0))
-    train = replace(train, learning_rate=1.0)
+    train = replace(train, learning_rate=1.0, **HOST_ONLY)
     optimizer = OPTIMIZERS[train.optimizer]
     data = drawing.program_hash(neutral, scales)
     return ProgramKey(neutral, data, model, train, optimizer)
@@ -164,16 +173,16 @@ def compile_program(
     run = _Functions(key, optimizer, _parts(key, devices, members))
     if members is None:
         step = partial(run.step, derive=run.over_devices(mesh), sharding=split)
-        init, start, evaluate = run.init, run.start, run.evaluate
+        start, evaluate = run.start, run.evaluate
     else:
         step = partial(run.step, derive=run.loss_and_gradient, sharding=None)
         step = jax.vmap(step, in_axes=(0, 0, 0, None))
-        init, start, evaluate = map(jax.vmap, (run.init, run.start, run.evaluate))
+        start, evaluate = map(jax.vmap, (run.start, run.evaluate))
     records = (key.train.chunk, *(() if members is None else (members,)))
-    advance = partial(_advance, step=step, records=records)
+    advance = partial(advanced, step=step, records=records)
     compiled = partial(jax.jit, compiler_options=_compiler_options(devices[0]))
     return Compiled(
-        init=compiled(init, out_shardings=home),
+        draw=_drawing(run.codec, key.model, home, members),
         start=compiled(start, out_shardings=home),
         advance=compiled(advance, donate_argnums=0, out_shardings=(home, whole, whole)),
         evaluate=compiled(evaluate, out_shardings=whole),
@@ -181,12 +190,26 @@ def compile_program(
     )
 
 
-def _compiler_options(device: jax.Device) -> dict[str, Any] | None:
-    """Returns how much XLA optimises, unless `XLA_FLAGS` say so themselves.
+@lru_cache(maxsize=4)
+def _drawing(
+    codec: Codec, model: ModelConfig, home: NamedSharding, members: int | None
+) -> Callable[..., Any]:
+    """Returns `Compiled.draw`, which runs share that differ in how they are trained."""
 
-    On CPU only products take long, and XLA calls a library for them. To optimise the
-    code around them less saves a third of compiling, and costs no speed.
-    """
+    def draw(key: jax.Array) -> Any:
+        return nnx.state(build(codec, model, _streams(key)["init"]))
+
+    return jax.jit(
+        draw if members is None else jax.vmap(draw),
+        out_shardings=home,
+        compiler_options=_compiler_options(home.mesh.devices.flat[0]),
+    )
+
+
+def _compiler_options(device: jax.Device) -> dict[str, Any] | None:
+    """Returns how much XLA optimises on CPU, unless `XLA_FLAGS` say so themselves."""
+    # Only products take long there, and XLA calls a library for them. To optimise the
+    # code around them less saves a third of compiling, and costs no speed.
     level = "xla_backend_optimization_level"
     if device.platform != "cpu" or level in os.environ.get("XLA_FLAGS", ""):
         return None
@@ -209,11 +232,6 @@ class _Functions:
         self.optimizer = optimizer or key.optimizer(self.config)
         self.schedule = schedule(self.config)
         self.parts = parts
-
-    def init(self, key: jax.Array) -> TrainState:
-        """Returns the initial state, with parameters drawn from the key."""
-        model = build(self.codec, self.model, _streams(key)["init"])
-        return self.start(nnx.state(model))
 
     def start(self, params: Any) -> TrainState:
         """Returns the state of a run that begins with these parameters."""
@@ -239,11 +257,7 @@ class _Functions:
         weights = self.codec.slot_weights(batch)
         if pairs is not None:
             active = (jnp.arange(losses.shape[1]) < pairs).astype(losses.dtype)[None]
-            weights = (
-                jnp.ones_like(losses) * active
-                if weights is None
-                else (weights * active)
-            )
+            weights = (jnp.ones_like(losses) if weights is None else weights) * active
         if weights is None:
             return losses.mean(), jnp.ones(())
         return (weights * losses).sum(), weights.sum()
@@ -253,10 +267,9 @@ class _Functions:
 
         def add(total: Any, part: Any) -> tuple[Any, None]:
             loss = partial(self.weighted_loss, batch=part, pairs=pairs)
+            derive = jax.value_and_grad(loss, has_aux=True)
             with products(self.config.precision):
-                (value, weight), gradient = jax.value_and_grad(loss, has_aux=True)(
-                    params
-                )
+                (value, weight), gradient = derive(params)
             return jax.tree.map(jnp.add, total, (value, weight, gradient)), None
 
         def cut(array: jax.Array) -> jax.Array:
@@ -334,37 +347,6 @@ class _Functions:
         if weights is None:
             return losses.mean(axis=0)
         return (weights * losses).sum(axis=0) / weights.sum(axis=0)
-
-
-def _advance(
-    state: TrainState,
-    keys: jax.Array,
-    scales: Scales,
-    start: jax.Array,
-    stop: jax.Array,
-    *,
-    step: Callable[..., tuple[TrainState, jax.Array, jax.Array]],
-    records: tuple[int, ...],
-) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Makes the steps from `start` to `stop`, and returns what each records."""
-
-    # With dynamic bounds a stretch of any length is the same compiled code, so that the
-    # bits of a run cannot depend on where it was interrupted.
-    def unfinished(carry: tuple) -> jax.Array:
-        number, _, losses, _ = carry
-        last = jnp.where(number > start, losses[number - start - 1], 0.0)
-        return (number < stop) & jnp.isfinite(last).any()
-
-    def one_step(carry: tuple) -> tuple:
-        number, state, losses, norms = carry
-        state, loss, norm = step(state, keys, scales, number)
-        at = number - start
-        return number + 1, state, losses.at[at].set(loss), norms.at[at].set(norm)
-
-    empty = jnp.zeros(records)
-    carry = (start, state, empty, empty)
-    _, state, losses, norms = jax.lax.while_loop(unfinished, one_step, carry)
-    return state, losses, norms
 
 
 def _parts(

@@ -135,6 +135,16 @@ class TrainConfig:
         return cls(**(settings | changes))
 
 
+HOST_ONLY = {
+    "evaluate_every": 1,
+    "checkpoint_every": 1,
+    "evaluations_per_decade": 0,
+    "checkpoints_per_decade": 0,
+}
+"""The settings that only the host reads, so that no compiled program depends on them;
+here each has the value that stands for any."""
+
+
 def schedule(config: TrainConfig) -> optax.Schedule:
     """Returns the learning rate as a share of its peak, by step (counted from 0)."""
     warmup = round(config.warmup * config.steps)

@@ -328,7 +328,7 @@ class Run:
 
     def _resume(self) -> bool:
         """Takes up the newest checkpoint; returns False if there is none."""
-        abstract = jax.eval_shape(self.program.init, self.keys)
+        abstract = self.program.abstract(self.keys)
         found = processes.by_first(lambda: self._newest(abstract))
         if found is None:
             return False

@@ -142,7 +142,8 @@ def test_pairs_that_are_not_active_do_not_count():
     )  # the initial parameters
     data = jax.random.split(KEY, 3)[1]
     prompts = TASK.sample(jax.random.fold_in(data, 0), batch=512)
-    errors = (np.asarray(state.model.predict(prompts)) - np.asarray(prompts.ys)) ** 2
+    predicted = jax.jit(lambda prompts: state.model.predict(prompts))(prompts)
+    errors = (np.asarray(predicted) - np.asarray(prompts.ys)) ** 2
     assert float(few.history.loss[0]) == pytest.approx(errors[:, 0].mean(), rel=1e-4)
     assert float(whole.history.loss[0]) == pytest.approx(errors.mean(), rel=1e-4)
 
@@ -283,14 +284,14 @@ def test_patterns_are_what_attention_adds_up(config):
 
     model = Transformer(config, TASK.codec, rngs=nnx.Rngs(0))
     prompts = TASK.sample(KEY, batch=3)
-    patterns = np.asarray(model.patterns(prompts))
+    patterns = np.asarray(jax.jit(lambda prompts: model.patterns(prompts))(prompts))
     count = 2 * TASK.length - 1
     assert patterns.shape == (config.layers, config.heads, 3, count, count)
     later = np.triu(np.ones((count, count), bool), 1)
     assert not patterns[..., later].any()
     if config.attention == "softmax":
         np.testing.assert_allclose(patterns.sum(-1), 1, rtol=1e-5)
-    hidden = np.asarray(model(prompts).hidden)
+    hidden = np.asarray(jax.jit(lambda prompts: model(prompts).hidden)(prompts))
     for layer, block in enumerate(model.body):
         normed = jnp.asarray(hidden[layer])
         if block.norm_attention is not None:

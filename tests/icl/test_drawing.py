@@ -26,6 +26,7 @@ from icl import (
 from icl.tasks import drawing
 from icl.testing import check_task
 from icl.training.compiled import program_key
+from icl.training.config import HOST_ONLY
 from icl.training.description import fingerprint
 from icl.training.trained import TaskChangedWarning
 
@@ -88,6 +89,13 @@ def test_a_program_depends_on_neither_scales_nor_seeds():
     assert len({program_key(task, MODEL, CONFIG) for task in tasks}) == 1
 
 
+def test_a_program_does_not_depend_on_when_a_run_is_evaluated_and_kept():
+    configs = [CONFIG, *(replace(CONFIG, **{name: 7}) for name in HOST_ONLY)]
+    assert len({program_key(Sparse(), MODEL, config) for config in configs}) == 1
+    longer = replace(CONFIG, steps=7)
+    assert len({program_key(Sparse(), MODEL, c) for c in (CONFIG, longer)}) == 2
+
+
 # --- what was trained on other data is not taken for the same ---
 
 
@@ -146,7 +154,7 @@ def test_a_results_folder_refuses_it_too(tmp_path):
 def test_a_loaded_model_says_that_its_task_draws_otherwise(tmp_path, recwarn):
     save(tmp_path, train(original(), MODEL, CONFIG, key=KEY))
     load(tmp_path, tasks=[type(original())])
-    assert not recwarn.list
+    assert [str(warning.message) for warning in recwarn] == []
     with pytest.warns(TaskChangedWarning, match="draws other"):
         load(tmp_path, tasks=[type(redefined())])
 

@@ -36,8 +36,9 @@ def updated():
         steps.append(unnamed(arrays, params))
     optimizer = scale_by_muon(MOMENTUM, rest())
     state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
     for gradients in steps:
-        updates, state = optimizer.update(gradients, state, params)
+        updates, state = update(gradients, state, params)
     assert jax.tree.structure(updates) == jax.tree.structure(params)
     return [named(gradients) for gradients in steps], named(updates)
 
@@ -54,6 +55,7 @@ def test_each_matrix_is_updated_as_optax_updates_it_alone(updated):
             lambda _: contrib.MuonDimensionNumbers(0, 1), tree
         ),
     )
+    update = jax.jit(muon.update)
     names = list(filter(is_matrix, updates))
     assert len(names) == 8
     for name in names:
@@ -62,7 +64,7 @@ def test_each_matrix_is_updated_as_optax_updates_it_alone(updated):
             cut = [jnp.split(g[name], parts, axis=1)[part] for g in steps]
             state = muon.init({"one": cut[0]})
             for gradient in cut:
-                alone, state = muon.update({"one": gradient}, state)
+                alone, state = update({"one": gradient}, state)
             expected = RMS * max(cut[0].shape) ** 0.5 * alone["one"]
             got = jnp.split(updates[name], parts, axis=1)[part]
             # float32: five rounds of products, in another order for tall matrices.
@@ -83,8 +85,9 @@ def test_everything_else_is_updated_by_adam(updated):
     assert {"read_in.kernel", "positions", "head.kernel"} < set(names)
     cut = [{name: gradients[name] for name in names} for gradients in steps]
     state = rest().init(cut[0])
+    update = jax.jit(rest().update)
     for gradients in cut:
-        expected, state = rest().update(gradients, state)
+        expected, state = update(gradients, state)
     for name in names:
         np.testing.assert_allclose(updates[name], expected[name], rtol=1e-6)
 

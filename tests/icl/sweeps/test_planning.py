@@ -44,9 +44,10 @@ def test_what_shares_a_program(tmp_path):
     assert sizes(100) == [(8, 2), (8, 1)]  # the dearest first
     assert sizes(3) == [(3, 2), (3, 2), (2, 2), (3, 1), (3, 1), (2, 1)]
     assert sizes(None) == sizes(1) == [(1, 2)] * 8 + [(1, 1)] * 8
-    longer = replace(settings[0], train=replace(BASE.train, steps=50))
-    other = {kept.folder(s): s for s in (settings[0], longer)}
-    assert len(planning.plan(other, set(other), kept)) == 2
+    for name in ("steps", "evaluate_every", "checkpoint_every"):
+        longer = replace(settings[0], train=replace(BASE.train, **{name: 50}))
+        other = {kept.folder(s): s for s in (settings[0], longer)}
+        assert len(planning.plan(other, set(other), kept)) == 2
 
 
 def test_a_finished_sweep_is_found(here, no_work):
@@ -131,7 +132,7 @@ def test_programs_of_many_shapes_are_let_go():
 
     first = compiled(2)
     first.init(jax.random.key(0))
-    kept = weakref.ref(first.advance), weakref.ref(first.init)
+    kept = weakref.ref(first.advance), weakref.ref(first.draw)
     assert compiled(2) is first  # reused
     del first
     for width in (4, 6, 10, 12):
