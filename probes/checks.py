@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import is_classifier, is_regressor
 
 
 def finite(name: str, array: ArrayLike) -> None:
@@ -70,6 +70,11 @@ def target(
 
     `sizes` says how many slots there may be: "tokens", and "contexts" where known.
     """
+    if np.asarray(values).dtype.kind in "US":
+        raise ValueError(
+            f"target {name!r} holds strings; labels need a classifier as the probe, "
+            "such as RidgeClassifier()."
+        )
     array = np.asarray(real(f"target {name!r}", values), dtype=float)
     fits = array.ndim in (2, 3) and array.shape[0] == prompts and array.size
     if not fits or (array.ndim == 3 and array.shape[1] not in sizes.values()):
@@ -83,6 +88,35 @@ def target(
             f"{array.shape}; {advice}."
         )
     finite(f"target {name!r}", array)
+    return array
+
+
+LABELS = "biuUSO"
+"""The kinds of arrays that hold labels: booleans, integers and strings."""
+
+
+def labels(
+    name: str, values: ArrayLike, prompts: int, sizes: dict[str, int]
+) -> Shaped[np.ndarray, "prompts ..."]:
+    """Returns a target of labels, (prompts,) or (prompts, slots)."""
+    array = np.asarray(values)
+    if array.dtype.kind not in LABELS:
+        raise ValueError(
+            f"target {name!r} must hold labels (integers, booleans or strings) for a "
+            f"classifier, got {array.dtype}; use values.astype(int) if they are "
+            "labels, or a regressor as the probe if they are numbers."
+        )
+    fits = array.ndim in (1, 2) and array.shape[0] == prompts and array.size
+    if not fits or (array.ndim == 2 and array.shape[1] not in sizes.values()):
+        slots = " or ".join(f"(prompts={prompts}, {k}={n})" for k, n in sizes.items())
+        raise ValueError(
+            f"target {name!r} must hold one label for each prompt, (prompts={prompts},)"
+            f", or {slots}, got shape {array.shape}."
+        )
+    if array.dtype.kind == "O" and not all(isinstance(x, str) for x in array.flat):
+        raise ValueError(f"target {name!r} must hold strings or integers, not objects.")
+    if len(np.unique(array)) < 2:
+        raise ValueError(f"target {name!r} has the same label for all prompts.")
     return array
 
 
@@ -252,15 +286,18 @@ def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
     return sorted(known[token] for token in at)
 
 
-def regressor(probe: Any) -> BaseEstimator:
-    """Returns the probe, and refuses all but instances of scikit-learn regressors."""
+def classifies(probe: Any) -> bool:
+    """Returns whether a probe is a classifier.
+
+    It refuses all but instances of scikit-learn regressors and classifiers.
+    """
     try:
-        fits = is_regressor(probe)
+        kinds = is_classifier(probe), is_regressor(probe)
     except (AttributeError, TypeError):
-        fits = False
-    if not fits:
+        kinds = False, False
+    if not any(kinds):
         raise ValueError(
-            "probe must be a scikit-learn regressor or a pipeline that ends in one, "
-            f"such as Ridge(alpha=1.0), got {probe!r}."
+            "probe must be a scikit-learn regressor or classifier, or a pipeline that "
+            f"ends in one, such as Ridge(alpha=1.0), got {probe!r}."
         )
-    return probe
+    return kinds[0]

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 
 class Slotted(NamedTuple):
     """A target with an axis of slots, and the slot that each token reads."""
 
-    values: Float[np.ndarray, "prompts slots coordinates"]
+    values: Shaped[np.ndarray, "prompts slots coordinates"]
     slots: Int[np.ndarray, " tokens"]
 
 
@@ -78,6 +78,15 @@ class Columns:
             for target in self.targets.values()
         ]
         return np.concatenate(parts, axis=1)
+
+    def by_target(self, columns: Float[np.ndarray, "*axes columns"]) -> np.ndarray:
+        """Returns columns as (..., targets, coordinates), padded with NaN."""
+        parts = np.split(columns, self.starts[1:-1], axis=-1)
+        longest = max(part.shape[-1] for part in parts)
+        padded = np.full((*columns.shape[:-1], len(parts), longest), np.nan)
+        for target, part in enumerate(parts):
+            padded[..., target, : part.shape[-1]] = part
+        return padded
 
     def _sources(self, rows: Int[np.ndarray, " rows"]) -> list[np.ndarray]:
         """Returns the rows whose targets stand side by side: prompts, then donors."""

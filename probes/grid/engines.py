@@ -1,8 +1,9 @@
-"""The three engines of a grid, and which one fits a given probe.
+"""The engines of a grid, and which one fits a given probe.
 
 An engine fits one probe for every layer, token and target and counts its guesses on the
-test prompts in. Ridge regression needs one pass over the prompts; the other two need
-all training prompts at once, and so an array of hidden states.
+test prompts in. Ridge regression, of numbers or of labels, needs one pass over the
+prompts; pooled probes and all other regressors and classifiers need all training
+prompts at once, and so an array of hidden states.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from probes import cautions, checks
-from probes.grid import pooled_prefixes, regressors, ridge
+from probes.grid import classifiers, pooled_prefixes, regressors, ridge
+from probes.grid.labels import LabelBoard
 from probes.grid.problem import Problem
 from probes.grid.ridge_spec import ALPHAS, RidgeSpec
-from probes.grid.scoreboard import Scoreboard
+from probes.grid.scoreboard import Board, Scoreboard
 from probes.grid.sources import ArraySource, Source
 from probes.pooled import PooledProbe
 
@@ -37,6 +39,11 @@ class Engine(Protocol):
         """Whether prompts choose a penalty or stop the training."""
         ...
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the targets are labels."""
+        ...
+
     def validation_share(self, asked: float | None, *, once: bool) -> float:
         """Returns the share of the training prompts that do so; 0 for none.
 
@@ -50,8 +57,11 @@ class Engine(Protocol):
         """Returns the probe in one line."""
         ...
 
-    def run(self, problem: Problem, board: Scoreboard) -> Variables:
-        """Fits and scores all probes; returns what there is to say of them."""
+    def run(self, problem: Problem, board: Any) -> Variables:
+        """Fits and scores all probes; returns what there is to say of them.
+
+        The board is a `LabelBoard` if it classifies, otherwise a `Scoreboard`.
+        """
         ...
 
 
@@ -61,8 +71,8 @@ def engine_for(
     """Returns the engine for the arguments of `probe_grid` with these names.
 
     Raises:
-        ValueError: a probe that is not a regressor, penalties that are not positive,
-            or penalties for a probe that has its own.
+        ValueError: a probe that is neither a regressor nor a classifier, penalties that
+            are not positive, or penalties for a probe that has its own.
     """
     penalties = checks.positive("alphas", alphas)
     if probe is None:
@@ -72,7 +82,8 @@ def engine_for(
     spec = RidgeSpec.of(probe)
     if spec is not None:
         return RidgeEngine(spec, probe, coefficients)
-    checks.regressor(probe)
+    if checks.classifies(probe):
+        return ClassifierEngine(probe)
     if isinstance(probe, PooledProbe):
         return PooledEngine(probe)
     return RegressorEngine(probe)
@@ -97,6 +108,11 @@ class RidgeEngine:
         """Whether there is a penalty to choose."""
         return len(self.spec.alphas) > 1
 
+    @property
+    def classifies(self) -> bool:
+        """Whether it is a ridge classifier."""
+        return self.probe is not None and checks.classifies(self.probe)
+
     def validation_share(self, asked: float | None, *, once: bool) -> float:
         """Returns 0 where prompts are left out one by one to choose the penalty."""
         if not self.chooses:
@@ -111,7 +127,7 @@ class RidgeEngine:
         alphas = ", ".join(f"{alpha:g}" for alpha in self.spec.alphas)
         return f"ridge on standardised features, alpha among {alphas}"
 
-    def run(self, problem: Problem, board: Scoreboard) -> Variables:
+    def run(self, problem: Problem, board: Board) -> Variables:
         """Returns the penalties and, if they are wanted, the probes themselves."""
         train, features = len(problem.split.train), problem.source.shape[2]
         if train < features:
@@ -122,13 +138,13 @@ class RidgeEngine:
         fitted = ridge.run(problem, board, self.spec)
         axes = (*CELL, "coordinate")
         found: Variables = {
-            "alpha": (axes, board.by_target(fitted.alphas[..., : board.width]))
+            "alpha": (axes, board.columns.by_target(fitted.alphas[..., : board.width]))
         }
         if self.coefficients:
             # The targets' own coordinates take the place of columns.
             by_feature = np.moveaxis(fitted.coef[..., : board.width], 2, 0)
-            coef = np.moveaxis(board.by_target(by_feature), 0, -1)
-            intercept = board.by_target(fitted.intercept[..., : board.width])
+            coef = np.moveaxis(board.columns.by_target(by_feature), 0, -1)
+            intercept = board.columns.by_target(fitted.intercept[..., : board.width])
             found["coef"] = (*axes, "feature"), coef
             found["intercept"] = axes, intercept
         return found
@@ -140,6 +156,7 @@ class PooledEngine:
 
     probe: PooledProbe
     chooses = True
+    classifies = False
 
     def validation_share(self, asked: float | None, *, once: bool) -> float:
         """Returns the share of prompts on which the training is watched."""
@@ -177,6 +194,7 @@ class RegressorEngine:
 
     probe: BaseEstimator
     chooses = False
+    classifies = False
 
     def validation_share(self, asked: float | None, *, once: bool) -> float:
         """Returns 0: such a probe has its own ways."""
@@ -190,6 +208,29 @@ class RegressorEngine:
         """Returns nothing beside the scores."""
         states = _all_states(problem.source, self.probe)
         regressors.run(states, problem, board, self.probe)
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierEngine:
+    """Any classifier, cloned for each cell: see `probes.grid.classifiers`."""
+
+    probe: BaseEstimator
+    chooses = False
+    classifies = True
+
+    def validation_share(self, asked: float | None, *, once: bool) -> float:
+        """Returns 0: such a probe has its own ways."""
+        return 0.0
+
+    def describe(self) -> str:
+        """Returns the probe in one line."""
+        return _one_line(self.probe)
+
+    def run(self, problem: Problem, board: LabelBoard) -> Variables:
+        """Returns nothing beside the scores."""
+        states = _all_states(problem.source, self.probe)
+        classifiers.run(states, problem, board, self.probe)
         return {}
 
 

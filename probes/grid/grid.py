@@ -15,9 +15,10 @@ Shapes: `hidden` (layers, prompts, tokens, features); a target (prompts, q), whe
 its number of coordinates. `probes.scores` says what the scores are, and when each
 misleads.
 
-The probe decides which of three engines (`probes.grid.engines`) fits it: ridge
-regression from one pass over the prompts, pooled probes fitted all at once, or
-scikit-learn's own `fit` and `predict` for any other regressor.
+The probe decides which engine (`probes.grid.engines`) fits it: ridge regression from
+one pass over the prompts, pooled probes fitted all at once, or scikit-learn's own `fit`
+and `predict` for any other regressor. If it is a classifier, the targets are labels and
+the scores are those of `probes.grid.labels`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,9 @@ from sklearn.base import BaseEstimator
 
 from probes import cautions, checks, scores
 from probes.controls import donors
-from probes.grid.columns import Columns
+from probes.grid.columns import Columns, Slotted
 from probes.grid.engines import Engine, Variables, engine_for
+from probes.grid.labels import LabelBoard, classes_of, columns_of
 from probes.grid.leave_out import LeftOut
 from probes.grid.problem import Problem
 from probes.grid.ridge_spec import ALPHAS
@@ -73,7 +75,8 @@ def probe_grid(
         targets: what to read out, by name: (prompts, q) for a value that all tokens
             share; (prompts, tokens, q) for one value per token; (prompts, contexts, q)
             together with `contexts`. A scalar has q = 1; two axes are always
-            (prompts, q), never (prompts, tokens).
+            (prompts, q), never (prompts, tokens). For a classifier: labels (integers,
+            booleans or strings), (prompts,), (prompts, tokens) or (prompts, contexts).
         groups: a label for each prompt, (prompts,). Prompts with the same label, such
             as those that share a weight vector, stay on one side of the split. By
             default each prompt is its own group, and a target is then refused if half
@@ -86,7 +89,8 @@ def probe_grid(
             a `StandardScaler`, is fitted in the same fast way. A `PooledProbe` reads
             the cell's token and all before it. Any other regressor or pipeline is
             cloned for each cell and target, and given all training prompts and the
-            features as they are.
+            features as they are; so is any classifier, but a `RidgeClassifier` with
+            settings as those of `Ridge` is fitted in the fast way.
         alphas: penalties that the default probe chooses from, not scaled by the number
             of prompts.
         contexts: for each token the index on the second axis of a target, (tokens,);
@@ -141,6 +145,19 @@ def probe_grid(
           (coordinate,): the probe reads coef @ hidden + intercept;
         - `r2_resampled`: if asked for, with one more axis, `resample`.
 
+        For a classifier the scores are, instead of R2, MSE and cosine, with intervals:
+
+        - `accuracy`, `balanced_accuracy`, `auroc` and, if it has probabilities,
+          `log_loss` in bits: see `probes.grid.labels`;
+        - `control_accuracy` and `control_balanced_accuracy`: the same probe on labels
+          permuted across prompts;
+        - `majority` and `prior_log_loss`: the accuracy and the log-loss of guessing by
+          the labels' shares of the training prompts alone;
+        - `accuracy_resampled` and so on, if asked for.
+
+        The labels are in `attrs`, in the order of the coordinates of `coef`. The split
+        keeps the shares of the first target's labels, if these are one for each prompt.
+
         Coordinates: `layer` (0 is the embedding), `token`, `target`, and `context`
         beside `token` if it was given; `split` is a hash of the tested prompts and
         their resamples. Numbers of prompts and settings are in `attrs`.
@@ -149,7 +166,9 @@ def probe_grid(
     Raises:
         ValueError: shapes that do not agree, axes in another order, NaN or infinity,
             fewer than two groups, targets that repeat while no groups are given, a
-            probe that is not a regressor, a source that ends early or changes shape.
+            probe that is neither a regressor nor a classifier, labels for a regressor
+            or numbers for a classifier, a target with one label only among the training
+            prompts, a source that ends early or changes shape.
 
     Warns:
         UserWarning: targets that do not vary, by name; fewer training prompts than
@@ -181,18 +200,20 @@ def probe_grid(
         resamples=checks.positive_int("resamples", resamples),
         seed=seed,
         in_order=comes_in_order(hidden),
+        strata=_strata(targets, prompts, engine),
     )
     if engine.chooses:
         _refuse_too_few(parts, labels)
     source = open_source(hidden, prompts, parts.fit[:batch])
     axis = TokenAxis.of(source.shape[1], names=tokens, at=at, contexts=contexts)
-    read = axis.slotted(targets, prompts)
-    limits = axis.ceilings(ceilings, list(read))
-    if groups is None:
+    limits = axis.ceilings(ceilings, list(targets))
+    read, classes = _read(axis, targets, prompts, engine)
+    if groups is None and not engine.classifies:
         checks.repeated_rows({name: target.values for name, target in read.items()})
     columns = Columns(read, axis.places, donors(labels, seed) if control else None)
 
-    board = Scoreboard(source.shape[0], columns, parts)
+    make = LabelBoard if engine.classifies else Scoreboard
+    board = make(source.shape[0], columns, parts)
     left_out = None
     if engine.chooses and not share:
         left_out = LeftOut.of(parts.train, labels[parts.train], seed)
@@ -202,11 +223,38 @@ def probe_grid(
     settings = {"test_fraction": test_fraction, "seed": seed}
     grid = xr.Dataset(
         found,
-        coords=_coords(axis, columns, found) | {"split": parts.digest},
-        attrs=_attrs(parts, labels, engine) | settings,
+        coords=_coords(axis, columns, source.shape[0], found) | {"split": parts.digest},
+        attrs=_attrs(parts, labels, engine) | settings | classes,
     )
-    _warn_of_constants(grid.r2)
+    if not engine.classifies:
+        _warn_of_constants(grid.r2)
     return grid
+
+
+def _read(
+    axis: TokenAxis, targets: Mapping[str, ArrayLike], prompts: int, engine: Engine
+) -> tuple[dict[str, Slotted], dict[str, str]]:
+    """Returns the targets as columns, and which labels there are."""
+    if not engine.classifies:
+        return axis.slotted(targets, prompts), {}
+    found = axis.labelled(targets, prompts)
+    classes = classes_of({name: one.values for name, one in found.items()})
+    named = {
+        f"classes of {name}": ", ".join(map(str, known.tolist()))
+        for name, known in classes.items()
+    }
+    return columns_of(found, classes), named
+
+
+def _strata(
+    targets: Mapping[str, ArrayLike], prompts: int, engine: Engine
+) -> np.ndarray | None:
+    """Returns the labels that a split balances: those of the first target."""
+    if not engine.classifies:
+        return None
+    first = np.asarray(next(iter(targets.values())))
+    one_each = first.shape == (prompts,) and first.dtype.kind in checks.LABELS
+    return first.astype(str) if one_each else None
 
 
 def _refuse_too_few(parts: Split, labels: np.ndarray) -> None:
@@ -219,10 +267,12 @@ def _refuse_too_few(parts: Split, labels: np.ndarray) -> None:
         )
 
 
-def _coords(axis: TokenAxis, columns: Columns, found: Variables) -> dict[str, Any]:
+def _coords(
+    axis: TokenAxis, columns: Columns, layers: int, found: Variables
+) -> dict[str, Any]:
     """Returns the labels of the axes of a grid."""
     coords = {
-        "layer": range(len(found["r2"][1])),
+        "layer": range(layers),
         **axis.coords(),
         "target": list(columns.targets),
     }

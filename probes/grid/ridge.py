@@ -27,7 +27,7 @@ from probes.grid.problem import Problem
 from probes.grid.ridge_solution import Spectrum, solve
 from probes.grid.ridge_spec import RidgeSpec
 from probes.grid.ridge_wide import WideCell
-from probes.grid.scoreboard import Scoreboard
+from probes.grid.scoreboard import Board
 from probes.grid.sources import ArraySource, Batch, Source
 from probes.grid.splits import Split
 from probes.grid.threads import CellThreads, Each
@@ -64,7 +64,7 @@ class RidgeProbes(NamedTuple):
         )
 
 
-def run(problem: Problem, board: Scoreboard, spec: RidgeSpec) -> RidgeProbes:
+def run(problem: Problem, board: Board, spec: RidgeSpec) -> RidgeProbes:
     """Fits all probes on training prompts and scores them on test prompts.
 
     Raises:
@@ -220,7 +220,7 @@ def _score(
     batch: Batch,
     columns: Columns,
     split: Split,
-    board: Scoreboard,
+    board: Board,
     fitted: RidgeProbes,
     each: Each,
 ) -> None:
@@ -228,6 +228,7 @@ def _score(
     truths = columns.of(batch.rows)
     lengths = board.lengths(truths)
     tested = np.searchsorted(split.test, batch.rows)
+    sums = np.zeros((len(fitted.coef), len(columns.tokens), 1))
 
     def guesses(layer: int) -> Iterator[np.ndarray]:
         x = np.empty((len(batch.rows), fitted.coef.shape[2]))
@@ -235,10 +236,11 @@ def _score(
             x[:] = batch.states[layer, batch.places, token]
             guess = x @ fitted.coef[layer, place]
             guess += fitted.intercept[layer, place]
+            sums[layer, place] = guess.sum()
             yield guess
 
     def score(layer: int) -> None:
         board.add(layer, truths, lengths, guesses(layer), tested)
 
     each(score, range(len(fitted.coef)))
-    refuse_non_finite(board.sums, batch, columns.tokens)
+    refuse_non_finite(sums, batch, columns.tokens)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -26,18 +26,20 @@ class RidgeSpec(NamedTuple):
     def of(cls, probe: Any) -> "RidgeSpec | None":
         """Returns the ridge regression of a scikit-learn probe, None for any other.
 
-        Such a probe is a `Ridge`, alone or after a `StandardScaler`, with one alpha
-        above 0, an intercept and coefficients of either sign.
+        Such a probe is a `Ridge` or a `RidgeClassifier`, which fits a `Ridge` to labels
+        coded as -1 and 1, alone or after a `StandardScaler`, with one alpha above 0, an
+        intercept, coefficients of either sign and no class weights.
         """
         steps = (
             [step for _, step in probe.steps] if type(probe) is Pipeline else [probe]
         )
         *before, last = steps
         scaled = [type(step) is StandardScaler for step in before]
-        if type(last) is not Ridge or scaled not in ([], [True]):
+        if type(last) not in (Ridge, RidgeClassifier) or scaled not in ([], [True]):
             return None
         settings = last.get_params()
         plain = settings["fit_intercept"] and not settings["positive"]
+        plain = plain and settings.get("class_weight") is None
         scales = [step.with_mean and step.with_std for step in before]
         alpha = settings["alpha"]
         if not plain or not all(scales) or np.ndim(alpha) or not alpha > 0:

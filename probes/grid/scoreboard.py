@@ -4,6 +4,7 @@ The shapes are those of `probe_grid`'s cells: (targets, ...).
 """
 
 from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -11,6 +12,33 @@ from jaxtyping import Float, Float64, Int
 from probes.grid.columns import Columns
 from probes.grid.splits import Split
 from probes.scores import cosines_of, explained, interval
+
+
+@runtime_checkable
+class Board(Protocol):
+    """What an engine needs of a board of numbers or of labels: see `Scoreboard`."""
+
+    columns: Columns
+    width: int
+
+    def lengths(self, truths: list[np.ndarray]) -> list[Any]:
+        """Returns what `add` needs of the truth, and is the same for all layers."""
+        ...
+
+    def add(
+        self,
+        layer: int,
+        truths: list[np.ndarray],
+        lengths: list[Any],
+        guesses: Iterable[np.ndarray],
+        prompts: Int[np.ndarray, " batch"],
+    ) -> None:
+        """Counts the guesses of one layer in."""
+        ...
+
+    def variables(self, keep_resamples: bool) -> dict[str, tuple]:
+        """Returns every score with the names of its axes."""
+        ...
 
 
 class Scoreboard:
@@ -104,7 +132,7 @@ class Scoreboard:
             low, high = interval(np.moveaxis(values[:, 1:], 1, -1))
             found |= {name: values[:, 0], f"{name}_low": low, f"{name}_high": high}
         each = explained(self.by_coordinate, each[:, : self.width])
-        found["r2_per_coordinate"] = self.by_target(each)
+        found["r2_per_coordinate"] = self.columns.by_target(each)
         return found
 
     def variables(self, keep_resamples: bool) -> dict[str, tuple]:
@@ -116,15 +144,6 @@ class Scoreboard:
         if keep_resamples:
             found["r2_resampled"] = (*axes[:3], "resample"), resampled
         return found
-
-    def by_target(self, columns: Float[np.ndarray, "*axes columns"]) -> np.ndarray:
-        """Returns columns as (..., targets, coordinates), padded with NaN."""
-        parts = np.split(columns, self.starts[1:], axis=-1)
-        longest = max(part.shape[-1] for part in parts)
-        padded = np.full((*columns.shape[:-1], len(parts), longest), np.nan)
-        for target, part in enumerate(parts):
-            padded[..., target, : part.shape[-1]] = part
-        return padded
 
     def _spreads(
         self, counts: Float64[np.ndarray, " resamples"]

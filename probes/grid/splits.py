@@ -6,11 +6,15 @@ whole on every side, also when prompts are resampled.
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Shaped, UInt16
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedShuffleSplit,
+)
 
 Rows = Int[np.ndarray, " _"]
 
@@ -50,6 +54,7 @@ def split(
     resamples: int,
     seed: int,
     in_order: bool = False,
+    strata: Shaped[np.ndarray, " prompts"] | None = None,
 ) -> Split:
     """Divides prompts by group into rows that fit, validate and test.
 
@@ -62,6 +67,8 @@ def split(
         seed: decides the split and the resamples.
         in_order: whether the last prompts are held out, and those before them validate,
             as a stream that is read once needs. The shares are then of the prompts.
+        strata: labels that are as frequent on either side as on the other, as nearly as
+            whole groups allow; None where that does not matter.
 
     Raises:
         ValueError: `in_order`, and the last prompts' groups occur before them too.
@@ -70,6 +77,8 @@ def split(
     def divide(rows: Rows, fraction: float) -> tuple[Rows, Rows]:
         if in_order:
             return _last(rows, groups[rows], fraction)
+        if strata is not None:
+            return _stratified(rows, groups[rows], strata[rows], fraction, seed)
         return _shuffled(rows, groups[rows], fraction, seed)
 
     train, test = divide(np.arange(len(groups)), test_fraction)
@@ -94,6 +103,28 @@ def _shuffled(
     splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
     kept, held = next(splitter.split(rows, groups=groups))
     return rows[kept], rows[held]
+
+
+def _stratified(
+    rows: Rows, groups: np.ndarray, strata: np.ndarray, fraction: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Divides rows so that each label is as frequent on both sides.
+
+    Prompts that are their own groups are divided exactly; of larger groups one part of
+    about 1 / `fraction` is held out. Where a label occurs only once that cannot be.
+    """
+    _, counts = np.unique(strata, return_counts=True)
+    alone = len(np.unique(groups)) == len(groups)
+    held = round(fraction * len(rows))
+    if (alone and min(held, len(rows) - held) < len(counts)) or counts.min() < 2:
+        return _shuffled(rows, groups, fraction, seed)
+    if alone:
+        splitter: Any = StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+    else:
+        parts = max(2, round(1 / fraction))
+        splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    kept, held_out = next(splitter.split(rows, strata, None if alone else groups))
+    return rows[np.sort(kept)], rows[np.sort(held_out)]
 
 
 def _last(rows: Rows, groups: np.ndarray, fraction: float) -> tuple[Rows, Rows]:

@@ -57,6 +57,18 @@ class TokenAxis:
             for name, values in targets.items()
         }
 
+    def labelled(
+        self, targets: Mapping[str, ArrayLike], prompts: int
+    ) -> dict[str, Slotted]:
+        """Returns targets of labels, with one coordinate, as `slotted` does."""
+        checked = {
+            name: checks.labels(name, values, prompts, self._sizes)
+            for name, values in targets.items()
+        }
+        return {
+            name: self._slotted(array[..., None]) for name, array in checked.items()
+        }
+
     def ceilings(
         self, ceilings: Mapping[str, ArrayLike | float] | None, targets: Sequence[str]
     ) -> Float[np.ndarray, "tokens targets"]:
