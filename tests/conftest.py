@@ -94,7 +94,7 @@ def memory_of_a_file():
     Files compile other shapes, and a worker that keeps all of them grows to 4.5 GB.
     """
     yield
-    give_back_above(0.8)
+    give_back_above(1.2)
 
 
 @pytest.fixture(autouse=True)

@@ -119,8 +119,11 @@ def graded(task: Task, batch: Any) -> tuple[jax.Array, jax.Array | None]:
     return losses, weights
 
 
-def check_draws(task: Task) -> None:
+def check_draws(task: Task) -> "Drawn":
     """Refuses a task that no compiled program can train on.
+
+    Returns:
+        The small batch that it has drawn.
 
     Raises:
         ValueError: `sample` fails where it is traced by JAX, draws by something else
@@ -145,7 +148,9 @@ def check_draws(task: Task) -> None:
             "every step would see the same numbers; draw with jax.random, not with "
             "NumPy's or Python's generators."
         )
-    check_batch(name, codec, drawn(task))
+    found = drawn(task, one)
+    check_batch(name, codec, found)
+    return found
 
 
 def check_batch(name: str, codec: Codec, found: "Drawn") -> None:
@@ -196,8 +201,11 @@ class Drawn(NamedTuple):
 _DRAWN: dict[str, Drawn] = {}  # by the hash of the program that drew it
 
 
-def drawn(task: Task) -> Drawn:
-    """Draws a small batch, in one compiled program."""
+def drawn(task: Task, traced: Program | None = None) -> Drawn:
+    """Draws a small batch, in one compiled program.
+
+    `traced` is `program(task)`, where it is known already.
+    """
 
     def draw(key: jax.Array) -> Drawn:
         batch = with_values(task, {}).sample(key, batch=COUNT)
@@ -205,7 +213,7 @@ def drawn(task: Task) -> Drawn:
         generator = jax.random.normal(key, (COUNT,))
         return Drawn(batch, task.codec.encode(batch), losses, weights, generator)
 
-    made_by = program(task).hash
+    made_by = (traced or program(task)).hash
     if made_by not in _DRAWN:
         if len(_DRAWN) >= KEPT:
             _DRAWN.clear()
@@ -216,9 +224,14 @@ def drawn(task: Task) -> Drawn:
 
 def sketch(task: Task) -> dict[str, list[float]]:
     """Returns the mean and root mean square of each array of `drawn`, as JSON."""
+    return summarised(drawn(task))
+
+
+def summarised(found: Drawn) -> dict[str, list[float]]:
+    """Returns the mean and root mean square of each array of a batch, as JSON."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): _summary(array)
-        for path, array in jax.tree_util.tree_leaves_with_path(drawn(task))
+        for path, array in jax.tree_util.tree_leaves_with_path(found)
     }
 
 

@@ -85,7 +85,8 @@ class ProgramKey(NamedTuple):
     """The configs that a program is compiled for: runs with equal keys share one.
 
     Attributes:
-        task: the task, with 0 in place of the scales that may be traced.
+        task: the task, with 0 in place of `scales`.
+        scales: the scales of the task that the program takes as arguments.
         data: a hash of what the task computes. It follows all that its code reads: a
             field that equality leaves out, an attribute of its class, a global.
         model: the shape and variant of the transformer.
@@ -94,6 +95,7 @@ class ProgramKey(NamedTuple):
     """
 
     task: Task
+    scales: tuple[str, ...]
     data: str
     model: ModelConfig
     train: TrainConfig
@@ -102,18 +104,21 @@ class ProgramKey(NamedTuple):
 
 def program_key(task: Task, model: ModelConfig, train: TrainConfig) -> ProgramKey:
     """Returns what decides whether two runs share a compiled program."""
-    scales = traced_scales(task)
+    scales, data = _traced(task)
     neutral = with_values(task, dict.fromkeys(scales, 0.0))
     train = replace(train, learning_rate=1.0, **HOST_ONLY)
     optimizer = OPTIMIZERS[train.optimizer]
-    data = drawing.program_hash(neutral, scales)
-    return ProgramKey(neutral, data, model, train, optimizer)
+    return ProgramKey(neutral, scales, data, model, train, optimizer)
 
 
-def scales_of(task: Task, config: TrainConfig) -> Scales:
-    """Returns the numbers of one run that its program takes as arguments."""
+def scales_of(task: Task, config: TrainConfig, key: ProgramKey | None = None) -> Scales:
+    """Returns the numbers of one run that its program takes as arguments.
+
+    `key` is its `program_key`, where it is known already.
+    """
     values = scale_values(task)
-    traced = {name: jnp.float32(values[name]) for name in traced_scales(task)}
+    names = traced_scales(task) if key is None else key.scales
+    traced = {name: jnp.float32(values[name]) for name in names}
     return {RATE: jnp.float32(config.learning_rate), **traced}
 
 
@@ -124,12 +129,17 @@ def traced_scales(task: Task) -> tuple[str, ...]:
     for example because it says `if self.noise_std > 0`, or reads an attribute that
     `__post_init__` derived from them. The program is then compiled for these numbers.
     """
+    return _traced(task)[0]
+
+
+def _traced(task: Task) -> tuple[tuple[str, ...], str]:
+    """Returns `traced_scales`, and the hash of what is computed with them."""
     if task.scales:
         try:
-            drawing.program(task, task.scales)
+            return tuple(task.scales), drawing.program(task, task.scales).hash
         except Exception:  # the task's own code may raise anything on a tracer
-            return ()
-    return tuple(task.scales)
+            pass
+    return (), drawing.program_hash(task)
 
 
 def devices_of(

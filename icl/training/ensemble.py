@@ -20,9 +20,10 @@ from icl.files import expanded
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.tasks.base import Task, scale_values
-from icl.tasks.drawing import check_draws
+from icl.tasks.drawing import Drawn, check_draws, drawn
 from icl.training import precision, processes
 from icl.training.compiled import (
+    ProgramKey,
     compile_program,
     devices_of,
     program_key,
@@ -94,7 +95,7 @@ def train_ensemble(
     """
     checks.typed_key("keys", keys, ndim=1)
     members = checks.positive_int("len(keys)", len(keys))
-    tasks = _check_tasks(task, (model_config, train_config), members)
+    tasks, batch, program = _check_tasks(task, (model_config, train_config), members)
     if optimizer is not None and learning_rates is not None:
         raise ValueError(
             "learning_rates have no effect on an optimizer of one's own; leave one of "
@@ -106,16 +107,18 @@ def train_ensemble(
     devices = devices_of(devices, tasks[0].codec, train_config, members)
     precision.check_device(train_config.precision, devices[0])
     check_curriculum(tasks[0], train_config.curriculum)
-    scales = map(scales_of, tasks, configs)
+    scales = [scales_of(*each, program) for each in zip(tasks, configs, strict=True)]
     start = None if init is None else start_of(init, tasks[0], model_config)
     origin = origin_of(start, optimizer)
     made_of = (tasks[0], model_config, train_config)
     run = Run(
-        program=compile_program(program_key(*made_of), devices, members, optimizer),
+        program=compile_program(program, devices, members, optimizer),
         made_of=made_of,
         keys=keys,
         scales=jax.tree.map(lambda *numbers: jnp.stack(numbers), *scales),
-        about=about_of(made_of, keys) | origin | _apart_from_each_other(tasks, configs),
+        about=about_of(made_of, keys, batch)
+        | origin
+        | _apart_from_each_other(tasks, configs),
         directory=None if directory is None else expanded(directory),
         start=jax.tree.map(lambda a: np.stack([a] * members), start),
         origin=origin,
@@ -145,7 +148,7 @@ def _single(run: Run, member: int, made_of: Configs, place: str | None) -> Run:
     return replace(
         run,
         made_of=made_of,
-        about=about_of(made_of, run.keys[member]) | run.origin,
+        about=about_of(made_of, run.keys[member], drawn(made_of[0])) | run.origin,
         directory=None if place is None else expanded(place),
         records={name: [array] for name, array in run.history(member).items()},
     )
@@ -177,18 +180,21 @@ def divergence(trained: Trained) -> NonFiniteLossError | None:
 
 def _check_tasks(
     task: Task | Sequence[Task], config: tuple[Any, Any], members: int
-) -> list[Task]:
-    """Returns one task for each member, which one program must serve."""
+) -> tuple[list[Task], Drawn, ProgramKey]:
+    """Returns one task for each member, which one program must serve.
+
+    It also returns the small batch that the first of them drew, and the program.
+    """
     tasks = list(task) if isinstance(task, Sequence) else [task] * members
     _check_count("task", tasks, members)
     for each in tasks:
         check_configs(each, *config)
-    check_draws(tasks[0])
+    batch = check_draws(tasks[0])
     first, shared = tasks[0], program_key(tasks[0], *config)
     for other in tasks[1:]:
         if program_key(other, *config) != shared:
             raise ValueError(_apart(first, other))
-    return tasks
+    return tasks, batch, shared
 
 
 def _apart(first: Task, other: Task) -> str:

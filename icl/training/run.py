@@ -26,7 +26,7 @@ from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
 from icl.tasks.base import Task, check_is_task
-from icl.tasks.drawing import check_draws, sketch
+from icl.tasks.drawing import Drawn, check_draws, summarised
 from icl.training import checkpoint, precision, processes
 from icl.training.compiled import (
     RATE,
@@ -131,7 +131,7 @@ def train(
     checks.typed_key("key", key)
     devices = devices_of(devices, task.codec, train_config, None)
     precision.check_device(train_config.precision, devices[0])
-    check_draws(task)
+    drawn = check_draws(task)
     check_curriculum(task, train_config.curriculum)
     start = None if init is None else start_of(init, task, model_config)
     origin = origin_of(start, optimizer)
@@ -141,8 +141,8 @@ def train(
         program=compile_program(program, devices, None, optimizer),
         made_of=made_of,
         keys=key,
-        scales=scales_of(task, train_config),
-        about=about_of(made_of, key) | origin,
+        scales=scales_of(task, train_config, program),
+        about=about_of(made_of, key, drawn) | origin,
         directory=None if directory is None else expanded(directory),
         start=start,
         origin=origin,
@@ -380,10 +380,10 @@ def diverged(
     )
 
 
-def about_of(made_of: Configs, key: Array) -> dict[str, Any]:
+def about_of(made_of: Configs, key: Array, drawn: Drawn) -> dict[str, Any]:
     """Returns what a checkpoint says of its run: the configs, and the key as JSON.
 
     It also says what the task draws.
     """
     data = [str(jax.random.key_impl(key)), jax.random.key_data(key).tolist()]
-    return describe(*made_of) | {"key": data, DRAWN: sketch(made_of[0])}
+    return describe(*made_of) | {"key": data, DRAWN: summarised(drawn)}
