@@ -1,8 +1,10 @@
 from .codelength import Codelength as Codelength
 from .codelength import evidence_codelength as evidence_codelength
+from .codelength import label_codelength as label_codelength
 from .codelength import online_codelength as online_codelength
 from .controls import donors as donors
 from .controls import random_function as random_function
+from .controls import random_labels as random_labels
 from .controls import selectivity as selectivity
 from .grid import probe_grid as probe_grid
 from .interventions import Eraser as Eraser
@@ -28,6 +30,7 @@ __all__ = [
     "donors",
     "evidence_codelength",
     "fit_eraser",
+    "label_codelength",
     "mean_squared_error",
     "movement",
     "online_codelength",
@@ -35,6 +38,7 @@ __all__ = [
     "probe_grid",
     "random_change",
     "random_function",
+    "random_labels",
     "selectivity",
     "swap",
     "write",

@@ -11,6 +11,7 @@ probe, prompts and split. Different controls answer different doubts:
   Liang 2019 ("Designing and interpreting probes with control tasks"). Nothing in the
   model was trained to represent it: a probe that reads it well has worked it out from
   the inputs that the states carry, and could as well have worked out the target.
+- Random labels (`random_labels`) are the same for a classifier.
 - Other hidden states: those of an untrained network, of the tokens themselves (layer
   0), or of a network that was trained where the target was not needed, such as with one
   weight vector for every prompt. Run `probe_grid` on those too. They show what inputs
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 from sklearn.kernel_approximation import RBFSampler
@@ -134,6 +135,41 @@ def random_function(
     scaler: Any = StandardScaler()
     waves = sampler.fit_transform(scaler.fit_transform(flat))
     return waves @ rng.normal(size=(WAVES, outputs))
+
+
+def random_labels(
+    inputs: ArrayLike, labels: ArrayLike, *, seed: int
+) -> Shaped[np.ndarray, " prompts"]:
+    """Returns a control task for labels: one drawn at random for each kind of input.
+
+    This is the control task of Hewitt & Liang 2019: every prompt with the same input,
+    such as the same word, has the same label, which says nothing of the input. A probe
+    that reads it has learnt the inputs by heart. Labels are drawn with the shares that
+    they have among `labels`.
+
+    Args:
+        inputs: what decides the label, such as the token's identity, (prompts, ...).
+            Where no input occurs twice, nobody can be right on a prompt that was not
+            seen.
+        labels: those of the task, (prompts,).
+        seed: decides the labels.
+
+    Raises:
+        ValueError: numbers that are no labels, or not one for each prompt.
+
+    Example:
+        >>> words = np.array(["the", "cat", "the", "dog", "cat"])
+        >>> drawn = random_labels(words, ["other", "noun", "other", "noun", "noun"],
+        ...                       seed=0)
+        >>> bool(drawn[0] == drawn[2] and drawn[1] == drawn[4])
+        True
+    """
+    array = np.asarray(inputs)
+    rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+    checked = checks.labels("labels", labels, len(rows), {})
+    kinds, member = np.unique(rows, axis=0, return_inverse=True)
+    rng = np.random.default_rng([checks.seed(seed), 3])
+    return rng.choice(checked, size=len(kinds))[member.ravel()]
 
 
 def selectivity(

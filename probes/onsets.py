@@ -36,6 +36,7 @@ def onset(
     along: str = "layer",
     line: Literal["embedding", "ceiling"] = "embedding",
     share: float = 0.5,
+    score: str = "r2",
 ) -> xr.Dataset:
     """Returns the first place along an axis at which each target can be decoded.
 
@@ -46,6 +47,8 @@ def onset(
         line: what is to be crossed. "embedding": 1 - R2 is at most `share` of that of
             the first place. "ceiling": R2 is at least `share` of the ceiling.
         share: share of the error or of the ceiling, between 0 and 1.
+        score: the name of the score, 1 minus which is the error; "accuracy",
+            "balanced_accuracy" or "auroc" for a grid of labels.
 
     Returns:
         A Dataset over the other axes of `r2` with the position along the axis, counted
@@ -71,9 +74,11 @@ def onset(
         >>> found.onset.item(), found.onset_low.item(), found.onset_high.item()
         (2.0, 2.0, 2.0)
     """
-    if "r2_resampled" not in grid:
+    if f"{score}_resampled" not in grid or score == "log_loss":
         raise ValueError(
-            "grid must hold resampled scores; call probe_grid with keep_resamples=True."
+            f"grid must hold resampled scores of {score!r}, of which 1 is the best; "
+            "call probe_grid with keep_resamples=True, and for labels give "
+            "score='accuracy'."
         )
     if not grid.sizes["resample"]:
         raise ValueError(
@@ -83,8 +88,8 @@ def onset(
     if along not in ("layer", "token"):
         raise ValueError(f"along must be 'layer' or 'token', got {along!r}.")
     checks.share("share", share)
-    value = _margin(grid.r2, grid, along, line, share)
-    draws = _margin(grid.r2_resampled, grid, along, line, share)
+    value = _margin(grid[score], grid, along, line, share)
+    draws = _margin(grid[f"{score}_resampled"], grid, along, line, share)
     low, high = simultaneous(value, draws, along)
     if "seed" in value.dims:
         value, draws = value.mean("seed", skipna=False), draws.mean("seed")

@@ -11,6 +11,8 @@ and no features:
   costs bits early.
 - evidence: minus log2 of the marginal likelihood of Bayesian ridge regression.
 
+Labels are coded by `label_codelength`, online, with the probabilities of a classifier.
+
 Shapes: features (prompts, features); target (prompts, q); the code of q coordinates is
 the sum of theirs. A continuous target has a density in place of a probability: its bits
 depend on its unit (and may be negative), *saved* bits do not. For a linear Gaussian
@@ -24,5 +26,6 @@ carry nothing cost bits, so that saved bits of different widths compare represen
 """
 
 from probes.codelength.evidence import evidence_codelength as evidence_codelength
+from probes.codelength.labels import label_codelength as label_codelength
 from probes.codelength.online import online_codelength as online_codelength
 from probes.codelength.result import Codelength as Codelength

@@ -1,22 +1,25 @@
 """The online (prequential) code of a target, block after block."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from probes import checks, scores
+from probes import checks
+from probes.codelength.blocks import (
+    blocks_of,
+    check_blocks,
+    interval_of_saved,
+    members,
+)
 from probes.codelength.result import FLOOR, Codelength, paired, refuse_constants, summed
 from probes.grid.ridge_spec import ALPHAS
-
-RESAMPLES = 1_000
 
 
 def online_codelength(
@@ -77,11 +80,9 @@ def online_codelength(
     x, y = paired(features, target)
     if groups is None:
         checks.repeated_rows({"y": y})
-    member = _members(groups, len(y))
+    member = members(groups, len(y))
     count = int(member.max()) + 1
-    if first is None:
-        first = max(min(max(16, 4 * x.shape[1]), count // 2), 4)
-    _check_blocks(first, growth, count)
+    first = check_blocks(first, growth, count, features=x.shape[1])
     checks.positive_int("orders", orders)
     alphas = checks.positive("alphas", alphas)
     rng = np.random.default_rng([checks.seed(seed), 4])
@@ -90,7 +91,7 @@ def online_codelength(
     costs = [_costs(x, y, member, place, blocks, alphas) for place in places]
     mean = np.mean(costs, axis=0)
     saved = mean[0] - mean[1]
-    low, high = _interval(saved, costs, member, rng)
+    low, high = interval_of_saved(saved, costs, member, rng)
     bits, intercept_bits = mean[1].sum(), mean[0].sum()
     return summed(bits, intercept_bits, saved.sum(axis=0), len(y), low, high)
 
@@ -111,7 +112,7 @@ def _costs(
     variance = y[known].var(axis=0)
     refuse_constants(variance, y[known], f"over the first {first} groups")
     costs[:, known] = _gaussian_bits(y[known] - y[known].mean(axis=0), variance)
-    for known, block in _blocks(place, first, growth):
+    for known, block in blocks_of(place, first, growth):
         for cost, inputs in zip(costs, (nothing, x), strict=True):
             guess, error = _predict(
                 inputs[known], y[known], inputs[block], member[known], alphas
@@ -119,66 +120,6 @@ def _costs(
             error = np.maximum(error, FLOOR * y[known].var(axis=0))
             cost[block] = _gaussian_bits(y[block] - guess, error)
     return costs
-
-
-def _interval(
-    saved: Float[np.ndarray, "prompts q"],
-    costs: list[np.ndarray],
-    member: Int[np.ndarray, " prompts"],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Returns the interval of saved bits per prompt, over groups and orders.
-
-    Groups are resampled, with what all orders save on average. Orders add the variance
-    of the mean of so many, with the quantile of Student's t.
-    """
-    count, orders = int(member.max()) + 1, len(costs)
-    per_group = np.bincount(member, saved.sum(axis=1))
-    counts = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    draws = (counts @ per_group) / (counts @ np.bincount(member))
-    low, high = (float(end.item()) for end in scores.interval(draws[None]))
-    if orders == 1:
-        return low, high
-    of_orders = [float((cost[0] - cost[1]).sum()) / len(saved) for cost in costs]
-    quantile = float(stdtrit(orders - 1.0, 1 - (1 - scores.CONFIDENCE) / 2))
-    square = quantile**2 * float(np.var(of_orders, ddof=1)) / orders
-    value = float(saved.sum()) / len(saved)
-    return (
-        value - float(np.hypot(value - low, square**0.5)),
-        value + float(np.hypot(high - value, square**0.5)),
-    )
-
-
-def _members(groups: ArrayLike | None, prompts: int) -> Int[np.ndarray, " prompts"]:
-    """Returns the number of each prompt's group."""
-    labels = np.arange(prompts) if groups is None else np.asarray(groups)
-    if labels.shape != (prompts,):
-        raise ValueError(
-            f"groups must hold one label for each of the {prompts} prompts, got shape "
-            f"{labels.shape}."
-        )
-    return np.unique(labels, return_inverse=True)[1]
-
-
-def _check_blocks(first: int, growth: float, count: int) -> None:
-    """Refuses blocks that do not grow, or leave none of the groups to code."""
-    if not 4 <= first < count:
-        raise ValueError(
-            f"first must be at least 4 and leave some of the {count} groups to code, "
-            f"got {first}."
-        )
-    if not 1 < growth < np.inf:
-        raise ValueError(f"growth must be finite and above 1, got {growth!r}.")
-
-
-def _blocks(
-    place: Int[np.ndarray, " prompts"], first: int, growth: float
-) -> Iterator[tuple[Bool[np.ndarray, " prompts"], Bool[np.ndarray, " prompts"]]]:
-    """Yields, for each block after the first, the known prompts and those it codes."""
-    count, end = int(place.max()) + 1, first
-    while end < count:
-        start, end = end, max(round(end * growth), end + 1)
-        yield place < start, (place >= start) & (place < end)
 
 
 def _predict(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from grid_cases import PROMPTS
+from sklearn.linear_model import RidgeClassifier
 
 from probes import onset, probe_grid
 
@@ -50,8 +51,8 @@ def test_onset_resamples_seeds(rng):
         hidden, targets = layered(rng, start=start)
         grids.append(probe_grid(hidden, targets, keep_resamples=True))
     found = onset(xr.concat(grids, dim="seed")).sel(token=1, target="t")
-    # Half of the resamples of two seeds hold both, a quarter each one of them twice.
-    assert found.onset_low == 1 and found.onset_high == 4
+    # Of two seeds nothing is sure: Student's t of one degree of freedom is wide.
+    assert found.onset_low == 1 and found.onset_high >= 4
     one = onset(xr.concat(grids[:1], dim="seed")).sel(token=1, target="t")
     assert one.onset_low == one.onset_high == 1
 
@@ -86,6 +87,19 @@ def test_a_constant_target_has_no_onset(hidden):
         warnings.simplefilter("error")  # NumPy warns of slices that are all NaN
         found = onset(grid)
     assert found.to_array().isnull().all()
+
+
+def test_labels_have_an_onset_too(rng):
+    hidden, targets = layered(rng)
+    labels = {"t": targets["t"][:, 0] > 0}
+    probe = RidgeClassifier()
+    grid = probe_grid(hidden, labels, probe=probe, keep_resamples=True)
+    for score in ("accuracy", "balanced_accuracy", "auroc"):
+        found = onset(grid, score=score).sel(target="t")
+        assert found.onset.sel(token=1) == found.onset_low.sel(token=1) == 3
+        assert found.onset.sel(token=0) == np.inf
+    with pytest.raises(ValueError, match="for labels give score='accuracy'"):
+        onset(grid)
 
 
 def test_bad_questions_about_onset(hidden):
