@@ -87,10 +87,11 @@ def probe_grid(
             are more), chosen for every coordinate. A scikit-learn `Ridge` with one
             alpha above 0, an intercept and coefficients of either sign, alone or after
             a `StandardScaler`, is fitted in the same fast way. A `PooledProbe` reads
-            the cell's token and all before it. Any other regressor or pipeline is
-            cloned for each cell and target, and given all training prompts and the
-            features as they are; so is any classifier, but a `RidgeClassifier` with
-            settings as those of `Ridge` is fitted in the fast way.
+            the cell's token and all before it, or that token alone. Any other regressor
+            or pipeline is cloned for each cell and target, and given all training
+            prompts and the features as they are; so is any classifier, but a
+            `RidgeClassifier` with settings as those of `Ridge` is fitted in the fast
+            way.
         alphas: penalties that the default probe chooses from, not scaled by the number
             of prompts.
         contexts: for each token the index on the second axis of a target, (tokens,);

@@ -1,4 +1,4 @@
-"""The engine of pooled probes: each reads its own token and all tokens before it.
+"""The engine of pooled probes: each reads its own token and all before it, or it alone.
 
 This is what `probe_grid` does with a `PooledProbe`: it fits one probe for each layer,
 token and target, and one more for its control, and `probes.pooled` trains those of one
@@ -44,8 +44,9 @@ def run(
     values = _padded(columns, states.shape[1], widths)
     # Probes in one row: tokens, and for each the targets, then their controls.
     targets = values.reshape(-1, *values.shape[2:])
-    prefixes = np.arange(states.shape[2]) <= np.array(columns.tokens)[:, None]
-    reads = np.repeat(prefixes, len(widths), axis=0)
+    places, own = np.arange(states.shape[2]), np.array(columns.tokens)[:, None]
+    seen = places == own if probe.reads == "token" else places <= own
+    reads = np.repeat(seen, len(widths), axis=0)
 
     truths = columns.of(split.test)
     lengths = board.lengths(truths)

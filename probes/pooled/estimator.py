@@ -64,6 +64,8 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         validation_fraction: share of the rows that is held out to decide when to stop.
         random_state: decides which rows are held out, the initial weights and the
             minibatches.
+        reads: in `probe_grid`, what each probe reads: "prefix", its token and all
+            before it, or "token", its token alone. Here, all tokens of a row are read.
 
     Attributes:
         position_weights_: each token's weight, (n_tokens,); they sum to 1.
@@ -103,6 +105,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         "n_iter_no_change": [_AT_LEAST_1],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
+        "reads": [StrOptions({"prefix", "token"})],
     }
 
     def __init__(
@@ -118,6 +121,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         n_iter_no_change: int = 10,
         validation_fraction: float = 0.2,
         random_state: int | np.random.RandomState | None = None,
+        reads: str = "prefix",
     ):
         self.n_tokens = n_tokens
         self.head = head
@@ -129,6 +133,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.reads = reads
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike) -> "PooledProbe":

@@ -58,3 +58,23 @@ def test_pooled_probes_that_max_iter_stopped_are_counted(pooled, rng):
             hidden, {"w": hidden[0, :, 0]}, probe=PooledProbe(head="linear", max_iter=3)
         )
     assert (grid.n_iter == 3).all()
+
+
+def test_a_probe_of_one_token_reads_no_other(rng):
+    """The target stands at token 0: later tokens know it only if they look back."""
+    hidden = rng.normal(size=(1, 400, 3, 4))
+    targets = {"t": hidden[0, :, 0, :2]}
+    alone, prefix = (
+        probe_grid(
+            hidden,
+            targets,
+            probe=PooledProbe(
+                head="linear", learning_rate=0.03, random_state=0, reads=reads
+            ),
+            control=False,
+        ).sel(layer=0, target="t")
+        for reads in ("token", "prefix")
+    )
+    assert alone.r2.sel(token=0) > 0.9 and (alone.r2.sel(token=[1, 2]) < 0.05).all()
+    assert (prefix.r2 > 0.9).all()
+    np.testing.assert_array_equal(alone.position_weights, np.eye(3))
