@@ -1,3 +1,4 @@
+from . import torch as torch
 from .codelength import Codelength as Codelength
 from .codelength import evidence_codelength as evidence_codelength
 from .codelength import label_codelength as label_codelength
@@ -41,5 +42,6 @@ __all__ = [
     "random_labels",
     "selectivity",
     "swap",
+    "torch",
     "write",
 ]

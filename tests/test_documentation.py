@@ -21,6 +21,7 @@ PAGES = (
     "RESULTS.md",
     "probes/README.md",
     "docs/coming_from.md",
+    "docs/torch.md",
     "docs/weights.md",
     "icl/constructed/README.md",
     "icl/pretrained/d8/README.md",
