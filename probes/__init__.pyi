@@ -1,3 +1,4 @@
+from . import plot as plot
 from . import torch as torch
 from .codelength import Codelength as Codelength
 from .codelength import evidence_codelength as evidence_codelength
@@ -36,6 +37,7 @@ __all__ = [
     "movement",
     "online_codelength",
     "onset",
+    "plot",
     "probe_grid",
     "random_change",
     "random_function",

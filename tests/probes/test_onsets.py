@@ -102,6 +102,29 @@ def test_labels_have_an_onset_too(rng):
         onset(grid)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("along", ["layer", "token"])
+@pytest.mark.parametrize("line", ["embedding", "ceiling"])
+def test_where_nothing_crosses_numpy_does_not_warn(rng, along, line, seeds):
+    """Not even where nothing can be known, or nothing varies, at some token."""
+    hidden = rng.normal(size=(3, 300, 3, 4))
+    targets = {"t": rng.normal(size=(300, 3, 1)), "some": rng.normal(size=(300, 3, 1))}
+    targets["some"][:, 1] = 0
+    ceilings = {"t": [0.0, 0.0, 0.0], "some": [np.nan, 1.0, 0.0]}
+    with pytest.warns(UserWarning, match="some at 1"):
+        grids = [
+            probe_grid(
+                hidden, targets, keep_resamples=True, ceilings=ceilings, resamples=50
+            )
+            for _ in range(seeds)
+        ]
+    grid = grids[0] if seeds == 1 else xr.concat(grids, dim="seed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = onset(grid, along=along, line=line).sel(target="t")
+    assert (found.onset == np.inf).all() and (found.never == 1).all()
+
+
 def test_bad_questions_about_onset(hidden):
     grid = probe_grid(hidden, {"w": hidden[0, :, 0]}, keep_resamples=True)
     with pytest.raises(ValueError, match="keep_resamples=True"):
