@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 
@@ -201,6 +201,55 @@ def token_names(names: Sequence[str] | None, tokens: int) -> list[Any]:
             f"{len(names)} of which {len(set(names))} differ."
         )
     return list(names)
+
+
+def valid_tokens(
+    valid: ArrayLike | None, shape: tuple[int, int]
+) -> Bool[np.ndarray, "prompts tokens"] | None:
+    """Returns which tokens each prompt has, or None if each has all of them."""
+    if valid is None:
+        return None
+    array = np.asarray(valid)
+    if array.dtype != bool or array.shape != shape:
+        raise ValueError(
+            f"valid must be booleans of shape (prompts, tokens) = {shape}, True where "
+            f"a prompt has the token, got {array.dtype} of shape {array.shape}."
+        )
+    return None if array.all() else array
+
+
+def unmasked(hidden: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the states of a masked array, and which tokens each prompt has.
+
+    A token that is masked must be masked in all layers and features.
+    """
+    four_axes(hidden.shape)
+    mask = np.ma.getmaskarray(hidden)
+    missing = mask.any(axis=(0, 3))
+    if not np.array_equal(missing, mask.all(axis=(0, 3))):
+        raise ValueError(
+            "hidden must mask whole tokens of a prompt, in all layers and features; "
+            "for anything else fill the array, hidden.filled(...)."
+        )
+    return np.asarray(hidden.data), np.logical_not(missing)
+
+
+def enough_prompts(
+    valid: Bool[np.ndarray, "prompts tokens"],
+    tokens: Sequence[Any],
+    train: Int[np.ndarray, " train"],
+    test: Int[np.ndarray, " test"],
+    groups: Shaped[np.ndarray, " prompts"],
+) -> None:
+    """Refuses tokens that too few prompts have to fit a probe and to test it."""
+    for place, name in enumerate(tokens):
+        fitting = len(np.unique(groups[train[valid[train, place]]]))
+        tested = int(valid[test, place].sum())
+        if fitting < 2 or not tested:
+            raise ValueError(
+                f"token {name!r} is valid in {fitting} groups of training prompts and "
+                f"{tested} test prompts, and 2 and 1 are needed; leave it out (at=...)."
+            )
 
 
 def group_labels(

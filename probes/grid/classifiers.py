@@ -39,9 +39,9 @@ def run(states: np.ndarray, problem: Problem, board: LabelBoard, probe: Any) -> 
         with threadpool_limits(1, user_api="blas"):
             found = Parallel(prefer="threads")(
                 delayed(_guess)(
-                    probe, of_layer[:, token], token, columns, split, names, board.width
+                    probe, of_layer[:, token], place, columns, split, names, board.width
                 )
-                for token in columns.tokens
+                for place, token in enumerate(columns.tokens)
             )
         for place, guesses in enumerate(found):
             board.put(layer, place, *guesses)
@@ -50,16 +50,20 @@ def run(states: np.ndarray, problem: Problem, board: LabelBoard, probe: Any) -> 
 def _guess(
     probe: Any,
     features: np.ndarray,
-    token: int,
+    place: int,
     columns: Columns,
     split: Split,
     names: list[str],
     width: int,
 ) -> Guesses:
-    """Returns the guesses of one cell, for each target and then its control."""
-    seen = features[split.train].astype(float)
-    unseen = features[split.test].astype(float)
-    blocks = np.split(columns.at(token, split.train), columns.ends, axis=1)
+    """Returns the guesses of one cell, for each target and then its control.
+
+    They are 0 for prompts that do not have this token.
+    """
+    train, test = columns.having(place, split.train), columns.having(place, split.test)
+    token = columns.tokens[place]
+    seen, unseen = features[train].astype(float), features[test].astype(float)
+    blocks = np.split(columns.at(token, train), columns.ends, axis=1)
     fitted = [
         _of_target(probe, seen, unseen, block, names[i % len(names)], token)
         for i, block in enumerate(blocks)
@@ -68,7 +72,16 @@ def _guess(
     values = np.hstack([one.values for one in fitted])[:, :width]
     own = [one.chances for one in fitted[: len(names)] if one.chances is not None]
     chances = np.hstack(own) if len(own) == len(names) else None
-    return Guesses(codes, values, chances)
+    tested = np.searchsorted(split.test, test)
+
+    def for_all(some: np.ndarray) -> np.ndarray:
+        every = np.zeros((len(split.test), some.shape[1]), some.dtype)
+        every[tested] = some
+        return every
+
+    return Guesses(
+        for_all(codes), for_all(values), None if chances is None else for_all(chances)
+    )
 
 
 def _of_target(

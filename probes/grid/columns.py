@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 
 class Slotted(NamedTuple):
@@ -34,6 +34,8 @@ class Columns:
         tokens: positions of the tokens that are probed.
         donors: for each prompt the prompt whose targets are its control, (prompts,);
             None for no control.
+        valid: whether a prompt has each of these tokens, (prompts, tokens); None where
+            all prompts have all of them.
     """
 
     def __init__(
@@ -41,13 +43,36 @@ class Columns:
         targets: Mapping[str, Slotted],
         tokens: Sequence[int],
         donors: Int[np.ndarray, " prompts"] | None,
+        valid: Bool[np.ndarray, "prompts tokens"] | None = None,
     ):
         self.targets, self.tokens, self.donors = targets, list(tokens), donors
+        self.valid = valid
         sizes = [target.values.shape[2] for target in targets.values()]
         self.starts = [0, *np.cumsum(sizes).tolist()]
         sides = 1 if donors is None else 2
         self.width = self.starts[-1] * sides
         self.ends = np.cumsum(sizes * sides)[:-1].tolist()
+
+    def kept(
+        self, place: int, rows: Int[np.ndarray, " rows"]
+    ) -> Bool[np.ndarray, " rows"] | None:
+        """Returns which prompts have a token; None if all of them do.
+
+        Args:
+            place: which of the probed tokens.
+            rows: the prompts.
+        """
+        if self.valid is None:
+            return None
+        kept = self.valid[rows, place]
+        return None if kept.all() else kept
+
+    def having(
+        self, place: int, rows: Int[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " some"]:
+        """Returns those prompts that have a token."""
+        kept = self.kept(place, rows)
+        return rows if kept is None else rows[kept]
 
     def slots(self, token: int) -> tuple[int, ...]:
         """Returns the slot of each target that the token reads."""

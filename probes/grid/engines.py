@@ -20,7 +20,7 @@ from probes.grid.labels import LabelBoard
 from probes.grid.problem import Problem
 from probes.grid.ridge_spec import ALPHAS, RidgeSpec
 from probes.grid.scoreboard import Board, Scoreboard
-from probes.grid.sources import ArraySource, Source
+from probes.grid.sources import ArraySource
 from probes.pooled import PooledProbe
 
 CELL = ("layer", "token", "target")
@@ -167,8 +167,17 @@ class PooledEngine:
         return _one_line(self.probe)
 
     def run(self, problem: Problem, board: Scoreboard) -> Variables:
-        """Returns the weights of positions, numbers of epochs and validation errors."""
-        states = _all_states(problem.source, self.probe)
+        """Returns the weights of positions, numbers of epochs and validation errors.
+
+        Raises:
+            ValueError: some prompts lack some tokens.
+        """
+        if problem.columns.valid is not None:
+            raise ValueError(
+                "a PooledProbe reads several tokens at once and needs all of them; "
+                "leave `valid` out, or give another probe."
+            )
+        states = _all_states(problem, self.probe)
         weights, epochs, errors = pooled_prefixes.run(
             states, problem, board, self.probe
         )
@@ -206,7 +215,7 @@ class RegressorEngine:
 
     def run(self, problem: Problem, board: Scoreboard) -> Variables:
         """Returns nothing beside the scores."""
-        states = _all_states(problem.source, self.probe)
+        states = _all_states(problem, self.probe)
         regressors.run(states, problem, board, self.probe)
         return {}
 
@@ -229,7 +238,7 @@ class ClassifierEngine:
 
     def run(self, problem: Problem, board: LabelBoard) -> Variables:
         """Returns nothing beside the scores."""
-        states = _all_states(problem.source, self.probe)
+        states = _all_states(problem, self.probe)
         classifiers.run(states, problem, board, self.probe)
         return {}
 
@@ -239,17 +248,23 @@ def _one_line(probe: BaseEstimator) -> str:
     return " ".join(repr(probe).split())
 
 
-def _all_states(source: Source, probe: Any) -> np.ndarray:
+def _all_states(problem: Problem, probe: Any) -> np.ndarray:
     """Returns all hidden states, for an engine that cannot take them in batches.
 
     Raises:
         ValueError: a source that is not an array, NaN or infinity.
     """
+    source, columns = problem.source, problem.columns
     if not isinstance(source, ArraySource):
         raise ValueError(
             f"{_one_line(probe)} needs all training prompts at once; give hidden as an "
             "array (memory-mapped, perhaps), or use a ridge probe: the default, or "
             "Ridge with one alpha above 0, an intercept and positive=False."
         )
-    checks.finite_layers(source.states)
+    if columns.valid is None:
+        checks.finite_layers(source.states)
+    for place, token in enumerate(columns.tokens if columns.valid is not None else ()):
+        having = columns.having(place, np.arange(source.states.shape[1]))
+        for layer, states in enumerate(source.states):
+            checks.finite(f"hidden[{layer}], token {token},", states[having, token])
     return source.states

@@ -48,6 +48,7 @@ def probe_grid(
     targets: Mapping[str, ArrayLike],
     *,
     groups: ArrayLike | None = None,
+    valid: ArrayLike | None = None,
     probe: BaseEstimator | None = None,
     alphas: Sequence[float] = ALPHAS,
     contexts: ArrayLike | None = None,
@@ -81,6 +82,11 @@ def probe_grid(
             as those that share a weight vector, stay on one side of the split. By
             default each prompt is its own group, and a target is then refused if half
             of its rows or more repeat others.
+        valid: which tokens each prompt has, booleans, (prompts, tokens), where prompts
+            differ in length and are padded. A token's probes are fitted to the prompts
+            that have it, and tested and resampled on these; what stands elsewhere, NaN
+            perhaps, is not looked at, in targets either. A masked array of hidden
+            states says the same. None: each prompt has all tokens.
         probe: None stands for ridge regression on standardised features, with the
             penalty that has the least squared error on training prompts that are left
             out one by one (with `groups`, group by group; some 2,000 of them if there
@@ -184,6 +190,10 @@ def probe_grid(
         [[1, 2]]
     """
     engine = engine_for(probe, alphas, coefficients)
+    if isinstance(hidden, np.ma.MaskedArray):
+        if valid is not None:
+            raise ValueError("give valid or a masked array of hidden states, not both.")
+        hidden, valid = checks.unmasked(hidden)
     if not (callable(hidden) or comes_in_order(hidden)):
         hidden = np.asanyarray(hidden)
     targets = checks.named("targets", targets)
@@ -208,10 +218,16 @@ def probe_grid(
     source = open_source(hidden, prompts, parts.fit[:batch])
     axis = TokenAxis.of(source.shape[1], names=tokens, at=at, contexts=contexts)
     limits = axis.ceilings(ceilings, list(targets))
+    have = checks.valid_tokens(valid, (prompts, source.shape[1]))
+    targets = {name: _filled(values, have) for name, values in targets.items()}
     read, classes = _read(axis, targets, prompts, engine)
     if groups is None and not engine.classifies:
         checks.repeated_rows({name: target.values for name, target in read.items()})
-    columns = Columns(read, axis.places, donors(labels, seed) if control else None)
+    if have is not None:
+        have, names = have[:, axis.places], axis.coords()["token"]
+        checks.enough_prompts(have, names, parts.train, parts.test, labels)
+    donor = donors(labels, seed) if control else None
+    columns = Columns(read, axis.places, donor, have)
 
     make = LabelBoard if engine.classifies else Scoreboard
     board = make(source.shape[0], columns, parts)
@@ -245,6 +261,26 @@ def _read(
         for name, known in classes.items()
     }
     return columns_of(found, classes), named
+
+
+def _filled(values: ArrayLike, valid: np.ndarray | None) -> ArrayLike:
+    """Returns a target with the value of the token before, where there is no token.
+
+    Only controls look there, which give a prompt the target of another one. Where there
+    is no token before, the first after it lends its value, and to a prompt without any
+    token another prompt does.
+    """
+    array = np.asarray(values)
+    if valid is None or array.shape[:2] != valid.shape:
+        return values
+    places = np.where(valid, np.arange(valid.shape[1]), -1)
+    last = np.maximum.accumulate(places, axis=1)
+    first = np.where(valid.any(axis=1), valid.argmax(axis=1), 0)
+    source = np.where(last < 0, first[:, None], last)
+    prompts = np.where(
+        valid.any(axis=1), np.arange(len(array)), valid.any(axis=1).argmax()
+    )
+    return array[prompts[:, None], source[prompts]]
 
 
 def _strata(

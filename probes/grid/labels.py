@@ -128,11 +128,13 @@ class LabelBoard:
         found: dict[str, np.ndarray] = {}
         for place, token in enumerate(self.columns.tokens):
             truths = self._codes(token, self.split.test)
-            before = self._codes(token, self.split.train)
+            before = self._codes(token, self.columns.having(place, self.split.train))
+            kept = self.columns.kept(place, self.split.test)
+            counted = weights if kept is None else weights * kept
             for target in range(targets):
-                lines = _lines(truths[target], before[target], weights)
+                lines = _lines(truths[target], before[target], counted)
                 for layer in range(layers):
-                    own = self._measure(layer, place, target, truths, weights)
+                    own = self._measure(layer, place, target, truths, counted)
                     for name, draws in (own | lines).items():
                         found.setdefault(name, np.full(shape, np.nan))
                         found[name][layer, place, target] = draws
@@ -160,7 +162,7 @@ class LabelBoard:
             if stop - start == 1:
                 chances = np.vstack([1 - chances, chances])
             bits = _bits(chances[truth, np.arange(len(truth))])
-            found["log_loss"] = weights @ bits / weights.sum(axis=1)
+            found["log_loss"] = _mean(bits, weights)
         control = target + len(truths) // 2
         if self.columns.donors is not None:
             other, guess = truths[control], self.guesses[layer, place, control]
@@ -212,7 +214,7 @@ def _lines(truth: Codes, seen: Codes, weights: Weights) -> dict[str, np.ndarray]
     shares = np.bincount(seen, minlength=truth.max() + 1) / len(seen)
     return {
         "majority": _accuracy(truth == shares.argmax(), weights),
-        "prior_log_loss": weights @ _bits(shares[truth]) / weights.sum(axis=1),
+        "prior_log_loss": _mean(_bits(shares[truth]), weights),
     }
 
 
@@ -222,7 +224,15 @@ def _bits(chances: np.ndarray) -> np.ndarray:
 
 
 def _accuracy(right: Bool[np.ndarray, " test"], weights: Weights) -> np.ndarray:
-    return weights @ right / weights.sum(axis=1)
+    return _mean(right.astype(float), weights)
+
+
+def _mean(values: Float[np.ndarray, " test"], weights: Weights) -> np.ndarray:
+    """Returns weighted means; NaN where nothing weighs, as a token that nobody has."""
+    total = weights.sum(axis=1)
+    return np.divide(
+        weights @ values, total, out=np.full(len(total), np.nan), where=total > 0
+    )
 
 
 def _balanced(truth: Codes, guess: Codes, weights: Weights) -> np.ndarray:
@@ -231,7 +241,10 @@ def _balanced(truth: Codes, guess: Codes, weights: Weights) -> np.ndarray:
     counts = weights @ member
     right = weights @ (member & (truth == guess)[:, None])
     shares = np.divide(right, counts, out=np.zeros_like(counts), where=counts > 0)
-    return shares.sum(axis=1) / (counts > 0).sum(axis=1)
+    present = (counts > 0).sum(axis=1)
+    return np.divide(
+        shares.sum(axis=1), present, out=np.full(len(counts), np.nan), where=present > 0
+    )
 
 
 def _auroc(

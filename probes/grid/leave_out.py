@@ -18,7 +18,7 @@ at a time: the best penalty is known well enough from them, and all prompts are 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 MOST = 2_000
 """About so many training prompts are left out, one group at a time."""
@@ -56,6 +56,10 @@ class LeftOut(NamedTuple):
             kept = np.isin(member, order[:enough])
             rows, member = rows[kept], member[kept]
         return cls(rows, member)
+
+    def some(self, kept: Bool[np.ndarray, " rows"] | None) -> "LeftOut":
+        """Returns the prompts that are kept; None stands for all."""
+        return self if kept is None else LeftOut(self.rows[kept], self.groups[kept])
 
     def batches(self, size: int) -> list["LeftOut"]:
         """Returns parts of about `size` prompts, none of which divides a group."""

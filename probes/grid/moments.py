@@ -89,6 +89,10 @@ class Accumulator:
             of_token = states[batch.places, token]
             np.subtract(of_token, shift[: self.features], out=x, dtype=float)
             np.subtract(targets[place], shift[self.features :], out=y)
+            kept = self.columns.kept(place, batch.rows)
+            z[:, -1] = 1
+            if kept is not None:
+                z[~kept] = 0
             # NumPy sees that the factors are one, and takes half of the time.
             products[layer, place] += np.matmul(z.T, z, out=product)
 
@@ -96,9 +100,14 @@ class Accumulator:
         """Takes the means of the first batch as the provisional ones."""
         for layer, states in enumerate(batch.states):
             for place, token in enumerate(self.columns.tokens):
-                x = states[batch.places, token].mean(axis=0, dtype=float)
-                y = targets[place].mean(axis=0)
-                self.shift[layer, place] = np.concatenate([x, y])
+                of_token, of_targets = states[batch.places, token], targets[place]
+                kept = self.columns.kept(place, batch.rows)
+                if kept is not None:
+                    of_token, of_targets = of_token[kept], of_targets[kept]
+                if len(of_token):
+                    x = of_token.mean(axis=0, dtype=float)
+                    y = of_targets.mean(axis=0)
+                    self.shift[layer, place] = np.concatenate([x, y])
         self.shifted = True
 
 

@@ -38,8 +38,8 @@ def run(
         # and the interval would differ from that of the fast ridge, by 1e-6.
         with threadpool_limits(1, user_api="blas"):
             guesses = Parallel(prefer="threads")(
-                delayed(_predict)(probe, of_layer[:, token], token, columns, split)
-                for token in columns.tokens
+                delayed(_predict)(probe, of_layer[:, token], place, columns, split)
+                for place, token in enumerate(columns.tokens)
             )
             board.add(layer, truths, lengths, guesses, everyone)
 
@@ -47,14 +47,17 @@ def run(
 def _predict(
     probe: Any,
     features: np.ndarray,
-    token: int,
+    place: int,
     columns: Columns,
     split: Split,
 ) -> np.ndarray:
-    """Returns guesses of one token's columns for the test prompts, (test, columns)."""
-    seen = features[split.train].astype(float)
-    unseen = features[split.test].astype(float)
-    target = columns.at(token, split.train)
+    """Returns guesses of one token's columns for the test prompts, (test, columns).
+
+    They are 0 for prompts that do not have this token.
+    """
+    train, test = columns.having(place, split.train), columns.having(place, split.test)
+    seen, unseen = features[train].astype(float), features[test].astype(float)
+    target = columns.at(columns.tokens[place], train)
     joint = _treats_outputs_apart(probe)
     blocks = [target] if joint else np.split(target, columns.ends, axis=1)
     guesses = [
@@ -63,7 +66,9 @@ def _predict(
         )
         for block in blocks
     ]
-    return np.hstack(guesses)
+    every = np.zeros((len(split.test), columns.width))
+    every[np.searchsorted(split.test, test)] = np.hstack(guesses)
+    return every
 
 
 def _treats_outputs_apart(probe: Any) -> bool:

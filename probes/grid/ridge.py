@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from probes.grid.columns import Columns
 from probes.grid.leave_out import LeftOut
@@ -150,8 +150,12 @@ def _left_out(
         def add_layer(layer: int, left=left, batch=batch, targets=targets) -> None:
             for cell, token in zip(_cells(layer, columns), columns.tokens, strict=True):
                 states = batch.states[layer, batch.places, token]
+                kept = columns.kept(cell[1], left.rows)
                 errors[cell] += spectra[cell].left_out(
-                    spec.alphas, left, states, targets[cell[1]]
+                    spec.alphas,
+                    left.some(kept),
+                    _only(states, kept),
+                    _only(targets[cell[1]], kept),
                 )
 
         each(add_layer, range(cells[0]))
@@ -173,12 +177,15 @@ def _fit_wide(
 
     def solve_cell(number: int) -> None:
         cell = divmod(number, tokens)
-        x, y = [of(cell) for of in states], [of[cell[1]] for of in targets]
+        kept = [columns.kept(cell[1], some) for some in rows]
+        x = [_only(of(cell), k) for of, k in zip(states, kept, strict=True)]
+        y = [_only(of[cell[1]], k) for of, k in zip(targets, kept, strict=True)]
         probes = WideCell.of(x[0], y[0], spec)
         chosen = np.zeros(columns.width, int)
         if left is not None:
-            places = np.searchsorted(split.train, left.rows)
-            chosen = probes.left_out(spec.alphas, left, places).argmin(axis=0)
+            some = left.some(columns.kept(cell[1], left.rows))
+            places = np.searchsorted(_only(split.train, kept[0]), some.rows)
+            chosen = probes.left_out(spec.alphas, some, places).argmin(axis=0)
         elif len(x) > 1:
             chosen = probes.errors(spec.alphas, x[1], y[1]).argmin(axis=0)
             probes = WideCell.of(np.concatenate(x), np.concatenate(y), spec)
@@ -199,7 +206,12 @@ def _states_of(
     kept = []
     for batch in source.batches(rows, size):
         states = batch.states[:, batch.places][:, :, tokens]
-        refuse_non_finite(states.sum(axis=1, dtype=float), batch, tokens)
+        sums = states.sum(axis=1, dtype=float)
+        for place in range(len(tokens)):
+            here = columns.kept(place, batch.rows)
+            if here is not None:
+                sums[:, place] = states[:, here, place].sum(axis=1, dtype=float)
+        refuse_non_finite(sums, batch, tokens)
         if not isinstance(source, ArraySource):
             kept.append(states)
     if isinstance(source, ArraySource):
@@ -209,6 +221,11 @@ def _states_of(
 
 
 # --- both ---
+
+
+def _only(values: np.ndarray, kept: Bool[np.ndarray, " rows"] | None) -> np.ndarray:
+    """Returns the rows that are kept; None stands for all."""
+    return values if kept is None else values[kept]
 
 
 def _cells(layer: int, columns: Columns) -> Iterator[Cell]:
@@ -236,6 +253,9 @@ def _score(
             x[:] = batch.states[layer, batch.places, token]
             guess = x @ fitted.coef[layer, place]
             guess += fitted.intercept[layer, place]
+            kept = columns.kept(place, batch.rows)
+            if kept is not None:
+                guess[~kept] = 0
             sums[layer, place] = guess.sum()
             yield guess
 

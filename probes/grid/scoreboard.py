@@ -92,8 +92,12 @@ class Scoreboard:
         """
         width, n = self.width, len(self.starts)
         values = np.zeros((len(prompts), *self.sums.shape[1:]))
+        rows = self.split.test[prompts]
         for token, guess in enumerate(guesses):
             squares = np.square(guess - truths[token])
+            kept = self.columns.kept(token, rows)
+            if kept is not None:
+                squares[~kept] = 0
             self.by_coordinate[layer, token] += squares[:, :width].sum(axis=0)
             errors = squares @ self.pool
             values[:, token, : errors.shape[1]] = errors
@@ -102,6 +106,8 @@ class Scoreboard:
             # Law of cosines, for speed: right to 1e-16 |truth| / |guess|.
             dot = (own + other - errors[:, :n]) / 2
             values[:, token, 2 * n :] = cosines_of(dot, own, other)
+            if kept is not None:
+                values[~kept, token] = 0
         self.sums[layer] += values.sum(axis=0)
         flat = values.reshape(len(prompts), -1).astype(np.float32)
         resampled = self.split.weights[:, prompts].astype(np.float32) @ flat
@@ -114,16 +120,15 @@ class Scoreboard:
         """
         n = len(self.starts)
         self._weights = self.split.weights.astype(np.float32)
-        counts = np.append(len(self.split.test), self._weights.sum(axis=1, dtype=float))
-        pooled, each = self._spreads(counts[1:])
+        pooled, each = self._spreads()
         # Estimates first, then resamples, as one axis: what follows is done to both.
         sums = np.concatenate([self.sums[:, None], self.draws], axis=1)
         error, control, cosines = np.split(sums, 3, axis=-1)
-        counts, sizes = counts[:, None, None], np.diff(self.columns.starts)
+        counts, sizes = self._counts()[:, :, None], np.diff(self.columns.starts)
         measures = {
             "r2": explained(error, pooled[..., :n]),
-            "mse": error / (counts * sizes),
-            "cosine": cosines / counts,
+            "mse": error / (np.maximum(counts, 1) * sizes),
+            "cosine": cosines / np.maximum(counts, 1),
         }
         if pooled.shape[-1] > n:
             measures["control_r2"] = explained(control, pooled[..., n:])
@@ -145,9 +150,17 @@ class Scoreboard:
             found["r2_resampled"] = (*axes[:3], "resample"), resampled
         return found
 
-    def _spreads(
-        self, counts: Float64[np.ndarray, " resamples"]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _counts(self) -> Float64[np.ndarray, "draws tokens"]:
+        """Returns the numbers of tested prompts that have each token.
+
+        The first row is that of the estimate, the others those of the resamples.
+        """
+        test = self.split.test
+        valid = self.columns.valid
+        have = np.ones((len(test), 1)) if valid is None else valid[test].astype(float)
+        return np.vstack([have.sum(axis=0), self.split.weights @ have])
+
+    def _spreads(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the sums of squared deviations from the mean of the test prompts.
 
         The first array holds them by target, for the estimate and every resample,
@@ -156,28 +169,39 @@ class Scoreboard:
         rounding is all that varies.
         """
         known: dict[tuple[int, ...], tuple] = {}  # many tokens share their slots
-        for token in self.columns.tokens:
+        tokens, test = [], self.split.test
+        for place, token in enumerate(self.columns.tokens):
             slots = self.columns.slots(token)
+            kept = self.columns.kept(place, test)
+            if kept is not None:
+                truth = self.columns.at(token, test[kept])
+                tokens.append(self._spread(truth, self._weights[:, kept]))
+                continue
             if slots not in known:
-                truth = self.columns.at(token, self.split.test)
-                known[slots] = self._spread(truth, counts)
-        tokens = [known[self.columns.slots(token)] for token in self.columns.tokens]
+                truth = self.columns.at(token, test)
+                known[slots] = self._spread(truth, self._weights)
+            tokens.append(known[slots])
         pooled, each = zip(*tokens, strict=True)
         return np.stack(pooled, axis=1), np.stack(each)
 
     def _spread(
-        self, truth: Float[np.ndarray, "test columns"], counts: np.ndarray
+        self,
+        truth: Float[np.ndarray, "test columns"],
+        weights: Float[np.ndarray, "resamples test"],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the two sums of `_spreads` for one token."""
+        counts = weights.sum(axis=1, dtype=float)
         centred = truth - truth[:1]  # a constant is now 0, and not its rounding
         centred -= centred.mean(axis=0)
         squares = centred**2
         each = squares.sum(axis=0)
         each[each <= 1e-28 * np.square(truth).sum(axis=0)] = 0
         pooled = squares @ self.pool
-        sums = self._weights @ np.hstack([pooled, centred]).astype(np.float32)
+        sums = weights @ np.hstack([pooled, centred]).astype(np.float32)
         around, means = np.split(sums.astype(float), [pooled.shape[1]], axis=1)
-        left = around - (means**2 / counts[:, None]) @ self.pool
+        # A resample may have none of the prompts that have the token.
+        counts = np.maximum(counts, 1)[:, None]
+        left = around - (means**2 / counts) @ self.pool
         # A resample of few groups may hold one value of the target only.
         left[(left <= 1e-5 * around) | (each @ self.pool == 0)] = 0
         return np.vstack([each @ self.pool, left]), each
