@@ -101,7 +101,7 @@ PRESETS = {
     "quick": Config(
         SETTINGS["quick"], Evaluation(prompts=20_000), queried=1_000, seeds=3
     ),
-    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=20_000), queried=1_000),
+    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=20_000), queried=250),
     "paper": Config(SETTINGS["paper"]),
 }
 

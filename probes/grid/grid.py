@@ -221,11 +221,11 @@ def probe_grid(
     have = checks.valid_tokens(valid, (prompts, source.shape[1]))
     targets = {name: _filled(values, have) for name, values in targets.items()}
     read, classes = _read(axis, targets, prompts, engine)
-    if groups is None and not engine.classifies:
-        checks.repeated_rows({name: target.values for name, target in read.items()})
     if have is not None:
         have, names = have[:, axis.places], axis.coords()["token"]
         checks.enough_prompts(have, names, parts.train, parts.test, labels)
+    if groups is None and not engine.classifies:
+        checks.repeated_rows({name: target.values for name, target in read.items()})
     donor = donors(labels, seed) if control else None
     columns = Columns(read, axis.places, donor, have)
 
