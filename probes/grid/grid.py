@@ -31,11 +31,17 @@ from sklearn.base import BaseEstimator
 
 from probes import cautions, checks, scores
 from probes.controls import donors
-from probes.grid.columns import Columns, Slotted
+from probes.grid.columns import Columns
 from probes.grid.engines import Engine, Variables, engine_for
-from probes.grid.labels import LabelBoard, classes_of, columns_of
+from probes.grid.labels import LabelBoard
 from probes.grid.leave_out import LeftOut
 from probes.grid.problem import Problem
+from probes.grid.reading import (
+    read_targets,
+    refuse_too_few,
+    states_of,
+    strata_of,
+)
 from probes.grid.ridge_spec import ALPHAS
 from probes.grid.scoreboard import Scoreboard
 from probes.grid.sources import Hidden, comes_in_order, open_source
@@ -190,19 +196,13 @@ def probe_grid(
         [[1, 2]]
     """
     engine = engine_for(probe, alphas, coefficients)
-    if isinstance(hidden, np.ma.MaskedArray):
-        if valid is not None:
-            raise ValueError("give valid or a masked array of hidden states, not both.")
-        hidden, valid = checks.unmasked(hidden)
-    if not (callable(hidden) or comes_in_order(hidden)):
-        hidden = np.asanyarray(hidden)
+    hidden, valid, once = states_of(hidden, valid)
     targets = checks.named("targets", targets)
     prompts = checks.prompt_count(hidden, targets)
     seed, batch = checks.seed(seed), checks.positive_int("batch", batch)
     labels = checks.group_labels(groups, prompts, test_fraction)
     if validation_fraction is not None:
         checks.share("validation_fraction", validation_fraction)
-    once = callable(hidden) or comes_in_order(hidden)
     share = engine.validation_share(validation_fraction, once=once)
     parts = split(
         labels,
@@ -211,16 +211,17 @@ def probe_grid(
         resamples=checks.positive_int("resamples", resamples),
         seed=seed,
         in_order=comes_in_order(hidden),
-        strata=_strata(targets, prompts, engine),
+        strata=strata_of(targets, prompts, classifies=engine.classifies),
     )
     if engine.chooses:
-        _refuse_too_few(parts, labels)
+        refuse_too_few(parts, labels)
     source = open_source(hidden, prompts, parts.fit[:batch])
     axis = TokenAxis.of(source.shape[1], names=tokens, at=at, contexts=contexts)
     limits = axis.ceilings(ceilings, list(targets))
     have = checks.valid_tokens(valid, (prompts, source.shape[1]))
-    targets = {name: _filled(values, have) for name, values in targets.items()}
-    read, classes = _read(axis, targets, prompts, engine)
+    read, classes = read_targets(
+        axis, targets, have, prompts, classifies=engine.classifies
+    )
     if have is not None:
         have, names = have[:, axis.places], axis.coords()["token"]
         checks.enough_prompts(have, names, parts.train, parts.test, labels)
@@ -246,62 +247,6 @@ def probe_grid(
     if not engine.classifies:
         _warn_of_constants(grid.r2)
     return grid
-
-
-def _read(
-    axis: TokenAxis, targets: Mapping[str, ArrayLike], prompts: int, engine: Engine
-) -> tuple[dict[str, Slotted], dict[str, str]]:
-    """Returns the targets as columns, and which labels there are."""
-    if not engine.classifies:
-        return axis.slotted(targets, prompts), {}
-    found = axis.labelled(targets, prompts)
-    classes = classes_of({name: one.values for name, one in found.items()})
-    named = {
-        f"classes of {name}": ", ".join(map(str, known.tolist()))
-        for name, known in classes.items()
-    }
-    return columns_of(found, classes), named
-
-
-def _filled(values: ArrayLike, valid: np.ndarray | None) -> ArrayLike:
-    """Returns a target with the value of the token before, where there is no token.
-
-    Only controls look there, which give a prompt the target of another one. Where there
-    is no token before, the first after it lends its value, and to a prompt without any
-    token another prompt does.
-    """
-    array = np.asarray(values)
-    if valid is None or array.shape[:2] != valid.shape:
-        return values
-    places = np.where(valid, np.arange(valid.shape[1]), -1)
-    last = np.maximum.accumulate(places, axis=1)
-    first = np.where(valid.any(axis=1), valid.argmax(axis=1), 0)
-    source = np.where(last < 0, first[:, None], last)
-    prompts = np.where(
-        valid.any(axis=1), np.arange(len(array)), valid.any(axis=1).argmax()
-    )
-    return array[prompts[:, None], source[prompts]]
-
-
-def _strata(
-    targets: Mapping[str, ArrayLike], prompts: int, engine: Engine
-) -> np.ndarray | None:
-    """Returns the labels that a split balances: those of the first target."""
-    if not engine.classifies:
-        return None
-    first = np.asarray(next(iter(targets.values())))
-    one_each = first.shape == (prompts,) and first.dtype.kind in checks.LABELS
-    return first.astype(str) if one_each else None
-
-
-def _refuse_too_few(parts: Split, labels: np.ndarray) -> None:
-    """Refuses a split with nobody to choose a penalty or to stop the training."""
-    if len(np.unique(labels[parts.train])) < 2:
-        raise ValueError(
-            "3 groups of prompts are needed where a probe is chosen or stopped on "
-            f"others than it is fitted to, got {len(np.unique(labels))}; or give one "
-            "alpha."
-        )
 
 
 def _coords(
