@@ -21,6 +21,7 @@ from .pooled import PooledProbe as PooledProbe
 from .scores import behavioural_error as behavioural_error
 from .scores import cosine as cosine
 from .scores import mean_squared_error as mean_squared_error
+from .training_steps import probe_by_step as probe_by_step
 
 __all__ = [
     "Codelength",
@@ -38,6 +39,7 @@ __all__ = [
     "online_codelength",
     "onset",
     "plot",
+    "probe_by_step",
     "probe_grid",
     "random_change",
     "random_function",

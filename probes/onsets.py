@@ -43,7 +43,7 @@ def onset(
     Args:
         grid: a grid from `probe_grid(..., keep_resamples=True)`. Several grids that are
             joined along "seed" are averaged; the interval is over prompts and seeds.
-        along: "layer", or "token" (in the order of the grid).
+        along: "layer", "token" or "step" (in the order of the grid).
         line: what is to be crossed. "embedding": 1 - R2 is at most `share` of that of
             the first place. "ceiling": R2 is at least `share` of the ceiling.
         share: share of the error or of the ceiling, between 0 and 1.
@@ -85,8 +85,12 @@ def onset(
             "grid has a single test group, and so no resamples; give probe_grid more "
             "groups, or a larger test_fraction."
         )
-    if along not in ("layer", "token"):
-        raise ValueError(f"along must be 'layer' or 'token', got {along!r}.")
+    if along not in ("layer", "token", "step") or along not in grid.dims:
+        raise ValueError(
+            "along must be 'layer', 'token' or, in a grid of probe_by_step, 'step', "
+            f"and the grid must have that axis; got {along!r}, and a grid with the "
+            f"axes {tuple(map(str, grid.dims))}."
+        )
     checks.share("share", share)
     value = _margin(grid[score], grid, along, line, share)
     draws = _margin(grid[f"{score}_resampled"], grid, along, line, share)

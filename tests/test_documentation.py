@@ -21,6 +21,7 @@ PAGES = (
     "RESULTS.md",
     "probes/README.md",
     "docs/coming_from.md",
+    "docs/over_training.md",
     "docs/torch.md",
     "docs/weights.md",
     "icl/constructed/README.md",
@@ -45,6 +46,7 @@ def test_docstrings(name):
     [
         "README.md",
         "docs/coming_from.md",
+        "docs/over_training.md",
         "docs/weights.md",
         "probes/README.md",
         "icl/constructed/README.md",
