@@ -34,7 +34,7 @@ def run(states: np.ndarray, problem: Problem, board: LabelBoard, probe: Any) -> 
     """
     columns, split = problem.columns, problem.split
     names = list(columns.targets)
-    for layer, of_layer in enumerate(states):
+    for layer, of_layer in enumerate(problem.progress.over(states, "layers")):
         # Threads that share matrices this small slow each other down.
         with threadpool_limits(1, user_api="blas"):
             found = Parallel(prefer="threads")(

@@ -36,6 +36,7 @@ from probes.grid.engines import Engine, Variables, engine_for
 from probes.grid.labels import LabelBoard
 from probes.grid.leave_out import LeftOut
 from probes.grid.problem import Problem
+from probes.grid.progress import Progress
 from probes.grid.reading import (
     read_targets,
     refuse_too_few,
@@ -69,6 +70,7 @@ def probe_grid(
     batch: int = 512,
     coefficients: bool = False,
     keep_resamples: bool = False,
+    progress: bool | None = None,
 ) -> xr.Dataset:
     """Fits and scores one probe for every layer, token and target.
 
@@ -131,6 +133,8 @@ def probe_grid(
         coefficients: whether the ridge probes themselves are returned.
         keep_resamples: whether R2 in every resample is returned, as `probes.onset`
             needs it.
+        progress: whether a bar on standard error shows how far the call is. None: in
+            calls of more than a few seconds, at a terminal or in a notebook.
 
     Returns:
         A Dataset over (layer, token, target) with
@@ -235,7 +239,9 @@ def probe_grid(
     left_out = None
     if engine.chooses and not share:
         left_out = LeftOut.of(parts.train, labels[parts.train], seed)
-    found = engine.run(Problem(source, columns, parts, batch, left_out), board)
+    with Progress(progress) as bar:
+        problem = Problem(source, columns, parts, batch, bar, left_out)
+        found = engine.run(problem, board)
     found |= board.variables(keep_resamples)
     found["ceiling"] = ("token", "target"), limits
     settings = {"test_fraction": test_fraction, "seed": seed}

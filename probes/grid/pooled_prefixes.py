@@ -51,7 +51,7 @@ def run(
     truths = columns.of(split.test)
     lengths = board.lengths(truths)
     weights, epochs, losses = [], [], []
-    for layer, of_layer in enumerate(states):
+    for layer, of_layer in enumerate(problem.progress.over(states, "layers")):
         fitted = pooled.fit(
             of_layer[None],
             targets,

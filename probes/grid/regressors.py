@@ -31,7 +31,7 @@ def run(
     truths = columns.of(split.test)
     lengths = board.lengths(truths)
     everyone = np.arange(len(split.test))
-    for layer, of_layer in enumerate(states):
+    for layer, of_layer in enumerate(problem.progress.over(states, "layers")):
         # Each cell has one thread: threads that share matrices this small slow each
         # other down (by a factor of five on a busy machine). The resampled sums, which
         # are float32, have one too: with more threads some BLAS add in another order,

@@ -79,12 +79,31 @@ def run(problem: Problem, board: Board, spec: RidgeSpec) -> RidgeProbes:
         np.empty((*shape, columns.width)),
     )
     wide = len(split.train) < features
+    _start(problem, shape, wide)
     with CellThreads(shape[0] * shape[1] if wide else layers) as each:
         (_fit_wide if wide else _fit_long)(problem, spec, fitted, each)
     with CellThreads(layers) as each:
-        for batch in source.batches(split.test, problem.batch):
+        tested = source.batches(split.test, problem.batch)
+        for batch in tested if wide else _counted(tested, problem):
             _score(batch, columns, split, board, fitted, each)
     return fitted
+
+
+def _start(problem: Problem, cells: tuple[int, int], wide: bool) -> None:
+    """Says how much there is to do: cells to solve, or prompts to read."""
+    if wide:
+        problem.progress.start(cells[0] * cells[1], "cells")
+        return
+    left_out = () if problem.left_out is None else problem.left_out.rows
+    read = len(problem.split.train) + len(left_out) + len(problem.split.test)
+    problem.progress.start(read, "prompts")
+
+
+def _counted(batches: Iterator[Batch], problem: Problem) -> Iterator[Batch]:
+    """Yields the batches, whose prompts are done when the next one is asked for."""
+    for batch in batches:
+        yield batch
+        problem.progress.done(len(batch.rows))
 
 
 # --- prompts outnumber features ---
@@ -98,7 +117,7 @@ def _fit_long(
     layers, _, features = source.shape
     moments = Accumulator(layers, features, columns, each)
     parts = [
-        moments.over(source.batches(rows, problem.batch))
+        moments.over(_counted(source.batches(rows, problem.batch), problem))
         for rows in (split.fit, split.validation)
         if len(rows)
     ]
@@ -159,6 +178,7 @@ def _left_out(
                 )
 
         each(add_layer, range(cells[0]))
+        problem.progress.done(len(left.rows))
     return errors
 
 
@@ -191,6 +211,7 @@ def _fit_wide(
             probes = WideCell.of(np.concatenate(x), np.concatenate(y), spec)
         alphas = np.asarray(spec.alphas)[chosen]
         fitted.put(cell, *probes.probes(alphas), alphas)
+        problem.progress.done()
 
     each(solve_cell, range(problem.source.shape[0] * tokens))
 
