@@ -13,24 +13,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from icl.arrays import real, shown
+
 LARGEST = 2**32 - 1
 """The largest size, count or seed: JAX's keys keep 32 bits of a seed."""
 
 
-def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Returns `value` as an int of at least `minimum`; refuses bools and floats.
+def positive_int(
+    name: str, value: Any, *, minimum: int = 1, maximum: int = LARGEST
+) -> int:
+    """Returns `value` as an int from `minimum` to `maximum`; refuses bools and floats.
 
-    It refuses what no size or count can be (`LARGEST`) too.
+    No size or count can be more than `LARGEST`.
     """
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < minimum:
-        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}.")
-    if number > LARGEST:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {shown(value)}.")
+    if number > maximum:
         raise ValueError(
-            f"{name} must be an integer of at most {LARGEST:,}, got "
+            f"{name} must be an integer of at most {maximum:,}, got "
             f"{number if number < 10**30 else 'a number of more than 30 digits'}."
         )
     return number
@@ -42,13 +46,28 @@ def finite_number(name: str, value: Any, *, positive: bool = False) -> float:
     It accepts any number, also of NumPy or JAX, and refuses bools and strings.
     """
     bound = "> 0" if positive else ">= 0"
-    try:
-        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    number = _as_float(value)
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        raise ValueError(f"{name} must be a finite number {bound}, got {value!r}.")
+        raise ValueError(f"{name} must be a finite number {bound}, got {shown(value)}.")
     return number
+
+
+def _as_float(value: Any) -> float:
+    """Returns a real number as a float, and NaN for anything else."""
+    try:
+        if hasattr(value, "dtype"):  # a scalar of NumPy, JAX or PyTorch
+            value = np.asarray(real("", value))
+            return float(value) if value.ndim == 0 and value.dtype != bool else math.nan
+        return math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def flag(name: str, value: Any) -> bool:
+    """Returns True or False, and refuses what Python would count as one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}.")
+    return bool(value)
 
 
 def normalise(config: Any, check: Callable, *names: str, **options: Any) -> None:
@@ -64,17 +83,27 @@ def normalise(config: Any, check: Callable, *names: str, **options: Any) -> None
 
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
     """Refuses a `value` that is not among `allowed`."""
-    if value not in allowed:
+    try:
+        known = value in dict.fromkeys(allowed)
+    except TypeError:  # what has no hash
+        known = False
+    if not known:
         choices = ", ".join(repr(choice) for choice in allowed)
-        raise ValueError(f"{name} must be one of {choices}; got {value!r}.")
+        raise ValueError(f"{name} must be one of {choices}; got {shown(value)}.")
+
+
+def of_kind(name: str, value: Any, kinds: Any, wanted: str) -> None:
+    """Refuses what is no instance of some classes; `wanted` says what there must be."""
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} must be {wanted}, got {shown(value)}.")
 
 
 def typed_key(name: str, key: Any, ndim: int = 0) -> None:
     """Refuses what is not a typed JAX key, or (`ndim` 1) not a vector of such keys."""
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    is_array = isinstance(key, jax.Array)
+    typed = is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not typed or key.ndim != ndim:
-        got = f"{dtype} of shape {key.shape}" if hasattr(key, "shape") else repr(key)
+        got = f"{key.dtype} of shape {key.shape}" if is_array else shown(key)
         wanted = (
             "a typed key, such as jax.random.key(0)",
             "a vector of typed keys, such as jax.random.split(key, 4)",
@@ -102,6 +131,7 @@ def shape_of(
 
 def all_finite(name: str, array: Any) -> None:
     """Refuses NaN and infinity; a traced array (inside jit) is not looked at."""
+    array = real(name, array)
     if isinstance(array, jax.core.Tracer):
         return
     bad = ~np.isfinite(np.asarray(array))
@@ -111,6 +141,17 @@ def all_finite(name: str, array: Any) -> None:
             f"{name} must be finite, but {int(bad.sum())} of its {bad.size} values are "
             f"NaN or infinite (the first at index {where})."
         )
+
+
+def array(name: str, values: Any, expected: tuple[int | None, ...], axes: str) -> Any:
+    """Returns an array of finite real numbers that has the expected shape.
+
+    It takes arrays of any library (`icl.arrays.real`), and shapes as `shape_of` does.
+    """
+    found = real(name, values)
+    shape_of(name, found, expected, axes)
+    all_finite(name, found)
+    return found
 
 
 def differences(have: Any, want: Any, name: str = "") -> list[str]:

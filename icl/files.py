@@ -19,13 +19,14 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from icl.arrays import shown
 from icl.terminal import say
 
 SAFETENSORS = ".safetensors"
 """The end of the name of a file of arrays."""
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:
     """Returns a path that somebody gave, in which `~` is the home folder.
 
     Raises:
@@ -34,7 +35,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except TypeError:
-        raise ValueError(f"a path must be a string or a Path, got {path!r}.") from None
+        raise ValueError(
+            f"{name} must be a path, a string or a Path, got {shown(path)}."
+        ) from None
     except RuntimeError as error:
         raise ValueError(f"the home folder of {str(path)!r} is not known.") from error
 

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from icl import checks
 from icl.codecs import Pairs
 from icl.model.transformer import Transformer
 from icl.prompts import Prompts
-from icl.tasks.base import Task
+from icl.tasks.base import Task, check_is_task
 
 BATCH = 250
 """The number of prompts in one forward pass."""
@@ -35,15 +36,19 @@ def sample(
 ) -> tuple[Any, jax.Array]:
     """Draws prompts that no training has seen, and a key for other random numbers.
 
-    Prompts are cut to min(length, 2d + 1) pairs, so that the longest context has 2d
-    pairs; a causal model predicts the same in longer prompts. With `whole` they are not
-    cut.
+    They are drawn in float32, also where float64 is on. Prompts are cut to
+    min(length, 2d + 1) pairs, so that the longest context has 2d pairs; a causal model
+    predicts the same in longer prompts. With `whole` they are not cut.
     """
+    check_is_task(task)
+    count = checks.positive_int("count", count)
+    seed = checks.positive_int("seed", seed, minimum=0)
     key = jax.random.fold_in(jax.random.key(seed), STREAM)
     prompts_key, other_key = jax.random.split(key)
-    prompts = jax.jit(partial(task.sample, batch=count))(prompts_key)
+    with jax.enable_x64(False):  # where the same key draws other numbers
+        prompts = jax.jit(partial(task.sample, batch=count))(prompts_key)
     codec = task.codec
-    if whole or not isinstance(codec, Pairs):
+    if checks.flag("whole", whole) or not isinstance(codec, Pairs):
         return prompts, other_key
     return cut(prompts, min(codec.length, 2 * codec.dim + 1)), other_key
 
@@ -64,7 +69,7 @@ def default_queries(dim: int) -> int:
     With q of them, the fitted weights of a learner whose residual variance is s^2 vary
     by d s^2 / q; that much is subtracted, but its own noise remains.
     """
-    return max(20 * dim, 64)
+    return max(20 * checks.positive_int("dim", dim), 64)
 
 
 def true_labels(prompts: Prompts) -> jax.Array:
@@ -73,7 +78,8 @@ def true_labels(prompts: Prompts) -> jax.Array:
     Raises:
         ValueError: the prompts do not hold their weights.
     """
-    return jnp.sum(prompts.xs * true_weights(prompts), axis=-1)
+    weights = true_weights(prompts)
+    return jnp.sum(prompts.xs * weights, axis=-1)
 
 
 def true_weights(prompts: Prompts) -> jax.Array:
@@ -82,6 +88,7 @@ def true_weights(prompts: Prompts) -> jax.Array:
     Raises:
         ValueError: the prompts do not hold their weights.
     """
+    checks.of_kind("prompts", prompts, Prompts, "a batch, icl.Prompts(xs, ys)")
     if prompts.weights is None:
         raise ValueError(
             "prompts must hold the weights that made their labels, and have none; they "

@@ -9,12 +9,12 @@ Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from icl import checks
+from icl.arrays import real, shown
 
 
 class Prompts(NamedTuple):
@@ -48,24 +48,22 @@ def check_prompts(prompts: Prompts) -> Prompts:
         ...
         ValueError: ys must have axes (batch, length) of sizes (2, 5), got shape (2, 4).
     """
-    checks.shape_of("xs", prompts.xs, (None, None, None), "(batch, length, dim)")
-    batch, length, dim = np.shape(prompts.xs)
+    checks.of_kind("prompts", prompts, Prompts, "a batch, icl.Prompts(xs, ys)")
+    xs = _as_float("xs", prompts.xs)
+    checks.shape_of("xs", xs, (None, None, None), "(batch, length, dim)")
+    batch, length, dim = xs.shape
     if 0 in (batch, length, dim):
-        raise ValueError(f"xs must not be empty, got shape {np.shape(prompts.xs)}.")
-    checks.shape_of("ys", prompts.ys, (batch, length), "(batch, length)")
-    if prompts.weights is not None:
-        checks.shape_of("weights", prompts.weights, (batch, dim), "(batch, dim)")
-    given = {name: a for name, a in prompts._asdict().items() if a is not None}
-    latents = given.pop("latents", None)
-    arrays = {name: _as_float(array) for name, array in given.items()}
-    for (
-        name,
-        array,
-    ) in (
-        arrays.items()
-    ):  # checked as JAX's floats, because 1e300 is infinite in float32
-        checks.all_finite(name, array)
-    return Prompts(**arrays, latents=_checked_latents(latents, batch))
+        raise ValueError(f"xs must not be empty, got shape {xs.shape}.")
+    ys, weights = _as_float("ys", prompts.ys), prompts.weights
+    checks.shape_of("ys", ys, (batch, length), "(batch, length)")
+    if weights is not None:
+        weights = _as_float("weights", weights)
+        checks.shape_of("weights", weights, (batch, dim), "(batch, dim)")
+        checks.all_finite("weights", weights)
+    # They are checked as JAX's floats, because 1e300 is infinite in float32.
+    checks.all_finite("xs", xs)
+    checks.all_finite("ys", ys)
+    return Prompts(xs, ys, weights, _checked_latents(prompts.latents, batch))
 
 
 def _checked_latents(latents: Any, batch: int) -> Mapping[str, Array] | None:
@@ -74,11 +72,11 @@ def _checked_latents(latents: Any, batch: int) -> Mapping[str, Array] | None:
     if not isinstance(latents, Mapping):
         raise ValueError(
             "latents must be a dictionary of arrays by name, such as "
-            f'{{"index": index}}, got {latents!r}.'
+            f'{{"index": index}}, got {shown(latents)}.'
         )
     checked = {}
-    for name, array in latents.items():
-        array = array if isinstance(array, jax.Array) else jnp.asarray(array)
+    for name, values in latents.items():
+        array = _in_jax(f"latents[{name!r}]", values)
         if array.ndim == 0 or array.shape[0] != batch:
             raise ValueError(
                 f"latents[{name!r}] must have a first axis of {batch} prompts, got "
@@ -89,7 +87,23 @@ def _checked_latents(latents: Any, batch: int) -> Mapping[str, Array] | None:
     return checked
 
 
-def _as_float(array: object) -> Array:
+def _as_float(name: str, values: Any) -> Array:
     """Returns a float JAX array; promotes integers, keeps float32 and float64."""
-    array = jnp.asarray(array)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+    array = real(name, values)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        # In NumPy, for JAX would cut large integers off before they are floats.
+        array = array.astype(float)
+    return jnp.asarray(array)
+
+
+def _in_jax(name: str, values: Any) -> Array:
+    """Returns a JAX array, and refuses integers that its dtype does not hold."""
+    array = real(name, values)
+    found = jnp.asarray(array)
+    if found.dtype != array.dtype and jnp.issubdtype(found.dtype, jnp.integer):
+        if not np.array_equal(np.asarray(found), array):
+            raise ValueError(
+                f"{name} must hold integers that {found.dtype} does, got some up to "
+                f"{abs(array).max()}; switch jax_enable_x64 on, or give floats."
+            )
+    return found

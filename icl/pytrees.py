@@ -10,6 +10,11 @@ import jax
 import jax.numpy as jnp
 
 
+def float64_is_on() -> bool:
+    """Returns whether JAX draws and computes in float64 (`jax_enable_x64`)."""
+    return jnp.result_type(float) == jnp.float64
+
+
 def named(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Returns the arrays of a pytree by name, such as "body.0.mlp.up.kernel".
 

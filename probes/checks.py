@@ -6,7 +6,7 @@ The sentence names the value, what was expected, and the fix. Every check raises
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,15 @@ from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 
+from probes.arrays import real, shown
 
-def finite(name: str, array: ArrayLike) -> None:
+LARGEST = 2**32 - 1
+"""The largest size, count or seed."""
+
+
+def finite(name: str, array: Any) -> None:
     """Refuses NaN and infinity."""
-    bad = ~np.isfinite(np.asarray(array))
+    bad = ~np.isfinite(real(name, array))
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(
@@ -26,14 +31,21 @@ def finite(name: str, array: ArrayLike) -> None:
         )
 
 
-def real(name: str, values: ArrayLike) -> np.ndarray:
-    """Returns the array, and refuses anything but real numbers."""
-    array = np.asanyarray(values)
-    if array.dtype.kind in "cOSUmM":  # others, such as bfloat16, can be read as floats
-        raise ValueError(
-            f"{name} must hold real numbers, got an array of {array.dtype}."
-        )
+def floats(name: str, values: Any) -> np.ndarray:
+    """Returns real numbers that are finite, as float64."""
+    array = real(name, values).astype(float)
+    finite(name, array)
     return array
+
+
+def refuse_overflow(name: str, array: np.ndarray) -> None:
+    """Refuses finite numbers that are so large that the sum of their squares is not."""
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.square(array).sum()):
+            raise ValueError(
+                f"{name} must hold numbers whose squares can be added up, got some up "
+                f"to {np.abs(array).max():.3g}; divide them by a constant."
+            )
 
 
 AXES = "(layers, prompts, tokens, features)"
@@ -58,7 +70,7 @@ def named(name: str, values: Any, *, fewest: int = 1) -> Mapping[str, Any]:
     if not isinstance(values, Mapping) or len(values) < fewest:
         raise ValueError(
             f'{name} must be a dictionary of at least {fewest}, such as {{"w": ...}} '
-            f"with a target's name, got {values!r}."
+            f"with a target's name, got {shown(values)}."
         )
     return values
 
@@ -70,12 +82,7 @@ def target(
 
     `sizes` says how many slots there may be: "tokens", and "contexts" where known.
     """
-    if np.asarray(values).dtype.kind in "US":
-        raise ValueError(
-            f"target {name!r} holds strings; labels need a classifier as the probe, "
-            "such as RidgeClassifier()."
-        )
-    array = np.asarray(real(f"target {name!r}", values), dtype=float)
+    array = real(f"target {name!r}", values).astype(float)
     fits = array.ndim in (2, 3) and array.shape[0] == prompts and array.size
     if not fits or (array.ndim == 3 and array.shape[1] not in sizes.values()):
         slots = " or ".join(
@@ -91,42 +98,13 @@ def target(
     return array
 
 
-LABELS = "biuUSO"
-"""The kinds of arrays that hold labels: booleans, integers and strings."""
-
-
-def labels(
-    name: str, values: ArrayLike, prompts: int, sizes: dict[str, int]
-) -> Shaped[np.ndarray, "prompts ..."]:
-    """Returns a target of labels, (prompts,) or (prompts, slots)."""
-    array = np.asarray(values)
-    if array.dtype.kind not in LABELS:
-        raise ValueError(
-            f"target {name!r} must hold labels (integers, booleans or strings) for a "
-            f"classifier, got {array.dtype}; use values.astype(int) if they are "
-            "labels, or a regressor as the probe if they are numbers."
-        )
-    fits = array.ndim in (1, 2) and array.shape[0] == prompts and array.size
-    if not fits or (array.ndim == 2 and array.shape[1] not in sizes.values()):
-        slots = " or ".join(f"(prompts={prompts}, {k}={n})" for k, n in sizes.items())
-        raise ValueError(
-            f"target {name!r} must hold one label for each prompt, (prompts={prompts},)"
-            f", or {slots}, got shape {array.shape}."
-        )
-    if array.dtype.kind == "O" and not all(isinstance(x, str) for x in array.flat):
-        raise ValueError(f"target {name!r} must hold strings or integers, not objects.")
-    if len(np.unique(array)) < 2:
-        raise ValueError(f"target {name!r} has the same label for all prompts.")
-    return array
-
-
 def ceiling(
     name: str, values: ArrayLike | float, targets: list[str], sizes: dict[str, int]
 ) -> Float[np.ndarray, "..."]:
     """Returns a ceiling as floats, a number or (slots,); NaN where there is none."""
     if name not in targets:
-        raise ValueError(f"ceiling {name!r} has no target; targets are {targets}.")
-    array = np.asarray(values, dtype=float)
+        raise ValueError(f"ceiling {shown(name)} has no target; targets are {targets}.")
+    array = real(f"ceiling {name!r}", values).astype(float)
     if array.ndim > 1 or (array.ndim == 1 and array.size not in sizes.values()):
         slots = " or ".join(f"({kind}={size},)" for kind, size in sizes.items())
         raise ValueError(
@@ -151,7 +129,7 @@ def _advice(sizes: dict[str, int]) -> str:
 
 def prompt_count(hidden: Any, targets: Mapping[str, ArrayLike]) -> int:
     """Returns the number of prompts of an array, or else that of the targets."""
-    counts = {len(np.atleast_1d(np.asarray(values))) for values in targets.values()}
+    counts = {len(np.atleast_1d(values)) for values in targets.values()}
     if not isinstance(hidden, np.ndarray):
         return max(counts)
     shape = four_axes(hidden.shape)
@@ -165,23 +143,9 @@ def prompt_count(hidden: Any, targets: Mapping[str, ArrayLike]) -> int:
     return shape[1]
 
 
-def repeated_rows(targets: Mapping[str, np.ndarray]) -> None:
-    """Refuses prompts that are copies of others, where no groups were given."""
-    for name, values in targets.items():
-        rows = values.reshape(len(values), -1)
-        different = len({row.tobytes() for row in rows})
-        if 1 < different <= len(rows) // 2:
-            raise ValueError(
-                f"target {name!r} has only {different} different rows among "
-                f"{len(rows)} prompts. Rows that share a target, such as the tokens of "
-                "one prompt, must not be on both sides of a split: give `groups`, a "
-                "label for each row (np.arange(rows) if they are unrelated after all)."
-            )
-
-
 def context_indices(contexts: ArrayLike, tokens: int) -> Int[np.ndarray, " tokens"]:
     """Returns the context of every token, as non-negative integers."""
-    array = np.asarray(contexts)
+    array = real("contexts", contexts)
     is_index = array.shape == (tokens,) and np.issubdtype(array.dtype, np.integer)
     if not is_index or array.min() < 0:
         raise ValueError(
@@ -195,6 +159,7 @@ def token_names(names: Sequence[str] | None, tokens: int) -> list[Any]:
     """Returns the labels of the tokens: the names given, or their positions."""
     if names is None:
         return list(range(tokens))
+    names = several("tokens", names, "names")
     if len(names) != tokens or len(set(names)) != tokens:
         raise ValueError(
             f"tokens must be {tokens} different names, one for each token, got "
@@ -209,7 +174,7 @@ def valid_tokens(
     """Returns which tokens each prompt has, or None if each has all of them."""
     if valid is None:
         return None
-    array = np.asarray(valid)
+    array = real("valid", valid)
     if array.dtype != bool or array.shape != shape:
         raise ValueError(
             f"valid must be booleans of shape (prompts, tokens) = {shape}, True where "
@@ -252,59 +217,83 @@ def enough_prompts(
             )
 
 
-def group_labels(
-    groups: ArrayLike | None, prompts: int, test_fraction: float
-) -> Shaped[np.ndarray, " prompts"]:
-    """Returns one label for each prompt, with groups enough to train and to test."""
-    labels = np.arange(prompts) if groups is None else np.asarray(groups)
-    if labels.shape != (prompts,):
-        raise ValueError(
-            f"groups must hold one label for each of the {prompts} prompts, got shape "
-            f"{labels.shape}."
-        )
-    if labels.dtype.kind == "f":
-        finite("groups", labels)
-    count = len(np.unique(labels))
-    if count < 2:
-        raise ValueError(
-            "at least 2 groups of prompts are needed, one to train and one to test on, "
-            f"got {count}."
-        )
-    if not 0 < test_fraction < 1 or math.ceil(test_fraction * count) >= count:
-        raise ValueError(
-            "test_fraction must lie between 0 and 1 and leave a group to train on, got "
-            f"{test_fraction!r} with {count} groups."
-        )
-    return labels
+def integer(name: str, value: Any, low: int, high: int = LARGEST) -> int:
+    """Returns an integer from `low` to `high`; refuses bools and floats."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
+        bound = f">= {low}" if number is None or number < low else f"<= {high:,}"
+        raise ValueError(f"{name} must be an integer {bound}, got {shown(value)}.")
+    return number
 
 
 def seed(value: Any) -> int:
     """Returns a seed that NumPy and scikit-learn take."""
     try:
-        number = operator.index(value)
-    except TypeError:
-        number = -1
-    if not 0 <= number < 2**32:
-        raise ValueError(f"seed must be an integer in [0, 2**32), got {value!r}.")
-    return number
+        return integer("seed", value, 0)
+    except ValueError:
+        raise ValueError(
+            f"seed must be an integer in [0, 2**32), got {shown(value)}."
+        ) from None
 
 
-def positive_int(name: str, value: Any) -> int:
+def positive_int(name: str, value: Any, maximum: int = LARGEST) -> int:
     """Returns an integer of at least 1."""
+    return integer(name, value, 1, maximum)
+
+
+def number(name: str, value: Any) -> float:
+    """Returns a finite number as a float; refuses bools and text."""
     try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
-    return number
+        if hasattr(value, "dtype"):  # a scalar of NumPy, JAX or PyTorch
+            value = real(name, value)
+            found = float(value) if value.ndim == 0 and value.dtype != bool else np.nan
+        else:
+            found = np.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = np.nan
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be a finite number, got {shown(value)}.")
+    return found
 
 
 def share(name: str, value: float) -> float:
     """Returns a share that leaves something on both sides."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must lie between 0 and 1, got {value!r}.")
-    return value
+    found = number(name, value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {shown(value)}.")
+    return found
+
+
+def flag(name: str, value: Any) -> bool:
+    """Returns True or False, and refuses what Python would count as one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}.")
+    return bool(value)
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Refuses a `value` that is not among `allowed`."""
+    if not isinstance(value, str) or value not in allowed:
+        choices = " or ".join(map(repr, allowed))
+        raise ValueError(f"{name} must be {choices}, got {shown(value)}.")
+
+
+def of_kind(name: str, value: Any, kinds: Any, wanted: str) -> None:
+    """Refuses what is no instance of some classes; `wanted` says what there must be."""
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} must be {wanted}, got {shown(value)}.")
+
+
+def several(name: str, values: Any, what: str) -> list[Any]:
+    """Returns names as a list, and refuses a single one and what has no hash."""
+    is_list = isinstance(values, Collection) and getattr(values, "ndim", 1) == 1
+    is_list = is_list and not isinstance(values, str | bytes | Mapping)
+    if not is_list or not all(isinstance(each, Hashable) for each in values):
+        raise ValueError(f"{name} must be a list of {what}, got {shown(values)}.")
+    return list(values)
 
 
 def finite_layers(hidden: np.ndarray) -> None:
@@ -315,10 +304,9 @@ def finite_layers(hidden: np.ndarray) -> None:
 
 def positive(name: str, values: Sequence[float]) -> tuple[float, ...]:
     """Returns one or more finite numbers above 0."""
-    numbers = np.asarray(values, float)
+    numbers = floats(name, values)
     if numbers.ndim != 1 or not numbers.size or not (numbers > 0).all():
-        raise ValueError(f"{name} must be numbers above 0, got {values!r}.")
-    finite(name, numbers)
+        raise ValueError(f"{name} must be numbers above 0, got {shown(values)}.")
     return tuple(numbers.tolist())
 
 
@@ -327,12 +315,11 @@ def positions(at: Sequence[Any] | None, names: Sequence[Any]) -> list[int]:
     if at is None:
         return list(range(len(names)))
     known = {name: place for place, name in enumerate(names)}
-    several = isinstance(at, Sequence | np.ndarray) and not isinstance(at, str)
-    if not several or not len(at) or len(set(at) & set(known)) < len(at):
-        raise ValueError(
-            f"at must be a list of different tokens among {list(names)}, got {at!r}."
-        )
-    return sorted(known[token] for token in at)
+    what = f"different tokens among {list(names)}"
+    chosen = several("at", at, what)
+    if not chosen or len(set(chosen) & set(known)) < len(chosen):
+        raise ValueError(f"at must be a list of {what}, got {shown(at)}.")
+    return sorted(known[token] for token in chosen)
 
 
 def classifies(probe: Any) -> bool:
@@ -344,9 +331,9 @@ def classifies(probe: Any) -> bool:
         kinds = is_classifier(probe), is_regressor(probe)
     except (AttributeError, TypeError):
         kinds = False, False
-    if not any(kinds):
+    if not any(kinds) or isinstance(probe, type):
         raise ValueError(
             "probe must be a scikit-learn regressor or classifier, or a pipeline that "
-            f"ends in one, such as Ridge(alpha=1.0), got {probe!r}."
+            f"ends in one, such as Ridge(alpha=1.0), got {shown(probe)}."
         )
     return kinds[0]

@@ -33,8 +33,11 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
 
 from probes import checks, scores
+from probes.arrays import real
+from probes.groups import given_labels, target_labels
 
 WAVES = 1_000
+MOST = 1_000_000  # functions: more would not fit into memory
 
 
 def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
@@ -56,7 +59,7 @@ def donors(groups: ArrayLike, seed: int) -> Int[np.ndarray, " prompts"]:
         >>> groups[donors(groups, seed=0)].tolist()
         ['b', 'b', 'a']
     """
-    groups = np.asarray(groups)
+    groups = given_labels("groups", groups)
     labels, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if groups.ndim != 1 or len(labels) < 2:
         raise ValueError(
@@ -113,26 +116,30 @@ def random_function(
         >>> random_function(weights, 2, seed=0).shape
         (500, 2)
     """
-    checks.finite("inputs", inputs)
-    array = np.asarray(inputs, float)
-    flat = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+    array = checks.floats("inputs", inputs)
+    outputs = checks.positive_int("outputs", outputs, MOST)
+    length_scale = checks.number("length_scale", length_scale)
+    checks.refuse_overflow("inputs", array)
+    flat = (
+        array.reshape(len(array), -1) if array.ndim and array.size else np.ones((1, 1))
+    )
     flat = flat[:, flat.std(axis=0) > 1e-12 * abs(flat).max(axis=0)]
     if not flat.size:
         raise ValueError(
             "inputs must have axes (prompts, ...) and differ between prompts, got "
             f"shape {array.shape} and no entry that varies."
         )
-    if outputs < 1:
-        raise ValueError(f"outputs must be at least 1, got {outputs}.")
-    if not 0 < length_scale < np.inf:
+    square = length_scale * length_scale
+    if length_scale <= 0 or not 0 < square < np.inf:
         raise ValueError(f"length_scale must be positive, got {length_scale!r}.")
     # Two prompts lie 2 * number of inputs apart, in mean square.
-    gamma = 1 / (2 * length_scale**2 * 2 * flat.shape[1])
+    gamma = 1 / (2 * square * 2 * flat.shape[1])
     # A stream of its own: a generator of this seed may have made the inputs.
     rng = np.random.default_rng([checks.seed(seed), 2])
     state = int(rng.integers(2**32))
     sampler = RBFSampler(gamma=gamma, n_components=WAVES, random_state=state)
-    scaler: Any = StandardScaler()
+    scaler: Any = StandardScaler().set_output(transform="default")
+    sampler.set_output(transform="default")
     waves = sampler.fit_transform(scaler.fit_transform(flat))
     return waves @ rng.normal(size=(WAVES, outputs))
 
@@ -164,9 +171,20 @@ def random_labels(
         >>> bool(drawn[0] == drawn[2] and drawn[1] == drawn[4])
         True
     """
-    array = np.asarray(inputs)
-    rows = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-    checked = checks.labels("labels", labels, len(rows), {})
+    array = given_labels("inputs", inputs)
+    if array.dtype.kind not in "biufUS" or not array.size:
+        raise ValueError(
+            f"inputs must hold numbers or text for each prompt, got {array.dtype} of "
+            f"shape {array.shape}."
+        )
+    named = given_labels("labels", labels)
+    if array.ndim == 0 or array.shape[:1] != named.shape[:1]:
+        raise ValueError(
+            "inputs and labels must have a row for each prompt, got shapes "
+            f"{array.shape} and {named.shape}."
+        )
+    checked = target_labels("labels", named, len(named), {})
+    rows = array.reshape(len(array), -1)
     kinds, member = np.unique(rows, axis=0, return_inverse=True)
     rng = np.random.default_rng([checks.seed(seed), 3])
     return rng.choice(checked, size=len(kinds))[member.ravel()]
@@ -202,6 +220,8 @@ def selectivity(
         >>> both.selectivity.values.round(12).tolist()
         [0.4, -0.1]
     """
+    checks.of_kind("score", score, str, "the name of a variable")
+    functions = checks.flag("functions", functions)
     sides = {"task": task, "control": control}
     found = {name: _scores(name, side, score) for name, side in sides.items()}
     _check_labels(found["task"], found["control"])
@@ -262,10 +282,10 @@ def _with_functions(
 
 def _scores(name: str, side: Any, score: str) -> xr.DataArray:
     """Returns the scores of one side, whatever holds them."""
+    if isinstance(side, xr.DataArray):
+        return side.copy(data=real(name, side.values).astype(float))
     if not isinstance(side, xr.Dataset):
-        return (
-            side if isinstance(side, xr.DataArray) else xr.DataArray(np.asarray(side))
-        )
+        return xr.DataArray(real(name, side).astype(float))
     if score not in side:
         raise ValueError(
             f"{name} has no {score!r}; it has {sorted(map(str, side.data_vars))}."

@@ -27,6 +27,7 @@ import numpy as np
 import xarray as xr
 
 from probes import checks
+from probes.arrays import shown
 from probes.scores import simultaneous
 
 
@@ -74,6 +75,8 @@ def onset(
         >>> found.onset.item(), found.onset_low.item(), found.onset_high.item()
         (2.0, 2.0, 2.0)
     """
+    checks.of_kind("grid", grid, xr.Dataset, "a Dataset of probe_grid")
+    checks.of_kind("score", score, str, "the name of a variable")
     if f"{score}_resampled" not in grid or score == "log_loss":
         raise ValueError(
             f"grid must hold resampled scores of {score!r}, of which 1 is the best; "
@@ -85,13 +88,15 @@ def onset(
             "grid has a single test group, and so no resamples; give probe_grid more "
             "groups, or a larger test_fraction."
         )
-    if along not in ("layer", "token", "step") or along not in grid.dims:
+    known = isinstance(along, str) and along in ("layer", "token", "step")
+    if not known or along not in grid.dims:
         raise ValueError(
             "along must be 'layer', 'token' or, in a grid of probe_by_step, 'step', "
-            f"and the grid must have that axis; got {along!r}, and a grid with the "
-            f"axes {tuple(map(str, grid.dims))}."
+            f"and the grid must have that axis; got {shown(along)}, and a grid with "
+            f"the axes {tuple(map(str, grid.dims))}."
         )
-    checks.share("share", share)
+    checks.one_of("line", line, ("embedding", "ceiling"))
+    share = checks.share("share", share)
     value = _margin(grid[score], grid, along, line, share)
     draws = _margin(grid[f"{score}_resampled"], grid, along, line, share)
     low, high = simultaneous(value, draws, along)
@@ -117,14 +122,11 @@ def _margin(
     """Returns how far R2 lies above the line: at 0 or more it has crossed."""
     if line == "embedding":
         return share * (1 - r2.isel({along: 0})) - (1 - r2)
-    if line == "ceiling":
-        if grid.ceiling.isnull().all():
-            raise ValueError("the grid has no ceilings; give probe_grid some.")
-        # What nobody can know is not decoded, whatever chance gives.
-        return (r2 - share * grid.ceiling).where(
-            (grid.ceiling > 0) | r2.isnull(), -np.inf
-        )
-    raise ValueError(f"line must be 'embedding' or 'ceiling', got {line!r}.")
+    if grid.ceiling.isnull().all():
+        raise ValueError("the grid has no ceilings; give probe_grid some.")
+    # What nobody can know is not decoded, whatever chance gives.
+    known = (grid.ceiling > 0) | r2.isnull()
+    return (r2 - share * grid.ceiling).where(known, -np.inf)
 
 
 def _first(margin: xr.DataArray, along: str) -> xr.DataArray:

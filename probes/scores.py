@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from probes import checks
+from probes.arrays import real
 
 CONFIDENCE = 0.95
 
@@ -90,7 +91,9 @@ def behavioural_error(
     """
     truth, guess = _pair(truth, guess)
     size = truth.shape[1]
-    spread = np.eye(size) if covariance is None else np.asarray(covariance, float)
+    spread = np.eye(size)
+    if covariance is not None:
+        spread = checks.floats("covariance", covariance)
     if spread.shape != (size, size):
         raise ValueError(
             f"covariance must have shape ({size}, {size}), as x has {size} "
@@ -169,7 +172,10 @@ def cosines_of(dot: np.ndarray, truth: np.ndarray, guess: np.ndarray) -> np.ndar
 
 def _pair(truth: ArrayLike, guess: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns both as arrays of one shape, (prompts, q), of finite numbers."""
-    truth, guess = np.asarray(truth, float), np.asarray(guess, float)
+    truth, guess = (
+        real(name, values).astype(float)
+        for name, values in (("truth", truth), ("guess", guess))
+    )
     if truth.ndim != 2 or truth.shape != guess.shape or 0 in truth.shape:
         raise ValueError(
             "truth and guess must both have shape (prompts, q), got "

@@ -19,6 +19,7 @@ from typing import Any
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from probes.arrays import shown
 from probes.grid import probe_grid
 from probes.grid.sources import Hidden
 
@@ -62,6 +63,11 @@ def probe_by_step(
         >>> grid.step.values[grid.r2.squeeze() > 0.5].tolist()
         [100, 1000]
     """
+    several = isinstance(checkpoints, Iterable) and not isinstance(checkpoints, str)
+    if not several:
+        raise ValueError(
+            f"checkpoints must be pairs (step, hidden), got {shown(checkpoints)}."
+        )
     grids: dict[int, xr.Dataset] = {}
     for step, hidden in _pairs(checkpoints):
         if step in grids:

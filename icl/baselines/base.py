@@ -66,9 +66,8 @@ def check_queries(
     """Returns the queries in the dtype of `like`; batch, length and dim must agree."""
     batch, length, dim = like.shape
     axes = "(batch, length, queries, dim)"
-    checks.shape_of("queries", queries, (batch, length, None, dim), axes)
-    checks.all_finite("queries", queries)
-    return jnp.asarray(queries).astype(like.dtype)
+    queries = checks.array("queries", queries, (batch, length, None, dim), axes)
+    return jnp.asarray(queries, like.dtype)
 
 
 def predict_linearly(

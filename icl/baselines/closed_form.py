@@ -72,7 +72,7 @@ class Ridge(SpectralLearner):
     alpha: float
 
     def __post_init__(self) -> None:
-        checks.finite_number("alpha", self.alpha)
+        checks.normalise(self, checks.finite_number, "alpha")
 
     @property
     def name(self) -> str:
@@ -110,8 +110,8 @@ class PosteriorMean(SpectralLearner):
     weight_std: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.finite_number("noise_std", self.noise_std)
-        checks.finite_number("weight_std", self.weight_std, positive=True)
+        checks.normalise(self, checks.finite_number, "noise_std")
+        checks.normalise(self, checks.finite_number, "weight_std", positive=True)
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl import checks
+from icl.arrays import real, shown
 from icl.baselines.direct import Multiple
 from icl.baselines.spectral import SpectralLearner
 
@@ -42,10 +43,26 @@ def optimal_rate(
     because E[X'X] = n I and E[(X'X)^2] = n (n + d + 1) I. Its minimum over c, without
     noise, is d tau^2 (1 - n / (n + d + 1)); least squares reaches d tau^2 (1 - n / d).
 
+    Raises:
+        ValueError: context is negative or no number, dim is not an integer >= 1, or a
+            deviation is negative, not finite or, that of the weights, 0.
+
     Example:
         >>> optimal_rate(1, dim=8), optimal_rate(7, dim=8)
         (0.05, 0.03125)
     """
+    checks.positive_int("dim", dim)
+    checks.finite_number("noise_std", noise_std)
+    checks.finite_number("weight_std", weight_std, positive=True)
+    if not isinstance(context, int | float | jax.Array):
+        context = real("context", context)
+    if not isinstance(context, jax.core.Tracer):
+        counts = np.asarray(real("context", context))
+        checks.all_finite("context", counts)
+        if counts.dtype == bool or (counts < 0).any():
+            raise ValueError(
+                f"context must be a number of pairs >= 0, got {shown(context)}."
+            )
     ratio = noise_std / weight_std
     return 1 / (2 * (context + (dim + 1 + ratio * ratio)))
 
@@ -81,11 +98,11 @@ class GradientDescent(SpectralLearner):
     weight_std: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive_int("steps", self.steps, minimum=0)
-        checks.finite_number("noise_std", self.noise_std)
-        checks.finite_number("weight_std", self.weight_std, positive=True)
+        checks.normalise(self, checks.positive_int, "steps", minimum=0)
+        checks.normalise(self, checks.finite_number, "noise_std")
+        checks.normalise(self, checks.finite_number, "weight_std", positive=True)
         if self.rate is not None:
-            checks.finite_number("rate", self.rate, positive=True)
+            checks.normalise(self, checks.finite_number, "rate", positive=True)
             if (self.noise_std, self.weight_std) != (0.0, 1.0):
                 raise ValueError(
                     "noise_std and weight_std only choose the optimal rate; leave them "
@@ -140,7 +157,7 @@ class GradientFlow(SpectralLearner):
     time: float
 
     def __post_init__(self) -> None:
-        checks.finite_number("time", self.time)
+        checks.normalise(self, checks.finite_number, "time")
 
     @property
     def name(self) -> str:
@@ -189,7 +206,7 @@ class Newton(SpectralLearner):
     norm: Literal["spectral", "frobenius"] = "spectral"
 
     def __post_init__(self) -> None:
-        checks.positive_int("steps", self.steps, minimum=0)
+        checks.normalise(self, checks.positive_int, "steps", minimum=0)
         checks.one_of("norm", self.norm, ("spectral", "frobenius"))
 
     @property

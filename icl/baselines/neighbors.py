@@ -53,7 +53,7 @@ class NearestNeighbors(Learner):
     weighting: Weighting = "uniform"
 
     def __post_init__(self) -> None:
-        checks.positive_int("k", self.k)
+        checks.normalise(self, checks.positive_int, "k")
         checks.one_of("weighting", self.weighting, get_args(Weighting))
 
     @property

@@ -41,8 +41,8 @@ class OnePassSGD(Learner):
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        checks.finite_number("rate", self.rate, positive=True)
-        checks.finite_number("alpha", self.alpha)
+        checks.normalise(self, checks.finite_number, "rate", positive=True)
+        checks.normalise(self, checks.finite_number, "alpha")
 
     @property
     def name(self) -> str:

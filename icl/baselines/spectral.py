@@ -29,6 +29,7 @@ do that halfway through a trace, so inside jit, vmap or grad they raise.
 """
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -38,6 +39,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from icl import checks
 from icl.baselines import direct
 from icl.baselines.base import Learner, PrefixSolution, predict_linearly
 from icl.baselines.direct import Multiple, Penalty, Shortcut
@@ -45,6 +47,9 @@ from icl.prompts import Prompts, check_prompts
 
 RANK_TOLERANCE = 1e-14
 """Eigenvalues of X'X below this share of the largest count as zero."""
+
+SMALL = 1e-6
+"""A coordinate of x that is smaller than this share of another may get lost."""
 
 SHARED_FROM = 5
 """As many ridge regressions take as long by Cholesky factors as one decomposition."""
@@ -106,8 +111,8 @@ class SpectralLearner(Learner):
         """Returns weights and predictions after every prefix of every prompt."""
         if isinstance(prompts, Spectrum):
             return self._filtered(prompts)
-        _refuse_tracing(prompts.xs)
         prompts = check_prompts(prompts)
+        _refuse_tracing(prompts.xs)
         shortcut = _shortcut(self, prompts)
         if isinstance(shortcut, Multiple):
             return direct.multiple(prompts, shortcut.rates)
@@ -170,8 +175,9 @@ def decompose(prompts: Prompts) -> Spectrum:
         >>> np.asarray(decompose(prompts).eigenvalues).tolist()
         [[[0.0, 0.0], [0.0, 9.0], [4.0, 9.0]]]
     """
-    _refuse_tracing(prompts.xs)
     prompts = check_prompts(prompts)
+    _refuse_tracing(prompts.xs)
+    _warn_of_units(prompts.xs)
     with jax.enable_x64(True):
         return _decompose(prompts.xs, prompts.ys)
 
@@ -198,6 +204,11 @@ def solutions(
     learners: Sequence[Learner], prompts: Prompts
 ) -> Iterator[PrefixSolution]:
     """Yields what `solve` returns, one by one: for more than memory holds."""
+    prompts = check_prompts(prompts)
+    wanted = "a list of learners, such as [LeastSquares()]"
+    checks.of_kind("learners", learners, Sequence, wanted)
+    for learner in learners:
+        checks.of_kind("learners", learner, Learner, "learners of icl.baselines")
     sharing = _sharing(learners, prompts)
     spectrum = None
     for learner in learners:
@@ -268,6 +279,22 @@ def _solve(
     return PrefixSolution(
         weights.astype(inputs.dtype), predictions.astype(inputs.dtype)
     )
+
+
+def _warn_of_units(xs: Float[Array, "batch length dim"]) -> None:
+    """Warns of a coordinate of x that is so small beside another that it gets lost."""
+    if isinstance(xs, jax.core.Tracer):
+        return
+    sizes = np.abs(np.asarray(xs)).max(axis=(0, 1))
+    largest, smallest = sizes.max(), sizes.min(where=sizes > 0, initial=np.inf)
+    if smallest < SMALL * largest:
+        warnings.warn(
+            f"coordinate {int(np.argmin(np.where(sizes > 0, sizes, np.inf)))} of xs is "
+            f"at most {smallest:.2g} and coordinate {int(sizes.argmax())} is up to "
+            f"{largest:.2g}: what is 1e-7 of the largest or less counts as 0; divide "
+            "each coordinate by its size.",
+            stacklevel=3,
+        )
 
 
 def _refuse_tracing(array: object) -> None:

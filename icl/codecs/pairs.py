@@ -22,6 +22,9 @@ from icl.codecs.base import Codec
 from icl.losses import squared_error
 from icl.prompts import Prompts, check_prompts
 
+LONGEST = 10_000_000
+"""The largest number of pairs whose tokens are named or numbered."""
+
 INPUTS = slice(None, None, 2)
 """The x-tokens among all tokens."""
 
@@ -38,6 +41,7 @@ def token_names(length: int) -> list[str]:
         >>> token_names(3)
         ['x1', 'y1', 'x2', 'y2', 'x3']
     """
+    length = checks.positive_int("length", length, maximum=LONGEST)
     names = [f"{kind}{i + 1}" for i in range(length) for kind in "xy"]
     return names[: token_count(length)]
 
@@ -52,6 +56,7 @@ def token_contexts(length: int) -> Int[np.ndarray, " tokens"]:
         >>> token_contexts(3).tolist()
         [0, 1, 1, 2, 2]
     """
+    length = checks.positive_int("length", length, maximum=LONGEST)
     return (np.arange(token_count(length)) + 1) // 2
 
 
@@ -60,6 +65,7 @@ def encode(prompts: Prompts) -> Float[Array, "batch tokens entries"]:
 
     Their shape is (batch, 2 length - 1, dim + 1).
     """
+    prompts = check_prompts(prompts)
     batch, length, dim = prompts.xs.shape
     pairs = jnp.stack(
         [
@@ -115,6 +121,7 @@ class Pairs(Codec):
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
+        checks.of_kind("loss", self.loss, Callable, "a function, as in icl.losses")
 
     @property
     def entries(self) -> int:

@@ -94,13 +94,13 @@ def squared_prediction_difference(
         >>> spd.value.tolist()
         [1.0, 1.0, 1.0]
     """
-    checks.shape_of("a", a, (None, None), "(batch, length)")
-    checks.shape_of("b", b, np.shape(a), "(batch, length), as a")
-    checks.all_finite("a", a)
-    checks.all_finite("b", b)
-    checks.finite_number("divide_by", divide_by, positive=True)
-    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    return _estimate(difference**2 / divide_by, resamples, seed)
+    ours = checks.array("a", a, (None, None), "(batch, length)")
+    theirs = checks.array("b", b, ours.shape, "(batch, length), as a")
+    divide_by = checks.finite_number("divide_by", divide_by, positive=True)
+    difference = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    with np.errstate(over="ignore"):
+        squares = difference**2
+    return _estimate(squares / divide_by, resamples, seed)
 
 
 def implied_weights(
@@ -127,23 +127,27 @@ def implied_weights(
         ValueError: the shapes do not match, there are too few queries, a number is NaN
             or infinite, or the queries do not span all dimensions.
     """
-    checks.shape_of("queries", queries, (None,) * 4, "(batch, length, q, dim)")
-    batch, length, count, dim = np.shape(queries)
-    checks.shape_of(
-        "predictions", predictions, (batch, length, count), "(batch, length, q)"
-    )
-    checks.all_finite("queries", queries)
-    checks.all_finite("predictions", predictions)
+    axes = "(batch, length, q, dim)"
+    x = np.asarray(checks.array("queries", queries, (None,) * 4, axes), float)
+    batch, length, count, dim = x.shape
+    if 0 in x.shape:
+        raise ValueError(f"queries must not be empty, got shape {x.shape}.")
+    sizes = (batch, length, count)
+    axes = "(batch, length, q)"
+    y = np.asarray(checks.array("predictions", predictions, sizes, axes), float)
+    intercept = checks.flag("intercept", intercept)
     parameters = dim + intercept
     if count <= parameters:
         raise ValueError(
             f"queries must be more than the {parameters} fitted parameters, got "
             f"{count} per prefix."
         )
-    x, y = np.asarray(queries, dtype=float), np.asarray(predictions, dtype=float)
     if intercept:
         x = np.concatenate([x, np.ones((batch, length, count, 1))], axis=-1)
-    gram = x.swapaxes(-1, -2) @ x
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = x.swapaxes(-1, -2) @ x
+    if not np.isfinite(gram).all():
+        raise ValueError("the squares of queries overflow; divide them by a number.")
     if np.linalg.matrix_rank(gram, hermitian=True).min() < parameters:
         raise ValueError("queries must span all dimensions after every prefix.")
     inverse = np.linalg.inv(gram)
@@ -190,13 +194,12 @@ def implied_weight_difference(
         ValueError: the shapes differ, a number is NaN or infinite, or there are fewer
             than two prompts.
     """
-    (weights_a, bias_a), (weights_b, bias_b) = _with_bias(a), _with_bias(b)
-    checks.shape_of("a", weights_a, (None,) * 3, "(batch, length, dim)")
-    checks.shape_of("b", weights_b, weights_a.shape, "(batch, length, dim), as a")
-    checks.all_finite("a", weights_a)
-    checks.all_finite("b", weights_b)
-    checks.finite_number("divide_by", divide_by, positive=True)
-    squares = ((weights_a - weights_b) ** 2).sum(axis=-1) - bias_a - bias_b
+    weights_a, bias_a = _with_bias("a", a, (None,) * 3, "(batch, length, dim)")
+    shape, axes = weights_a.shape, "(batch, length, dim), as a"
+    weights_b, bias_b = _with_bias("b", b, shape, axes)
+    divide_by = checks.finite_number("divide_by", divide_by, positive=True)
+    with np.errstate(over="ignore"):
+        squares = ((weights_a - weights_b) ** 2).sum(axis=-1) - bias_a - bias_b
     return _estimate(squares / divide_by, resamples, seed)
 
 
@@ -209,23 +212,47 @@ def linearity(fit: ImpliedWeights, *, resamples: int = 1000, seed: int = 0) -> E
     NaN.
 
     `per_prompt` of the result holds each prompt's own R2.
+
+    Raises:
+        ValueError: fit is not what `implied_weights` returns, or there are fewer than
+            two prompts.
     """
+    wanted = "what implied_weights returns"
+    checks.of_kind("fit", fit, ImpliedWeights, wanted)
+    residual, total = (
+        np.asarray(checks.array(name, values, (None, None), "(batch, length)"), float)
+        for name, values in (("fit.residual", fit.residual), ("fit.total", fit.total))
+    )
+    checks.shape_of("fit.total", total, residual.shape, "(batch, length)")
     with np.errstate(invalid="ignore", divide="ignore"):
-        per_prompt = 1 - fit.residual / fit.total
-        value = 1 - fit.residual.mean(axis=0) / fit.total.mean(axis=0)
+        per_prompt = 1 - residual / total
+        value = 1 - residual.mean(axis=0) / total.mean(axis=0)
         settings = {"resamples": resamples, "seed": seed}
-        resampled = 1 - bootstrap_means(fit.residual, **settings) / bootstrap_means(
-            fit.total, **settings
-        )
+        residuals = bootstrap_means(residual, **settings)
+        resampled = 1 - residuals / bootstrap_means(total, **settings)
     return Estimate(value, *interval(resampled), per_prompt)
 
 
 def _estimate(per_prompt: np.ndarray, resamples: int, seed: int) -> Estimate:
+    if not np.isfinite(per_prompt).all():
+        raise ValueError(
+            "a and b differ by numbers whose squares overflow; divide both by a number."
+        )
     means = bootstrap_means(per_prompt, resamples=resamples, seed=seed)
     return Estimate(per_prompt.mean(axis=0), *interval(means), per_prompt)
 
 
-def _with_bias(given: ImpliedWeights | ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    if isinstance(given, ImpliedWeights):
-        return given.weights, given.bias
-    return np.asarray(given, dtype=float), np.zeros(())
+def _with_bias(
+    name: str,
+    given: ImpliedWeights | ArrayLike,
+    shape: tuple[int | None, ...],
+    axes: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns weights of this shape, and how far their fit adds to a distance."""
+    weights = given.weights if isinstance(given, ImpliedWeights) else given
+    weights = np.asarray(checks.array(name, weights, shape, axes), dtype=float)
+    if not isinstance(given, ImpliedWeights):
+        return weights, np.zeros(())
+    sizes = weights.shape[:2]
+    bias = checks.array(f"{name}.bias", given.bias, sizes, "(batch, length)")
+    return weights, np.asarray(bias, dtype=float)

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from icl import inference
+from icl import checks, inference
+from icl.arrays import shown
 from icl.compare.distances import ImpliedWeights, implied_weights
-from icl.prompts import Prompts
-from icl.tasks.base import Task
+from icl.prompts import Prompts, check_prompts
+from icl.tasks.base import Task, check_is_task
 
 
 def fitted_weights(
@@ -34,7 +35,18 @@ def fitted_weights(
     Raises:
         ValueError: the task does not say how inputs are drawn.
     """
+    checks.of_kind("learners", learners, list | tuple, "a list of learners")
+    for learner in learners:
+        if not hasattr(learner, "predict_at"):
+            raise ValueError(
+                f"learners must have a method predict_at, got {shown(learner)}."
+            )
+    check_is_task(task)
+    checks.typed_key("key", key)
+    prompts = check_prompts(prompts)
     dim = prompts.xs.shape[-1]
+    if count is not None:
+        count = checks.positive_int("count", count)
     shape = (*prompts.ys.shape, count or inference.default_queries(dim))
     keys = jax.random.split(key, len(learners))
     fits = []

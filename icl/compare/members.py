@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from icl import checks, inference
+from icl.arrays import shown
 from icl.baselines import Learner
 from icl.baselines.spectral import solutions
 from icl.prompts import Prompts, check_prompts
@@ -76,13 +77,14 @@ def members_of(families: Families) -> list[Learner]:
     if not isinstance(families, Mapping) or not families:
         raise ValueError(
             "families must be a dictionary of lists of learners by name, such as "
-            f"icl.compare.families(dim), got {families!r}."
+            f"icl.compare.families(dim), got {shown(families)}."
         )
     for name, family in families.items():
-        if not isinstance(family, Sequence) or not family:
+        several = isinstance(family, Sequence) and len(family) > 0
+        if not several or not all(isinstance(each, Learner) for each in family):
             raise ValueError(
-                f"family {name!r} must be a list of at least one learner, "
-                f"got {family!r}."
+                f"family {shown(name)} of families must be a list of at least one "
+                f"learner, got {shown(family)}."
             )
     return [member for family in families.values() for member in family]
 
@@ -90,6 +92,11 @@ def members_of(families: Families) -> list[Learner]:
 def _contexts(contexts: Contexts | None, length: int, dim: int) -> list[int]:
     """Returns the context lengths, which must be 0 to length - 1."""
     chosen = range(1, max(dim, 2)) if contexts is None else contexts
+    several = isinstance(chosen, Sequence | np.ndarray) and not isinstance(chosen, str)
+    if not several or getattr(chosen, "ndim", 1) != 1:
+        raise ValueError(
+            f"contexts must be a list of context lengths, got {shown(contexts)}."
+        )
     indices = [checks.positive_int("contexts", i, minimum=0) for i in chosen]
     if not indices:
         raise ValueError("contexts must name at least one context length, got none.")
@@ -104,8 +111,11 @@ def _contexts(contexts: Contexts | None, length: int, dim: int) -> list[int]:
 def _predictions(
     learner: Predictor, prompts: Prompts
 ) -> Float[np.ndarray, "batch length"]:
+    if isinstance(learner, type):
+        raise ValueError(
+            f"learner must be an instance, got the class; write {learner.__name__}()."
+        )
     given = inference.predictions(learner, prompts) if callable(learner) else learner
     axes = "(batch, length), as prompts.ys,"
-    checks.shape_of("predictions", given, prompts.ys.shape, axes)
-    checks.all_finite("predictions", given)
-    return np.asarray(given, dtype=float)
+    name = "the predictions of learner"
+    return np.asarray(checks.array(name, given, prompts.ys.shape, axes), dtype=float)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from icl import checks
+from icl.arrays import real
 from icl.baselines import Learner
 from icl.compare.members import Contexts, Predictor, family_distances
 from icl.prompts import Prompts
@@ -85,6 +86,7 @@ def effective(
         >>> round(found.value, 2), found.at_edge
         (0.5, False)
     """
+    checks.of_kind("path", path, Sequence, "a list of at least 3 learners")
     logs = _logarithms(values, len(path))
     distances = family_distances(
         learner, prompts, {"path": path}, contexts=contexts, divide_by=divide_by
@@ -104,7 +106,11 @@ def lowest(
     """Returns where each curve is lowest, and its value there.
 
     That is an end of the curve, or the vertex of the parabola through the lowest point
-    and its two neighbours. There must be three points or more.
+    and its two neighbours.
+
+    Raises:
+        ValueError: there are fewer than three points, x does not increase, or a number
+            is NaN or infinite.
 
     Example:
         >>> x = np.array([0.0, 1.0, 2.0, 3.0])
@@ -112,6 +118,14 @@ def lowest(
         >>> float(where), float(height)
         (1.25, 0.0)
     """
+    x = np.asarray(checks.array("x", x, (None,), "(points,)"))
+    curves = np.asarray(real("curves", curves))
+    checks.all_finite("curves", curves)
+    if len(x) < 3 or not (np.diff(x) > 0).all() or curves.shape[-1:] != x.shape:
+        raise ValueError(
+            "x must be at least 3 increasing numbers and curves have as many on their "
+            f"last axis, got shapes {x.shape} and {curves.shape}."
+        )
     nearest = np.argmin(curves, axis=-1, keepdims=True)
     middle = np.clip(nearest, 1, len(x) - 2)
     x0, x1, x2 = (x[middle + shift] for shift in (-1, 0, 1))
@@ -135,11 +149,9 @@ def lowest(
 def _logarithms(values: Values, count: int) -> Float[np.ndarray, " points"]:
     if count < 3:
         raise ValueError(f"path must hold at least 3 learners, got {count}.")
-    checks.shape_of("values", values, (count,), "(learners of the path,)")
-    numbers = np.asarray(values, dtype=float)
-    if not (
-        np.isfinite(numbers).all() and numbers[0] > 0 and np.all(np.diff(numbers) > 0)
-    ):
+    found = checks.array("values", values, (count,), "(learners of the path,)")
+    numbers = np.asarray(found, dtype=float)
+    if not (numbers[0] > 0 and np.all(np.diff(numbers) > 0)):
         raise ValueError(
             "values must be positive and increasing, for their logarithms are taken, "
             f"got {numbers.tolist()}; leave out 0."

@@ -226,9 +226,10 @@ def rank(
             "for the best value of a single one, call `effective`."
         )
     axes = "(batch, learners)"
-    checks.shape_of("per_prompt", per_prompt, (None, len(members)), axes)
+    sizes = (None, len(members))
+    per_prompt = np.asarray(checks.array("per_prompt", per_prompt, sizes, axes), float)
     draws = bootstrap(per_prompt, statistic=statistic, resamples=resamples, seed=seed)
-    values = STATISTICS[statistic](np.asarray(per_prompt, dtype=float), axis=0)
+    values = STATISTICS[statistic](per_prompt, axis=0)
 
     ends = np.cumsum([len(family) for family in families.values()])
     columns = np.split(np.arange(len(members)), ends[:-1])

@@ -26,7 +26,7 @@ from jaxtyping import ArrayLike, Float
 
 from icl import checks
 from icl.constructed.compiler import Constructed, construct
-from icl.constructed.layers import Precision
+from icl.constructed.layers import MOST, Precision, checked_precision
 from icl.constructed.program import Program, allocate
 from icl.constructed.steps import Aff, Div, Mov, Mul, Scale, Step
 
@@ -91,8 +91,8 @@ def sgd_steps(
         ValueError: a size is below 1, rate is not above 0, alpha is negative, or the
             weights have another shape or are not finite.
     """
-    steps = checks.positive_int("steps", steps)
-    dim = checks.positive_int("dim", dim)
+    steps = checks.positive_int("steps", steps, maximum=MOST)
+    dim = checks.positive_int("dim", dim, maximum=MOST)
     rate = checks.finite_number("rate", rate, positive=True)
     alpha = checks.finite_number("alpha", alpha)
     start = _start(weights, dim)
@@ -143,8 +143,8 @@ def ridge_step(
         ValueError: a size is below 1, or alpha is not above 0 or too small for the
             dtype.
     """
-    dim = checks.positive_int("dim", dim)
-    precision = precision or Precision()
+    dim = checks.positive_int("dim", dim, maximum=MOST)
+    precision = checked_precision(precision)
     alpha, scale = _check_alpha(alpha, precision)
     rows = allocate(**_inverse_rows(dim), v=dim, w=dim, prediction=1)
     chain = [
@@ -186,9 +186,9 @@ def ridge(
         ValueError: a size is below 1, or alpha is not above 0 or too small for the
             dtype.
     """
-    steps = checks.positive_int("steps", steps)
-    dim = checks.positive_int("dim", dim)
-    precision = precision or Precision()
+    steps = checks.positive_int("steps", steps, maximum=MOST)
+    dim = checks.positive_int("dim", dim, maximum=MOST)
+    precision = checked_precision(precision)
     alpha, scale = _check_alpha(alpha, precision)
     rows = allocate(**_inverse_rows(dim), v=dim, moments=dim, prediction=1)
     rows |= {"xy": rows["v"], "w": rows["u"]}  # names that are never needed together
@@ -240,7 +240,7 @@ def gradient_step(
     Raises:
         ValueError: as for `sgd_steps`.
     """
-    dim = checks.positive_int("dim", dim)
+    dim = checks.positive_int("dim", dim, maximum=MOST)
     rate = checks.finite_number("rate", rate, positive=True)
     alpha = checks.finite_number("alpha", alpha)
     rows = allocate(
@@ -298,7 +298,5 @@ def _check_alpha(alpha: float, precision: Precision) -> tuple[float, float]:
 
 
 def _start(weights: ArrayLike | None, dim: int) -> Float[np.ndarray, " dim"]:
-    start = np.zeros(dim) if weights is None else np.asarray(weights, float)
-    checks.shape_of("weights", start, (dim,), "(dim,)")
-    checks.all_finite("weights", start)
-    return start
+    start = np.zeros(dim) if weights is None else weights
+    return np.asarray(checks.array("weights", start, (dim,), "(dim,)"), float)

@@ -17,19 +17,25 @@ float64 is switched on while a model is built or called, never for the process.
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from icl import checks
 from icl.codecs import Pairs, pairs
-from icl.constructed.layers import Layer, Layout, Precision, layer
+from icl.constructed.layers import (
+    MOST,
+    Layer,
+    Layout,
+    Precision,
+    checked_precision,
+    layer,
+)
 from icl.constructed.primitives import Reads, read_token
 from icl.constructed.program import CONSTANTS, Program, constants
 from icl.model.building import model_from_arrays
 from icl.model.config import ModelConfig
 from icl.model.transformer import Output, Transformer
-from icl.prompts import Prompts
+from icl.prompts import Prompts, check_prompts
 from icl.tasks.linear import LinearRegression
 from icl.training.trained import Trained
 
@@ -62,7 +68,8 @@ class Constructed:
         double = self.precision.dtype == "float64"
         # A GPU would else round float32 factors to TF32, which K^2 then magnifies.
         with jax.enable_x64(double), jax.default_matmul_precision("highest"):
-            xs, ys = (jnp.asarray(a, self.precision.dtype) for a in prompts[:2])
+            xs, ys, *_ = check_prompts(prompts)
+            xs, ys = (a.astype(self.precision.dtype) for a in (xs, ys))
             return self.model(Prompts(xs, ys))
 
     @property
@@ -83,10 +90,11 @@ def construct(
     number of products in one step.
 
     Raises:
-        ValueError: length is below 1.
+        ValueError: program is no `Program`, or length is below 1 or above `MOST`.
     """
-    length = checks.positive_int("length", length)
-    precision = precision or Precision()
+    checks.of_kind("program", program, Program, "icl.constructed.Program(...)")
+    length = checks.positive_int("length", length, maximum=MOST)
+    precision = checked_precision(precision)
     rows = Layout.of(program)
     layers = [layer(step, rows, precision) for step in program.operations]
     config = ModelConfig(

@@ -41,6 +41,9 @@ from icl.constructed.steps import Quotient, Raw, Rows
 
 Matrix = Float[np.ndarray, "_ _"]
 
+MOST = 1_000
+"""The largest number of steps, dimensions or pairs: what is larger takes days."""
+
 LARGEST = {"float64": 4e13, "float32": 8e4}
 """Of K and N, by dtype: round-off, eps times them, is about 1 % there."""
 
@@ -94,6 +97,13 @@ class Precision:
         """Returns K and N."""
         multiplier, pad = SCALES[self.dtype]
         return self.multiplier or multiplier, self.pad or pad
+
+
+def checked_precision(precision: Precision | None) -> Precision:
+    """Returns the precision, which is the default one for None."""
+    precision = Precision() if precision is None else precision
+    checks.of_kind("precision", precision, Precision, "icl.constructed.Precision()")
+    return precision
 
 
 class Layout(NamedTuple):

@@ -21,6 +21,8 @@ Source: von Oswald et al. 2023, "Transformers learn in-context by gradient desce
 (arXiv 2212.07677), Proposition 1 and appendix on GD++.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,7 @@ from jaxtyping import Array, Bool, Float
 
 from icl import checks
 from icl.codecs import Pairs
+from icl.constructed.layers import MOST
 from icl.model.building import model_from_arrays
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
@@ -73,8 +76,8 @@ def linear_gradient_descent(
         >>> predict_query(model, prompts).tolist()
         [0.75]
     """
-    steps = checks.positive_int("steps", steps)
-    dim = checks.positive_int("dim", dim)
+    steps = checks.positive_int("steps", steps, maximum=MOST)
+    dim = checks.positive_int("dim", dim, maximum=MOST)
     checks.one_of("dtype", dtype, ("float64", "float32"))
     config = linear_config(dim, steps)
     rate = checks.finite_number("rate", rate, positive=True)
@@ -108,6 +111,7 @@ def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"
         ValueError: the model has softmax attention, or the prompts have another
             dimension than the model, shapes that disagree, NaN or infinity.
     """
+    checks.of_kind("model", model, Transformer, "a transformer")
     if model.config.attention != "linear":
         raise ValueError(
             "predict_query needs a model with linear attention, as "
@@ -176,6 +180,9 @@ def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, fl
     dim = checks.positive_int("dim", dim)
     pairs = checks.positive_int("pairs", pairs)
     width = checks.finite_number("width", width, positive=True)
-    m2, m4 = width**2 / 12, width**4 / 80
+    square = width * width
+    m2, m4 = square / 12, square * square / 80
+    if not math.isfinite(m4):
+        raise ValueError(f"width is so large that its powers overflow, got {width:g}.")
     spread = m4 + (pairs + dim - 2) * m2**2
     return m2 / spread / 2, m2 * dim * (1 - pairs * m2**2 / spread)

@@ -40,11 +40,15 @@ CONSTANTS = ("one", "label", "count")
 def allocate(**sizes: int) -> dict[str, range]:
     """Returns rows for names, one after the other.
 
+    Raises:
+        ValueError: a size is not an integer >= 1.
+
     Example:
         >>> allocate(y=1, x=2)
         {'y': range(0, 1), 'x': range(1, 3)}
     """
-    ends = np.cumsum(list(sizes.values())).tolist()
+    counts = [checks.positive_int(name, size) for name, size in sizes.items()]
+    ends = np.cumsum(counts).tolist()
     starts = [0, *ends[:-1]]
     return {name: range(*at) for name, *at in zip(sizes, starts, ends, strict=True)}
 
@@ -74,11 +78,16 @@ class Program:
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
+        checks.of_kind("name", self.name, str, "a name, in words")
+        checks.of_kind("rows", self.rows, Mapping, "a dictionary of ranges by name")
+        checks.of_kind("steps", self.steps, tuple | list, "a tuple of steps")
+        for step in self.steps:
+            checks.of_kind("steps", step, Step, "steps, such as Mov(('x',), 'input')")
         _check_rows(self.rows)
         for number, step in enumerate(self.steps, 1):
             _check_step(f"step {number} ({step})", step, self.rows, self.table)
         if not any("prediction" in step.targets for step in self.steps):
-            raise ValueError("a program must have a step that writes prediction.")
+            raise ValueError("steps must have a step that writes prediction.")
         _check_overwriting(self.rows, self.steps)
 
     @property
@@ -116,7 +125,12 @@ class Program:
         return np.stack(states)
 
     def _initial(self, prompts: Prompts) -> np.ndarray:
-        xs, ys = np.asarray(prompts.xs), np.asarray(prompts.ys)
+        checks.of_kind("prompts", prompts, Prompts, "a batch, icl.Prompts(xs, ys)")
+        axes = "(batch, length, dim)"
+        given = checks.array("xs", prompts.xs, (None, None, self.dim), axes)
+        xs = np.asarray(given, dtype=float)
+        given = checks.array("ys", prompts.ys, xs.shape[:2], "(batch, length)")
+        ys = np.asarray(given, dtype=float)
         batch, length, dim = xs.shape
         state = np.zeros((batch, pairs.token_count(length), self.work + len(CONSTANTS)))
         state[:, ::2, 1 : dim + 1] = xs
@@ -157,6 +171,8 @@ def _check_rows(rows: Table) -> None:
 
 def _check_step(where: str, step: Step, rows: Table, table: Table) -> None:
     """Checks that names exist and may be written, and that sizes fit."""
+    for name in (*step.sources, *step.targets):
+        checks.of_kind(f"{where}: a name", name, str, "text")
     for name in step.targets:
         if name in CONSTANTS:
             raise ValueError(f"{where} writes {name}, which is a constant.")

@@ -14,10 +14,11 @@ import numpy as np
 from flax import nnx
 
 from icl import checks
+from icl.arrays import real
 from icl.codecs import Codec
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
-from icl.pytrees import named, unnamed
+from icl.pytrees import float64_is_on, misfits, named, unnamed
 
 
 def build(codec: Codec, config: ModelConfig, key: Any) -> Transformer:
@@ -25,13 +26,18 @@ def build(codec: Codec, config: ModelConfig, key: Any) -> Transformer:
     return Transformer(config, codec, rngs=nnx.Rngs(key))
 
 
-@functools.lru_cache(maxsize=64)
 def blueprint(codec: Codec, config: ModelConfig) -> tuple[Any, Any]:
     """Returns the two parts that `nnx.merge` takes, the parameters as shapes alone.
 
     The first is the graph definition. Nothing is computed. All layers are alike, so
     that one of them is traced, which takes a tenth of a second, and then repeated.
     """
+    return _blueprint(codec, config, float64_is_on())
+
+
+@functools.lru_cache(maxsize=64)
+def _blueprint(codec: Codec, config: ModelConfig, float64: bool) -> tuple[Any, Any]:
+    del float64  # which decides the dtypes of some parameters
     one = replace(config, layers=1)
     model = nnx.eval_shape(lambda: build(codec, one, jax.random.key(0)))
     (block,) = model.body
@@ -79,9 +85,18 @@ def model_from_arrays(
         >>> model.head.bias[...].tolist()
         [0.5]
     """
+    checks.of_kind("codec", codec, Codec, "a codec, such as Pairs(dim, length)")
+    checks.of_kind("config", config, ModelConfig, "a ModelConfig")
+    checks.of_kind("arrays", arrays, Mapping, "a dictionary of arrays by name")
     checks.one_of("dtype", dtype, ("float32", "float64"))
     definition, abstract = blueprint(codec, config)
-    given = {name: np.asarray(array, dtype) for name, array in arrays.items()}
+    given = {
+        name: np.asarray(real(f"arrays[{name!r}]", array), dtype)
+        for name, array in arrays.items()
+    }
+    wrong = misfits(given, {n: leaf.shape for n, leaf in named(abstract).items()})
+    if wrong:
+        raise ValueError(f"arrays must be the parameters of the model, but {wrong}.")
     with jax.enable_x64(dtype == "float64"):
         return nnx.merge(definition, unnamed(given, abstract))
 

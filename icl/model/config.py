@@ -44,7 +44,7 @@ class ModelConfig:
 
     Raises:
         ValueError: a size is below 1, the heads do not divide the width, or a variant
-            is unknown.
+            is unknown, or a flag is neither True nor False.
     """
 
     layers: int = 4
@@ -70,6 +70,7 @@ class ModelConfig:
             )
         if self.mlp_width is not None:
             checks.normalise(self, checks.positive_int, "mlp_width", minimum=0)
+        checks.normalise(self, checks.flag, "final_norm", "scale_scores")
         checks.one_of("norm", self.norm, get_args(Norm))
         checks.one_of("activation", self.activation, ("tanh", "erf"))
         checks.one_of("attention", self.attention, ("softmax", "linear"))

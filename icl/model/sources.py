@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from icl.arrays import real
 from icl.files import SAFETENSORS, read_arrays
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
@@ -76,17 +77,10 @@ def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, np.ndarray]:
 def _array(name: str, value: Any) -> np.ndarray:
     """Returns a tensor or array as NumPy's, in a dtype that holds the same numbers."""
     try:
-        if hasattr(value, "detach"):  # a tensor of PyTorch
-            value = value.detach().cpu()
-            if "bfloat16" in str(value.dtype):  # which NumPy does not have
-                value = value.double()
-        array = np.asarray(value)
-        return array if array.dtype.kind == "f" else array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must be an array of numbers, got {type(value).__name__}; leave "
-            "out what is no weight."
-        ) from error
+        array = np.asarray(real(name, value))
+    except ValueError as error:
+        raise ValueError(f"{error} Leave out what is no weight.") from error
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def _from_torch(path: Path) -> Mapping[Any, Any]:

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from icl import checks
+from icl.arrays import real, shown
 from icl.codecs import Codec, Pairs, pairs
 from icl.model.config import ModelConfig
 from icl.model.layers import ALL, Block, LayerNorm, linear, uniform
@@ -59,6 +61,9 @@ class Transformer(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, codec: Codec, *, rngs: nnx.Rngs):
+        checks.of_kind("config", config, ModelConfig, "a ModelConfig")
+        checks.of_kind("codec", codec, Codec, "a codec, such as Pairs(dim, length)")
+        checks.of_kind("rngs", rngs, nnx.Rngs, "a source of keys, such as nnx.Rngs(0)")
         self.config, self.codec = config, codec
         self.read_in: Any
         if codec.discrete:
@@ -130,8 +135,19 @@ class Transformer(nnx.Module):
         Tokens are those of the codec: (batch, tokens, entries), or integers
         (batch, tokens) for a discrete codec. Positions default to 0, 1, 2, ...
         """
-        if positions is None:
-            positions = jnp.arange(sequence.shape[1])
+        sequence = jnp.asarray(real("sequence", sequence))
+        wide = () if self.codec.discrete else (self.codec.entries,)
+        if sequence.ndim != 2 + len(wide) or sequence.shape[2:] != wide:
+            raise ValueError(
+                f"sequence must have axes (batch, tokens, *{wide}), got shape "
+                f"{sequence.shape}."
+            )
+        tokens = sequence.shape[1]
+        positions = jnp.arange(tokens) if positions is None else positions
+        positions = jnp.asarray(real("positions", positions))
+        checks.shape_of("positions", positions, (tokens,), "(tokens,)")
+        if not jnp.issubdtype(positions.dtype, jnp.integer):
+            raise ValueError(f"positions must be integers, got {positions.dtype}.")
         return self.read_in(sequence) + self.positions[...][positions][None]
 
     def resume(
@@ -158,12 +174,20 @@ class Transformer(nnx.Module):
             ValueError: there is no such layer, or the state has another width.
         """
         self._check_float64()
-        if not 0 <= layer <= len(self.body):
-            raise ValueError(f"layer must be 0 to {len(self.body)}, got {layer!r}.")
-        checks.shape_of(
-            "hidden", hidden, (None, None, self.config.width), "(batch, tokens, width)"
+        most = len(self.body)
+        known = isinstance(layer, int | np.integer) and not isinstance(layer, bool)
+        if not known or not 0 <= layer <= most:
+            raise ValueError(f"layer must be 0 to {most}, got {shown(layer)}.")
+        hidden, sizes = (
+            jnp.asarray(real("hidden", hidden)),
+            (None, None, self.config.width),
         )
-        causal = jnp.tri(hidden.shape[1], dtype=bool)
+        checks.shape_of("hidden", hidden, sizes, "(batch, tokens, width)")
+        tokens = hidden.shape[1]
+        causal = jnp.tri(tokens, dtype=bool)
+        if mask is not None:
+            mask = jnp.asarray(real("mask", mask), bool)
+            checks.shape_of("mask", mask, (tokens, tokens), "(tokens, tokens)")
         states = self._run_body(hidden, causal if mask is None else mask, layer)
         return Output(self.read_out(states[-1]), jnp.stack(states))
 
@@ -171,12 +195,13 @@ class Transformer(nnx.Module):
         self, hidden: Float[Array, "*axes tokens width"]
     ) -> Float[Array, "..."]:
         """Returns predictions from any layer's states (a "lens"), (*axes, slots)."""
-        return self._head(hidden[..., self.codec.read_at, :])
+        return self._head(self._states(hidden)[..., self.codec.read_at, :])
 
     def normalised(
         self, hidden: Float[Array, "*axes tokens width"]
     ) -> Float[Array, "*axes tokens width"]:
         """Returns states after the final norm, if there is one: what the head reads."""
+        hidden = self._states(hidden)
         return self.final_norm(hidden) if self.final_norm else hidden
 
     def predict_at(
@@ -206,10 +231,8 @@ class Transformer(nnx.Module):
             )
         prompts = self._check(prompts)
         batch, length, dim = prompts.xs.shape
-        checks.shape_of(
-            "queries", queries, (batch, length, None, dim), "(batch, length, q, dim)"
-        )
-        checks.all_finite("queries", queries)
+        sizes, axes = (batch, length, None, dim), "(batch, length, q, dim)"
+        queries = checks.array("queries", queries, sizes, axes)
         mask, positions = _branches(length)
         trunk = pairs.encode(prompts)
 
@@ -238,6 +261,16 @@ class Transformer(nnx.Module):
             return state @ self.read_in.embedding[...].T
         outputs = self.head(state)
         return outputs[..., 0] if self.codec.outputs == 1 else outputs
+
+    def _states(self, hidden: Any) -> Array:
+        """Returns states as a JAX array, and refuses those of another width."""
+        hidden = jnp.asarray(real("hidden", hidden))
+        if hidden.ndim < 2 or hidden.shape[-1] != self.config.width:
+            raise ValueError(
+                f"hidden must have axes (..., tokens, width={self.config.width}), got "
+                f"shape {hidden.shape}."
+            )
+        return hidden
 
     def _tokens(self, batch: Any) -> Array:
         return self.codec.encode(self._check(batch))

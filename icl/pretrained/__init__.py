@@ -15,6 +15,7 @@ Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all 
 import difflib
 from pathlib import Path
 
+from icl.arrays import shown
 from icl.training import description, export
 from icl.training.description import Configs
 from icl.training.trained import Trained, load
@@ -86,12 +87,12 @@ def _title(folder: Path) -> str:
 
 def _folder(name: str) -> Path:
     known = available()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         listed = "; ".join(f"{one} ({what})" for one, what in known.items())
         near = difflib.get_close_matches(str(name), known, 1)
         meant = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"name must be that of a pretrained model, got {name!r}; there are: "
+            f"name must be that of a pretrained model, got {shown(name)}; there are: "
             f"{listed}.{meant}"
         )
     return FOLDER / name

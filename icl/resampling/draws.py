@@ -15,6 +15,10 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
 from icl import checks
+from icl.arrays import real
+
+MOST = 1_000_000
+"""The largest number of resamples: more would not fit into memory."""
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
@@ -79,9 +83,18 @@ def interval(
     """Returns the 95 % percentile interval of resampled values, (low, high).
 
     Its ends are interpolated between two values, unless some are infinite: then they
-    are the outer one of the two, which is a number or infinite, and never NaN.
+    are the outer one of the two, which is a number or infinite. They are NaN only where
+    a resampled value is.
+
+    Raises:
+        ValueError: there are no resamples, or they are no real numbers.
     """
-    values, tail = np.asarray(resampled), TAIL
+    values, tail = np.asarray(real("resampled", resampled)), TAIL
+    if not values.ndim or not len(values):
+        raise ValueError(
+            "resampled must have a first axis of resamples, at least one, got shape "
+            f"{values.shape}."
+        )
     low, high = ("lower", "higher") if np.isinf(values).any() else ("linear", "linear")
     return (
         np.asarray(np.quantile(values, tail, axis=0, method=low)),
@@ -142,23 +155,63 @@ def heaviest_share(
     Args:
         per_prompt: a value, or an array of them, for every prompt; 0 / 0 is 0.
 
+    Raises:
+        ValueError: there are no prompts, or a value is NaN or infinite.
+
     Example:
         >>> heaviest_share(np.array([[1.0, 1.0], [1.0, 0.0], [2.0, 0.0]])).tolist()
         [0.5, 1.0]
     """
-    sizes = np.abs(np.asarray(per_prompt, dtype=float))
+    values = np.asarray(real("per_prompt", per_prompt), dtype=float)
+    checks.all_finite("per_prompt", values)
+    if not values.ndim or not len(values):
+        raise ValueError(
+            f"per_prompt must hold at least 1 prompt, got shape {values.shape}."
+        )
+    sizes = np.abs(values)
     total = sizes.sum(axis=0)
     share = np.zeros(np.shape(total))
     np.divide(sizes.max(axis=0), total, out=share, where=total > 0)
     return share
 
 
+def drawn(
+    values: ArrayLike, draws: ArrayLike, ndim: int | None, tail: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns estimates and their resamples as floats; NaN and infinity are allowed.
+
+    Args:
+        values: the estimates, with `ndim` axes; None is at least one.
+        draws: the same in every resample, with a first axis of resamples.
+        ndim: the number of axes of the estimates.
+        tail: the probability with which an end of an interval may miss.
+
+    Raises:
+        ValueError: they are empty, no numbers, or do not fit each other, or the tail
+            is not between 0 and 1.
+    """
+    found = np.asarray(real("values", values), dtype=float)
+    resampled = np.asarray(real("draws", draws), dtype=float)
+    fits = found.ndim >= 1 if ndim is None else found.ndim == ndim
+    fits = fits and resampled.ndim == found.ndim + 1
+    if not fits or not found.size or not resampled.size:
+        axes = "at least 1 axis" if ndim is None else f"{ndim} axes"
+        raise ValueError(
+            f"values must have {axes} and draws one more in front, of resamples, "
+            f"neither of them empty, got shapes {found.shape} and {resampled.shape}."
+        )
+    if checks.finite_number("tail", tail, positive=True) >= 1:
+        raise ValueError(f"tail must lie between 0 and 1, got {tail!r}.")
+    return found, resampled
+
+
 def _resampled(
     per_prompt: Float[ArrayLike, "batch *rest"], resamples: int, seed: int
 ) -> tuple[Float[np.ndarray, "batch *rest"], Int[np.ndarray, "resamples batch"]]:
     """Returns the values, and how often each prompt occurs in each resample."""
-    values = np.asarray(per_prompt, dtype=float)
-    checks.positive_int("resamples", resamples)
+    values = np.asarray(real("per_prompt", per_prompt), dtype=float)
+    checks.positive_int("resamples", resamples, maximum=MOST)
+    checks.positive_int("seed", seed, minimum=0)
     batch = values.shape[0] if values.ndim else 0
     if batch < 2:
         raise ValueError(f"per_prompt must hold at least 2 prompts, got {batch}.")

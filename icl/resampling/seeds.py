@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 
-from icl.resampling.draws import TAIL
+from icl.resampling.draws import TAIL, drawn
 
 
 def seed_interval(
@@ -39,7 +39,7 @@ def seed_interval(
             once, divide it by their number.
 
     Raises:
-        ValueError: there are fewer than two seeds.
+        ValueError: there are fewer than two seeds, or draws have another shape.
 
     Example:
         >>> values = np.array([0.85, 0.83, 0.82, 0.91, 0.93])
@@ -48,7 +48,13 @@ def seed_interval(
         >>> f"[{low:.2f}, {high:.2f}]"
         '[0.79, 0.95]'
     """
-    count = len(values)
+    values, draws = drawn(values, draws, None, tail)
+    count, one_for_all = len(values), (len(draws), 1, *values.shape[1:])
+    if draws.shape not in ((len(draws), *values.shape), one_for_all):
+        raise ValueError(
+            f"draws must have shape (resamples, *{values.shape}), as values has, got "
+            f"{draws.shape}."
+        )
     if count < 2:
         raise ValueError(
             f"values must hold at least 2 seeds, got {count}; one says nothing about "

@@ -18,12 +18,14 @@ Shapes: values (n,), draws (resamples, n). A NaN makes both ends NaN; where a nu
 infinite, nothing is said (-inf, inf).
 """
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import ArrayLike, Bool, Float
 
-from icl.resampling.draws import TAIL
+from icl import checks
+from icl.arrays import real, shown
+from icl.resampling.draws import TAIL, drawn
 
 Kind = Literal["max", "min"]
 Values = Float[np.ndarray, " n"]
@@ -52,6 +54,8 @@ def extreme_interval(
         >>> bool(low < 0 < high), bool(draws.max(axis=1).mean() > 1.5)
         (True, True)
     """
+    checks.one_of("kind", kind, get_args(Kind))
+    values, draws = _fitting(values, draws, tail)
     if kind == "min":
         low, high = extreme_interval(-values, -draws, "max", tail=tail)
         return -high, -low
@@ -75,6 +79,7 @@ def largest_size_interval(values: Values, draws: Draws, *, tail: float = TAIL) -
         draws: the same in every resample.
         tail: the probability with which either end may miss.
     """
+    values, draws = _fitting(values, draws, tail)
     both = np.concatenate([values, -values])
     folded = np.concatenate([draws, -draws], axis=1)
     low, high = extreme_interval(both, folded, "max", tail=tail)
@@ -100,6 +105,8 @@ def nested_extreme_interval(
             axis; "min": the smallest of the largest.
         tail: the probability with which either end may miss.
     """
+    checks.one_of("kind", kind, get_args(Kind))
+    values, draws = _fitting(values, draws, tail, ndim=2)
     if kind == "min":
         low, high = nested_extreme_interval(-values, -draws, "max", tail=tail)
         return -high, -low
@@ -128,6 +135,7 @@ def simultaneous_band(
         draws: the same in every resample.
         tail: the probability with which any end of one side may miss.
     """
+    values, draws = _fitting(values, draws, tail)
     below, spread = _max_t(values, draws, tail)
     above, _ = _max_t(-values, -draws, tail)
     return values - max(below, 0) * spread, values + max(above, 0) * spread
@@ -154,7 +162,11 @@ def share_interval(
         >>> round(low, 2), round(high, 2)
         (0.33, 0.67)
     """
-    if above:
+    values, draws = _fitting(values, draws, tail)
+    if np.isnan(limit := np.asarray(real("bound", bound), float)).any() or limit.ndim:
+        raise ValueError(f"bound must be one number, got {shown(bound)}.")
+    bound = float(limit)
+    if checks.flag("above", above):
         return share_interval(-values, -draws, -bound, above=False, tail=tail)
     if np.isnan(values).any() or np.isnan(draws).any():
         return np.nan, np.nan
@@ -178,6 +190,9 @@ def contenders(
         draws: the same in every resample.
         tail: the probability with which the smallest may be left out.
     """
+    values, draws = _fitting(values, draws, tail)
+    if len(values) == 1:
+        return np.ones(1, bool)
     may_be = np.ones(len(values), bool)
     for i in range(len(values)):
         others = np.arange(len(values)) != i
@@ -186,6 +201,19 @@ def contenders(
         may_be[i] = not low > 0
     may_be[np.argmin(values)] = True
     return may_be
+
+
+def _fitting(
+    values: ArrayLike, draws: ArrayLike, tail: float, ndim: int = 1
+) -> tuple[Any, Any]:
+    """Returns estimates and their resamples as floats, with as many of each."""
+    values, draws = drawn(values, draws, ndim, tail)
+    if draws.shape[1:] != values.shape:
+        raise ValueError(
+            f"draws must have shape (resamples, *{values.shape}), as values has, got "
+            f"{draws.shape}."
+        )
+    return values, draws
 
 
 def _max_t(values: Values, draws: Draws, tail: float) -> tuple[float, Values]:

@@ -10,6 +10,8 @@ from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
 from typing import Any
 
+from icl import checks
+from icl.arrays import shown
 from icl.sweeps.setting import Setting
 
 Axes = Mapping[str, Sequence[Any]]
@@ -50,8 +52,13 @@ def columns(base: Setting, axes: Axes) -> list[Column]:
     Raises:
         ValueError: `grid` would refuse the axes.
     """
+    checks.of_kind("base", base, Setting, "an icl.sweeps.Setting")
+    wanted = 'a dictionary of values by field, such as {"seed": (0, 1)}'
+    checks.of_kind("axes", axes, Mapping, wanted)
     if not axes:
         raise ValueError('The grid has no axes; give one, such as {"seed": (0, 1)}.')
+    for axis in axes:
+        checks.of_kind("axes", axis, str, "by field, such as 'seed', whose name")
     fields_by_axis = {axis: axis.split(",") for axis in axes}
     _check_fields(itertools.chain(*fields_by_axis.values()), leaves(base))
     return [_column(axis, fields_by_axis[axis], axes[axis]) for axis in axes]
@@ -64,7 +71,10 @@ def _check_fields(names: Iterable[str], known: Sequence[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
             meant = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"Settings have no field {name!r}.{meant}")
+            raise ValueError(
+                f"Settings have no field {name!r}.{meant} Each of the axes is a field, "
+                "or several with commas between."
+            )
         if name in seen:
             raise ValueError(f"The field {name!r} is on two axes; keep one.")
         seen.add(name)
@@ -72,9 +82,9 @@ def _check_fields(names: Iterable[str], known: Sequence[str]) -> None:
 
 def _column(axis: str, names: Sequence[str], values: Sequence[Any]) -> Column:
     """Returns the points of one axis, each as pairs of field and value."""
-    if isinstance(values, str) or len(values) == 0:
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         raise ValueError(
-            f"The axis {axis!r} needs a sequence of values, got {values!r}."
+            f"The axis {axis!r} needs a sequence of values, got {shown(values)}."
         )
     column: Column = []
     for value in values:

@@ -2,11 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
+from icl import checks
+from icl.arrays import shown
 from icl.sweeps.grids import Axes, columns, grid
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -56,6 +58,11 @@ def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Datas
         ValueError: the settings are not those of the grid, or one of the models is not
             trained (the message says why, if it was tried).
     """
+    checks.of_kind("settings", settings, list | tuple, "a list of settings")
+    checks.of_kind("models", models, Models, "an icl.sweeps.Models")
+    checks.of_kind("axes", axes, Mapping, "the axes of the grid, a dictionary")
+    for setting in settings:
+        checks.of_kind("settings", setting, Setting, "settings, icl.sweeps.Setting")
     if not settings or list(settings) != grid(settings[0], axes):
         raise ValueError(
             f"The {len(settings)} settings are not the grid of these axes; give "
@@ -117,16 +124,21 @@ def best(
         >>> best(runs, ["rate"]).best_rate.values.tolist()
         [0.002, 0.001]
     """
+    checks.of_kind("dataset", dataset, xr.Dataset, "a Dataset of runs")
+    checks.of_kind("over", over, list | tuple, "a list of names of dimensions")
     over = list(over)
-    if by not in dataset:
+    if not isinstance(by, str) or by not in dataset:
         known = ", ".join(map(str, dataset.data_vars))
-        raise ValueError(f"There is no variable {by!r} to choose by, but: {known}.")
+        raise ValueError(
+            f"There is no variable {shown(by)} to choose by, but: {known}."
+        )
     scores = dataset[by]
     for name in over:
         if name not in scores.dims:
             raise ValueError(
                 f"{by!r} has no dimension {name!r} to choose along; it has "
-                f"{', '.join(map(str, scores.dims)) or 'none'}."
+                f"{', '.join(map(str, scores.dims)) or 'none'}, of which over names "
+                "some."
             )
     if not over or "context" in scores.dims:
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from icl import checks
 from icl.model.config import ModelConfig
-from icl.tasks.base import Task
+from icl.tasks.base import Task, check_is_task
 from icl.training.checkpoint import FORMAT
 from icl.training.config import TrainConfig
 from icl.training.description import changed, describe, fingerprint
@@ -32,7 +32,10 @@ class Setting:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks.positive_int("seed", self.seed, minimum=0)
+        check_is_task(self.task)
+        checks.of_kind("model", self.model, ModelConfig, "a ModelConfig")
+        checks.of_kind("train", self.train, TrainConfig, "a TrainConfig")
+        checks.normalise(self, checks.positive_int, "seed", minimum=0)
 
     @cached_property
     def description(self) -> dict[str, Any]:

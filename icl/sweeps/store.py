@@ -77,7 +77,7 @@ class Models:
         for name, value in counts.items():
             if value is not None:
                 checks.positive_int(name, value)
-        self.results = None if results is None else expanded(results)
+        self.results = None if results is None else expanded(results, "results")
         if self.results and self.results.exists() and not self.results.is_dir():
             number = errno.ENOTDIR
             raise NotADirectoryError(number, os.strerror(number), str(self.results))
@@ -123,10 +123,12 @@ class Models:
             setting: the setting of the model.
             load: a function that returns the model, called when it is first asked for.
         """
+        checks.of_kind("load", load, Callable, "a function that returns the model")
         self._elsewhere[self._name(setting)] = load
 
     def folder(self, setting: Setting) -> Path:
         """Returns the folder that keeps the model of a setting."""
+        checks.of_kind("setting", setting, Setting, "an icl.sweeps.Setting")
         return Path(self.results or "") / "models" / setting.hash
 
     def status(self, setting: Setting) -> Status:

@@ -22,6 +22,7 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
+from icl import checks
 from icl.sweeps import hosts
 from icl.sweeps.board import Board
 from icl.sweeps.errors import explanation
@@ -93,8 +94,12 @@ def distinct(settings: Sequence[Setting], models: Models) -> dict[Path, Setting]
     Raises:
         ValueError: there are no settings, or two of them are of one model.
     """
+    checks.of_kind("settings", settings, list | tuple, "a list of settings")
+    checks.of_kind("models", models, Models, "an icl.sweeps.Models")
+    for setting in settings:
+        checks.of_kind("settings", setting, Setting, "settings, icl.sweeps.Setting")
     if not settings:
-        raise ValueError("The sweep is empty; give at least one setting.")
+        raise ValueError("The sweep is empty; settings must hold at least one.")
     folders = [models.folder(setting) for setting in settings]
     numbers: dict[Path, int] = {}
     for number, folder in enumerate(folders):

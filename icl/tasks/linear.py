@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from icl import checks
+from icl.arrays import real
 from icl.prompts import Prompts
 from icl.tasks.base import Task
 
@@ -84,7 +85,8 @@ class LinearRegression(Task):
 
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
         """Draws a batch of prompts on the device, as a pure function of the key."""
-        checks.positive_int("batch", batch)
+        checks.typed_key("key", key)
+        batch = checks.positive_int("batch", batch)
         weights_key, inputs_key, noise_key = jax.random.split(key, 3)
         if self.fixed_weights is None:
             normal = jax.random.normal(weights_key, (batch, self.dim))
@@ -101,7 +103,10 @@ class LinearRegression(Task):
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:
         """Draws inputs x from the task's law, of shape `(*shape, dim)`."""
-        shape = (*shape, self.dim)
+        checks.typed_key("key", key)
+        checks.of_kind("shape", shape, tuple | list, "a tuple of sizes")
+        sizes = [checks.positive_int("shape", size, minimum=0) for size in shape]
+        shape = (*sizes, self.dim)
         if self.inputs == "normal":
             xs = jax.random.normal(key, shape)
         else:
@@ -128,7 +133,7 @@ def as_linear(task: Task) -> LinearRegression:
 
 
 def _check_covariance(covariance: object, dim: int) -> Matrix:
-    matrix = np.asarray(covariance, dtype=float)
+    matrix = np.asarray(real("covariance", covariance), dtype=float)
     if matrix.ndim == 1:
         matrix = np.diag(matrix)
     checks.shape_of("covariance", matrix, (dim, dim), "(dim, dim) or (dim,)")
@@ -145,7 +150,7 @@ def _check_covariance(covariance: object, dim: int) -> Matrix:
 
 
 def _check_fixed_weights(weights: object, dim: int) -> Vector:
-    vector = np.asarray(weights, dtype=float)
+    vector = np.asarray(real("fixed_weights", weights), dtype=float)
     if vector.ndim == 0:
         vector = np.full(dim, vector)
     checks.shape_of("fixed_weights", vector, (dim,), "(dim,), or be one number,")

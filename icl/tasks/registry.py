@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from icl.arrays import shown
 from icl.tasks.base import Task
 from icl.tasks.linear import LinearRegression
 
@@ -26,7 +27,7 @@ def register(kind: Kind) -> Kind:
     """
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise ValueError(
-            f"register takes a class that derives from Task, got {kind!r}."
+            f"kind must be a class that derives from Task, got {shown(kind)}."
         )
     there = TASKS.setdefault(kind.__name__, kind)
     # A module that is run again, as in a notebook, defines its classes again.
@@ -45,13 +46,14 @@ def check_kinds(tasks: Any) -> None:
     Raises:
         ValueError: it is none; the message says what to write.
     """
-    given = list(tasks) if isinstance(tasks, Iterable) else [tasks]
+    given = list(tasks) if isinstance(tasks, list | tuple) else [tasks]
     for each in given:
         if not (isinstance(each, type) and issubclass(each, Task)):
             kind = type(each)
             own = f"; write tasks=[{kind.__name__}]" if isinstance(each, Task) else ""
             raise ValueError(
-                f"tasks must hold classes that derive from Task, got {each!r}{own}."
+                "tasks must hold classes that derive from Task, got "
+                f"{shown(each)}{own}."
             )
     if isinstance(tasks, type):
         raise ValueError(

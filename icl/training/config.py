@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import optax
 
 from icl import checks
+from icl.arrays import shown
 from icl.training.curriculum import Curriculum
 from icl.training.optimizers import OPTIMIZERS
 
@@ -97,7 +98,7 @@ class TrainConfig:
         checks.one_of("optimizer", self.optimizer, OPTIMIZERS)
         if not isinstance(self.curriculum, Curriculum):
             raise ValueError(
-                f"curriculum must be a Curriculum, got {self.curriculum!r}; "
+                f"curriculum must be a Curriculum, got {shown(self.curriculum)}; "
                 "Curriculum() is none."
             )
         checks.one_of("schedule", self.schedule, ("cosine", "constant"))

@@ -20,8 +20,9 @@ from icl.files import expanded
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.tasks.base import Task, scale_values
-from icl.tasks.drawing import Drawn, check_draws, drawn
+from icl.tasks.drawing import check_draws, drawn
 from icl.training import precision, processes
+from icl.training.arguments import check_callback, check_configs, in_float32
 from icl.training.compiled import (
     ProgramKey,
     compile_program,
@@ -37,7 +38,6 @@ from icl.training.run import (
     NonFiniteLossError,
     Run,
     about_of,
-    check_configs,
     diverged,
     judge_precision,
 )
@@ -45,6 +45,7 @@ from icl.training.trained import Trained, assemble
 from icl.training.warm_start import origin_of, start_of
 
 
+@in_float32
 def train_ensemble(
     task: Task | Sequence[Task],
     model_config: ModelConfig,
@@ -95,21 +96,24 @@ def train_ensemble(
     """
     checks.typed_key("keys", keys, ndim=1)
     members = checks.positive_int("len(keys)", len(keys))
-    tasks, batch, program = _check_tasks(task, (model_config, train_config), members)
+    tasks = _listed(task, (model_config, train_config), members)
     if optimizer is not None and learning_rates is not None:
         raise ValueError(
             "learning_rates have no effect on an optimizer of one's own; leave one of "
             "the two out."
         )
     configs = _with_rates(train_config, learning_rates, members)
-    places = [None] * members if directories is None else list(directories)
-    _check_count("directories", places, members)
+    check_callback(callback)
+    place = None if directory is None else expanded(directory, "directory")
+    places = _places(directories, members)
     devices = devices_of(devices, tasks[0].codec, train_config, members)
     precision.check_device(train_config.precision, devices[0])
-    check_curriculum(tasks[0], train_config.curriculum)
-    scales = [scales_of(*each, program) for each in zip(tasks, configs, strict=True)]
     start = None if init is None else start_of(init, tasks[0], model_config)
     origin = origin_of(start, optimizer)
+    batch = check_draws(tasks[0])
+    program = _shared_program(tasks, (model_config, train_config))
+    check_curriculum(tasks[0], train_config.curriculum)
+    scales = [scales_of(*each, program) for each in zip(tasks, configs, strict=True)]
     made_of = (tasks[0], model_config, train_config)
     run = Run(
         program=compile_program(program, devices, members, optimizer),
@@ -119,7 +123,7 @@ def train_ensemble(
         about=about_of(made_of, keys, batch)
         | origin
         | _apart_from_each_other(tasks, configs),
-        directory=None if directory is None else expanded(directory),
+        directory=place,
         start=jax.tree.map(lambda a: np.stack([a] * members), start),
         origin=origin,
     )
@@ -178,23 +182,39 @@ def divergence(trained: Trained) -> NonFiniteLossError | None:
     return diverged(int(np.argmin(finite.values)), trained.steps, [rate])
 
 
-def _check_tasks(
-    task: Task | Sequence[Task], config: tuple[Any, Any], members: int
-) -> tuple[list[Task], Drawn, ProgramKey]:
-    """Returns one task for each member, which one program must serve.
+def _places(
+    directories: Sequence[str | Path | None] | None, members: int
+) -> list[Path | None]:
+    """Returns a directory for each member, or None."""
+    if directories is None:
+        return [None] * members
+    wanted = "a list of one directory per key"
+    checks.of_kind("directories", directories, list | tuple, wanted)
+    _check_count("directories", directories, members)
+    return [
+        None if place is None else expanded(place, "directories")
+        for place in directories
+    ]
 
-    It also returns the small batch that the first of them drew, and the program.
-    """
+
+def _listed(
+    task: Task | Sequence[Task], config: tuple[Any, Any], members: int
+) -> list[Task]:
+    """Returns one task for each member."""
     tasks = list(task) if isinstance(task, Sequence) else [task] * members
     _check_count("task", tasks, members)
     for each in tasks:
         check_configs(each, *config)
-    batch = check_draws(tasks[0])
+    return tasks
+
+
+def _shared_program(tasks: Sequence[Task], config: tuple[Any, Any]) -> ProgramKey:
+    """Returns the program of all tasks, and refuses those that one cannot serve."""
     first, shared = tasks[0], program_key(tasks[0], *config)
     for other in tasks[1:]:
-        if program_key(other, *config) != shared:
+        if other is not first and program_key(other, *config) != shared:
             raise ValueError(_apart(first, other))
-    return tasks, batch, shared
+    return shared
 
 
 def _apart(first: Task, other: Task) -> str:
@@ -226,8 +246,8 @@ def _with_rates(
     """Returns the settings of each member, with its learning rate."""
     if rates is None:
         return [config] * members
-    checks.shape_of("learning_rates", rates, (members,), "(members,)")
-    given = np.asarray(rates).tolist()
+    found = checks.array("learning_rates", rates, (members,), "(members,)")
+    given = np.asarray(found, float).tolist()
     checked = [checks.finite_number("learning_rates", r, positive=True) for r in given]
     return [replace(config, learning_rate=rate) for rate in checked]
 

@@ -21,6 +21,7 @@ through gloo, they must arrive at the first step within 30 s of each other.
 
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -174,6 +175,8 @@ def of_each(number: int) -> tuple[jax.Device, ...]:
 
 
 def _of_every_process(devices: Sequence[jax.Device]) -> tuple[jax.Device, ...]:
+    for device in devices:
+        checks.of_kind("devices", device, jax.Device, "a number or devices of JAX")
     if not devices or len(set(devices)) < len(devices):
         raise ValueError(
             f"devices must be at least one device, each once, got {list(devices)}."
@@ -231,9 +234,12 @@ def check_divides(devices: Sequence[jax.Device], what: str, size: int) -> None:
         )  # a number of devices of each process is that many times as many in all
         fits = [n for n in range(own, count, own) if size % n == 0]
         fewer = f", or {size} on {fits[-1]}" if fits else ""
+        cores = os.cpu_count() or 1
+        virtual = devices[0].platform == "cpu" and count > cores
+        there = f" This machine has {cores} cores." if virtual else ""
         raise ValueError(
             f"The {what} must divide over the devices, got {size} on {count}; {sizes} "
-            f"would{fewer}."
+            f"would{fewer}.{there}"
         )
 
 

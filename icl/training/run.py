@@ -25,9 +25,10 @@ from icl.files import alone_in, expanded
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
 from icl.pytrees import named
-from icl.tasks.base import Task, check_is_task
+from icl.tasks.base import Task
 from icl.tasks.drawing import Drawn, check_draws, summarised
 from icl.training import checkpoint, precision, processes
+from icl.training.arguments import check_callback, check_configs, in_float32
 from icl.training.compiled import (
     RATE,
     Compiled,
@@ -60,6 +61,7 @@ class NonFiniteLossError(ArithmeticError):
     """The loss or its gradient became NaN or infinite; the message names the step."""
 
 
+@in_float32
 def train(
     task: Task,
     model_config: ModelConfig,
@@ -73,6 +75,9 @@ def train(
     optimizer: optax.GradientTransformation | None = None,
 ) -> Trained:
     """Trains a transformer on a task.
+
+    Everything is drawn and computed in float32, also where float64 is on
+    (`jax_enable_x64`): the same arguments give the same bits.
 
     Args:
         task: the source of prompts; a task of your own derives from `icl.Task`.
@@ -129,12 +134,14 @@ def train(
     """
     check_configs(task, model_config, train_config)
     checks.typed_key("key", key)
+    check_callback(callback)
+    place = None if directory is None else expanded(directory, "directory")
     devices = devices_of(devices, task.codec, train_config, None)
     precision.check_device(train_config.precision, devices[0])
-    drawn = check_draws(task)
-    check_curriculum(task, train_config.curriculum)
     start = None if init is None else start_of(init, task, model_config)
     origin = origin_of(start, optimizer)
+    drawn = check_draws(task)
+    check_curriculum(task, train_config.curriculum)
     made_of = (task, model_config, train_config)
     program = program_key(*made_of)
     run = Run(
@@ -143,7 +150,7 @@ def train(
         keys=key,
         scales=scales_of(task, train_config, program),
         about=about_of(made_of, key, drawn) | origin,
-        directory=None if directory is None else expanded(directory),
+        directory=place,
         start=start,
         origin=origin,
     )
@@ -152,22 +159,6 @@ def train(
     if run.advanced:
         judge_precision(trained, key, devices[0])
     return trained
-
-
-def check_configs(task: Any, model_config: Any, train_config: Any) -> None:
-    """Refuses what is no task and what are no configs.
-
-    Raises:
-        ValueError: says which argument is of another kind.
-    """
-    check_is_task(task)
-    wanted = {ModelConfig: model_config, TrainConfig: train_config}
-    for kind, config in wanted.items():
-        if not isinstance(config, kind):
-            raise ValueError(
-                f"the {kind.__name__} must be one, got {type(config).__name__}; the "
-                "order is train(task, model_config, train_config, key=...)."
-            )
 
 
 def judge_precision(trained: Trained, key: Array, device: jax.Device) -> None:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from icl import checks
 from icl.files import expanded
 from icl.model.building import abstract_params, check_reads, model_of
 from icl.model.config import ModelConfig
@@ -96,6 +97,7 @@ class Trained:
             ValueError: the tokens of the task are not those that the model reads.
         """
         check_is_task(task)
+        checks.of_kind("model", model, Transformer, "a transformer")
         check_reads(model, task.codec)
         made_of = (task, model.config, TrainConfig())
         return assemble(made_of, nnx.state(model), _no_records(task), steps=0)
@@ -117,6 +119,7 @@ class Trained:
             ValueError: the name of the file has another end.
             OSError: the file cannot be written; an old one is still there.
         """
+        history = checks.flag("history", history)
         return export.write(expanded(path), _stored(self, history))
 
 
@@ -128,6 +131,8 @@ def save(path: str | Path, trained: Trained) -> Path:
         OSError: the directory cannot be written.
     """
     place = expanded(path)
+    wanted = "a trained model, such as train(...) returns"
+    checks.of_kind("trained", trained, Trained, wanted)
     if checkpoint.folders(place):
         raise FileExistsError(
             f"There is a checkpoint in {path} already; choose another directory."

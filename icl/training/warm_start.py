@@ -13,6 +13,7 @@ import optax
 from flax import nnx
 
 from icl import checks
+from icl.arrays import shown
 from icl.model.building import sizes
 from icl.model.config import ModelConfig
 from icl.model.transformer import Transformer
@@ -30,7 +31,8 @@ def start_of(init: Trained | Transformer, task: Task, model_config: ModelConfig)
     """
     if not isinstance(init, Trained | Transformer):
         raise ValueError(
-            f"init must be a trained model, such as load(...) returns, got {init!r}."
+            "init must be a trained model, such as load(...) returns, got "
+            f"{shown(init)}."
         )
     model = init if isinstance(init, Transformer) else init.model
     have = asdict(model.config) | sizes(model.codec)
@@ -54,7 +56,7 @@ def origin_of(
     ):
         raise ValueError(
             "optimizer must be an optax transformation, such as optax.adam(1e-3), got "
-            f"{optimizer!r}; one by name is TrainConfig(optimizer=...)."
+            f"{shown(optimizer)}; one by name is TrainConfig(optimizer=...)."
         )
     if start is not None:
         arrays = named(start).items()

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from probes import scores
+from probes import checks, scores
+from probes.groups import one_label_each
 
 RESAMPLES = 1_000
 
@@ -42,13 +43,7 @@ def interval_of_saved(
 
 def members(groups: ArrayLike | None, prompts: int) -> Int[np.ndarray, " prompts"]:
     """Returns the number of each prompt's group."""
-    labels = np.arange(prompts) if groups is None else np.asarray(groups)
-    if labels.shape != (prompts,):
-        raise ValueError(
-            f"groups must hold one label for each of the {prompts} prompts, got shape "
-            f"{labels.shape}."
-        )
-    return np.unique(labels, return_inverse=True)[1]
+    return np.unique(one_label_each(groups, prompts), return_inverse=True)[1]
 
 
 def check_blocks(first: int | None, growth: float, count: int, *, features: int) -> int:
@@ -64,14 +59,16 @@ def check_blocks(first: int | None, growth: float, count: int, *, features: int)
     Raises:
         ValueError: blocks that do not grow, or leave none of the groups to code.
     """
-    if first is None:
+    if first is not None:
+        first = checks.positive_int("first", first)
+    else:
         first = max(min(max(16, 4 * features), count // 2), 4)
     if not 4 <= first < count:
         raise ValueError(
             f"first must be at least 4 and leave some of the {count} groups to code, "
             f"got {first}."
         )
-    if not 1 < growth < np.inf:
+    if checks.number("growth", growth) <= 1:
         raise ValueError(f"growth must be finite and above 1, got {growth!r}.")
     return first
 

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from sklearn.linear_model import BayesianRidge
 from sklearn.preprocessing import StandardScaler
 
-from probes import checks
 from probes.codelength.result import FLOOR, Codelength, paired, refuse_constants, summed
+from probes.groups import repeated_rows
 
 
 def evidence_codelength(features: ArrayLike, target: ArrayLike) -> Codelength:
@@ -48,8 +48,9 @@ def evidence_codelength(features: ArrayLike, target: ArrayLike) -> Codelength:
         raise ValueError(f"evidence needs at least 3 prompts, got {len(y)}.")
     variance = y.var(axis=0, ddof=1)
     refuse_constants(variance, y, "over prompts")
-    checks.repeated_rows({"y": y})
-    scaler: Any = StandardScaler()
+    repeated_rows({"y": y})
+    # The user may have asked scikit-learn for tables of pandas.
+    scaler: Any = StandardScaler().set_output(transform="default")
     x = _contrasts(scaler.fit_transform(x))
     units = _contrasts(y) / np.sqrt(variance)
     # Bits of a density per unit of the target, not per standard deviation.

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probes import checks
+from probes.arrays import shown
 from probes.codelength.blocks import (
     blocks_of,
     check_blocks,
@@ -18,6 +19,9 @@ from probes.codelength.blocks import (
     members,
 )
 from probes.codelength.result import Codelength, summed
+from probes.groups import target_labels
+
+MOST = 100_000  # orders, each of which takes as long as one probe
 
 
 def label_codelength(
@@ -69,24 +73,24 @@ def label_codelength(
         >>> round(code.intercept_bits / 2000, 1), code.saved_per_prompt > 0.8
         (1.0, True)
     """
-    checks.finite("features", features)
-    x = np.asarray(features, float)
-    if x.ndim != 2:
+    x = checks.floats("features", features)
+    checks.refuse_overflow("features", x)
+    if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"features must have shape (prompts, q), got {x.shape}.")
     classes, codes = np.unique(
-        checks.labels("labels", labels, len(x), {}), return_inverse=True
+        target_labels("labels", labels, len(x), {}), return_inverse=True
     )
     if probe is None:
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
     if not checks.classifies(probe) or not hasattr(probe, "predict_proba"):
         raise ValueError(
             "probe must be a classifier with probabilities (predict_proba), such as "
-            f"LogisticRegression(), got {probe!r}."
+            f"LogisticRegression(), got {shown(probe)}."
         )
     member = members(groups, len(x))
     count = int(member.max()) + 1
     blocks = check_blocks(first, growth, count, features=x.shape[1]), growth
-    checks.positive_int("orders", orders)
+    checks.positive_int("orders", orders, MOST)
     rng = np.random.default_rng([checks.seed(seed), 5])
     places = [rng.permutation(count)[member] for _ in range(orders)]
     costs = [_costs(x, codes, len(classes), place, blocks, probe) for place in places]

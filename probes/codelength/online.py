@@ -20,6 +20,9 @@ from probes.codelength.blocks import (
 )
 from probes.codelength.result import FLOOR, Codelength, paired, refuse_constants, summed
 from probes.grid.ridge_spec import ALPHAS
+from probes.groups import repeated_rows
+
+MOST = 100_000  # orders, each of which takes as long as one probe
 
 
 def online_codelength(
@@ -79,11 +82,11 @@ def online_codelength(
     """
     x, y = paired(features, target)
     if groups is None:
-        checks.repeated_rows({"y": y})
+        repeated_rows({"y": y})
     member = members(groups, len(y))
     count = int(member.max()) + 1
     first = check_blocks(first, growth, count, features=x.shape[1])
-    checks.positive_int("orders", orders)
+    checks.positive_int("orders", orders, MOST)
     alphas = checks.positive("alphas", alphas)
     rng = np.random.default_rng([checks.seed(seed), 4])
     places = [rng.permutation(count)[member] for _ in range(orders)]

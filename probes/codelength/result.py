@@ -7,6 +7,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from probes import checks
+from probes.arrays import real
 
 # The least variance of an error, as a share of the target's.
 FLOOR = 1e-12
@@ -54,14 +55,16 @@ def paired(
     features: ArrayLike, target: ArrayLike
 ) -> tuple[Float[np.ndarray, "prompts features"], Float[np.ndarray, "prompts q"]]:
     """Returns features and target as arrays that fit each other."""
-    x, y = np.asarray(features, float), np.asarray(target, float)
+    x = real("features", features).astype(float)
+    y = real("target", target).astype(float)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or 0 in x.shape + y.shape:
         raise ValueError(
             "features and target must have shapes (prompts, features) and (prompts, "
             f"q), got {x.shape} and {y.shape}."
         )
-    checks.finite("features", x)
-    checks.finite("target", y)
+    for name, array in (("features", x), ("target", y)):
+        checks.finite(name, array)
+        checks.refuse_overflow(name, array)
     return x, y
 
 

@@ -101,13 +101,14 @@ def _of_target(
             f"{token}; leave this token out (at=...), or give more prompts of the "
             "other labels."
         )
-    fitted = _fit(probe, seen, labels, name)
-    codes = np.asarray(fitted.predict(unseen), int)
+    # Copies throughout: some estimators work in place.
+    fitted = _fit(probe, seen.copy(), labels.copy(), name)
+    codes = np.asarray(fitted.predict(unseen.copy()), int)
     chances = None
     if hasattr(fitted, "predict_proba"):
-        chances = _by_class(fitted.predict_proba(unseen), known, size, 0.0)
+        chances = _by_class(fitted.predict_proba(unseen.copy()), known, size, 0.0)
     if hasattr(fitted, "decision_function"):
-        values = np.asarray(fitted.decision_function(unseen), float)
+        values = np.asarray(fitted.decision_function(unseen.copy()), float)
         if values.ndim == 1:  # of the larger of two known labels
             values = np.stack([-values, values], axis=1)
         if values.shape[1] != len(known):  # one against one, and not one for each

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from probes import cautions, checks
+from probes.arrays import shown
 from probes.grid import classifiers, pooled_prefixes, regressors, ridge
 from probes.grid.labels import LabelBoard
 from probes.grid.problem import Problem
@@ -78,7 +79,8 @@ def engine_for(
     if probe is None:
         return RidgeEngine(RidgeSpec(penalties), None, coefficients)
     if penalties != ALPHAS:
-        raise ValueError(f"alphas are for the default probe, not for {probe!r}.")
+        checks.classifies(probe)
+        raise ValueError(f"alphas are for the default probe, not for {shown(probe)}.")
     spec = RidgeSpec.of(probe)
     if spec is not None:
         return RidgeEngine(spec, probe, coefficients)

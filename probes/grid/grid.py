@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from probes import cautions, checks, scores
+from probes.arrays import real
 from probes.controls import donors
 from probes.grid.columns import Columns
 from probes.grid.engines import Engine, Variables, engine_for
@@ -45,9 +46,17 @@ from probes.grid.reading import (
 )
 from probes.grid.ridge_spec import ALPHAS
 from probes.grid.scoreboard import Scoreboard
-from probes.grid.sources import Hidden, comes_in_order, open_source
+from probes.grid.sources import (
+    Hidden,
+    comes_in_order,
+    open_source,
+)
 from probes.grid.splits import Split, split
 from probes.grid.tokens import TokenAxis
+from probes.groups import given_labels, group_labels, repeated_rows
+
+MOST = 1_000_000
+"""The largest number of resamples: more would not fit into memory."""
 
 
 def probe_grid(
@@ -199,12 +208,22 @@ def probe_grid(
         >>> np.argwhere(grid.r2.sel(target="w").values > 0.9).tolist()
         [[1, 2]]
     """
+    control, coefficients = (
+        checks.flag(name, value)
+        for name, value in (("control", control), ("coefficients", coefficients))
+    )
+    keep_resamples = checks.flag("keep_resamples", keep_resamples)
+    progress = None if progress is None else checks.flag("progress", progress)
     engine = engine_for(probe, alphas, coefficients)
     hidden, valid, once = states_of(hidden, valid)
-    targets = checks.named("targets", targets)
+    numbers_or_labels = given_labels if engine.classifies else real
+    targets = {
+        name: numbers_or_labels(f"target {name!r}", values)
+        for name, values in checks.named("targets", targets).items()
+    }
     prompts = checks.prompt_count(hidden, targets)
     seed, batch = checks.seed(seed), checks.positive_int("batch", batch)
-    labels = checks.group_labels(groups, prompts, test_fraction)
+    labels = group_labels(groups, prompts, test_fraction)
     if validation_fraction is not None:
         checks.share("validation_fraction", validation_fraction)
     share = engine.validation_share(validation_fraction, once=once)
@@ -212,7 +231,7 @@ def probe_grid(
         labels,
         test_fraction=test_fraction,
         validation_fraction=share,
-        resamples=checks.positive_int("resamples", resamples),
+        resamples=checks.positive_int("resamples", resamples, MOST),
         seed=seed,
         in_order=comes_in_order(hidden),
         strata=strata_of(targets, prompts, classifies=engine.classifies),
@@ -230,7 +249,7 @@ def probe_grid(
         have, names = have[:, axis.places], axis.coords()["token"]
         checks.enough_prompts(have, names, parts.train, parts.test, labels)
     if groups is None and not engine.classifies:
-        checks.repeated_rows({name: target.values for name, target in read.items()})
+        repeated_rows({name: target.values for name, target in read.items()})
     donor = donors(labels, seed) if control else None
     columns = Columns(read, axis.places, donor, have)
 

@@ -73,7 +73,9 @@ class Accumulator:
                 lambda layer, b=batch, y=targets: self._add(layer, b, y, products),
                 range(len(products)),
             )
-            refuse_non_finite(products[..., -1], batch, self.columns.tokens)
+            squares = np.diagonal(products, axis1=-2, axis2=-1)
+            for sums in (products[..., -1], squares):
+                refuse_non_finite(sums, batch, self.columns.tokens)
         return products
 
     def _add(

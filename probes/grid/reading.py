@@ -8,11 +8,13 @@ from jaxtyping import Bool
 from numpy.typing import ArrayLike
 
 from probes import checks
+from probes.arrays import real
 from probes.grid.columns import Slotted
 from probes.grid.labels import classes_of, columns_of
-from probes.grid.sources import comes_in_order
+from probes.grid.sources import comes_in_order, comes_when_asked
 from probes.grid.splits import Split
 from probes.grid.tokens import TokenAxis
+from probes.groups import LABELS
 
 
 def states_of(
@@ -27,9 +29,9 @@ def states_of(
         if valid is not None:
             raise ValueError("give valid or a masked array of hidden states, not both.")
         hidden, valid = checks.unmasked(hidden)
-    if callable(hidden) or comes_in_order(hidden):
+    if comes_when_asked(hidden) or comes_in_order(hidden):
         return hidden, valid, True
-    return np.asanyarray(hidden), valid, False
+    return real("hidden", hidden), valid, False
 
 
 def read_targets(
@@ -80,7 +82,7 @@ def strata_of(
     if not classifies:
         return None
     first = np.asarray(next(iter(targets.values())))
-    one_each = first.shape == (prompts,) and first.dtype.kind in checks.LABELS
+    one_each = first.shape == (prompts,) and first.dtype.kind in LABELS
     return first.astype(str) if one_each else None
 
 

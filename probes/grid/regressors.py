@@ -60,12 +60,12 @@ def _predict(
     target = columns.at(columns.tokens[place], train)
     joint = _treats_outputs_apart(probe)
     blocks = [target] if joint else np.split(target, columns.ends, axis=1)
-    guesses = [
-        np.asarray(_fit(probe, seen, block).predict(unseen), float).reshape(
-            len(unseen), -1
-        )
-        for block in blocks
-    ]
+    guesses = []
+    for block in blocks:
+        # Each has copies of its own: some estimators work in place.
+        fitted = _fit(probe, seen.copy(), block.copy())
+        guess = np.asarray(fitted.predict(unseen.copy()), float)
+        guesses.append(guess.reshape(len(unseen), -1))
     every = np.zeros((len(split.test), columns.width))
     every[np.searchsorted(split.test, test)] = np.hstack(guesses)
     return every

@@ -21,6 +21,7 @@ from jaxtyping import Int, Shaped
 from numpy.typing import ArrayLike
 
 from probes import checks
+from probes.arrays import real
 
 Shape = tuple[int, int, int]
 Hidden = ArrayLike | Callable[[np.ndarray], ArrayLike] | Iterator[ArrayLike]
@@ -58,7 +59,7 @@ class ArraySource(Source):
     """An array of hidden states."""
 
     def __init__(self, hidden: np.ndarray):
-        self.states = checks.real("hidden", hidden)
+        self.states = real("hidden", hidden)
         self.shape = _without_prompts(hidden.shape)
 
     def batches(self, rows: Int[np.ndarray, " rows"], size: int) -> Iterator[Batch]:
@@ -103,7 +104,7 @@ class FunctionSource(Source):
     def _call(self, rows: np.ndarray) -> np.ndarray:
         """Calls the function, and says for which rows it failed."""
         try:
-            return checks.real("the array", self.function(rows))
+            return real("the array", self.function(rows))
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(
                 f"hidden(rows) failed for rows {rows[0]} to {rows[-1]}: {error}"
@@ -143,7 +144,7 @@ class IteratorSource(Source):
     def _next(self) -> np.ndarray:
         """Takes the next batch, and says after how many prompts that failed."""
         try:
-            states = checks.real("the array", next(self.iterator))
+            states = real("the array", next(self.iterator))
         except StopIteration:
             raise ValueError(
                 f"hidden ended after {self.seen} prompts, but the targets have "
@@ -175,6 +176,11 @@ def comes_in_order(hidden: Any) -> bool:
     return isinstance(hidden, Iterator)
 
 
+def comes_when_asked(hidden: Any) -> bool:
+    """Returns whether this is a function of rows; a class is none."""
+    return callable(hidden) and not isinstance(hidden, type)
+
+
 def open_source(hidden: Any, prompts: int, first: Int[np.ndarray, " rows"]) -> Source:
     """Returns the source of what the user gave as `hidden`.
 
@@ -186,7 +192,7 @@ def open_source(hidden: Any, prompts: int, first: Int[np.ndarray, " rows"]) -> S
     Raises:
         ValueError: not four axes, or an empty one; anything but real numbers.
     """
-    if callable(hidden):
+    if comes_when_asked(hidden):
         return FunctionSource(hidden, first)
     if comes_in_order(hidden):
         return IteratorSource(hidden, prompts)

@@ -135,7 +135,7 @@ def _last(rows: Rows, groups: np.ndarray, fraction: float) -> tuple[Rows, Rows]:
     if len(shared):
         raise ValueError(
             "An iterator is read once, so its last prompts are the test prompts, but "
-            f"group {shared[0].item()!r} is on both sides of the cut at prompt "
+            f"group {shared[:1].tolist()[0]!r} is on both sides of the cut at prompt "
             f"{rows[cut]}; give the prompts group by group, or hidden as an array or a "
             "function of rows."
         )

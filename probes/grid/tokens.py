@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from probes import checks
 from probes.grid.columns import Slotted
+from probes.groups import target_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class TokenAxis:
     ) -> dict[str, Slotted]:
         """Returns targets of labels, with one coordinate, as `slotted` does."""
         checked = {
-            name: checks.labels(name, values, prompts, self._sizes)
+            name: target_labels(name, values, prompts, self._sizes)
             for name, values in targets.items()
         }
         return {

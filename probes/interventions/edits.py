@@ -11,11 +11,14 @@ from jaxtyping import Float, Float64, Shaped
 from numpy.typing import ArrayLike
 
 from probes import checks
+from probes.arrays import is_jax, real
 from probes.interventions.states import (
-    check_states,
+    closed,
     covariance_root,
     indices,
     matrix,
+    numbers,
+    opened,
     row,
 )
 
@@ -46,7 +49,8 @@ def write(
 
     Raises:
         ValueError: shapes that do not match, NaN or infinity in what is known
-            beforehand, dependent rows of coef, a matrix that is no covariance.
+            beforehand, dependent rows of coef, a matrix that is no covariance, or
+            edited states that the dtype of `hidden` does not hold.
 
     Example:
         A ridge probe on standardised features is linear in the features themselves:
@@ -64,23 +68,24 @@ def write(
     """
     coef = matrix("coef", coef, "(q, features)")
     features = coef.shape[1]
-    check_states(hidden, features)
+    states = opened("hidden", hidden, features)
     intercept = _intercept(intercept, len(coef))
-    _check_values(np.shape(values), (*hidden.shape[:-1], len(coef)))
+    values = numbers("values", values)
+    _check_values(values.shape, (*states.shape[:-1], len(coef)))
     root = np.eye(features)
     if covariance is not None:
         root = covariance_root(covariance, features)
     _refuse_dependent(coef @ root)
     lift = root @ np.linalg.pinv(coef @ root)
-    reading = hidden @ coef.T.astype(hidden.dtype) + row(intercept, hidden)
-    missing = values.astype(hidden.dtype) - reading
-    return hidden + missing @ lift.T.astype(hidden.dtype)
+    reading = states @ coef.T.astype(states.dtype) + row(intercept, states)
+    with np.errstate(over="ignore"):
+        missing = values.astype(states.dtype) - reading
+    return closed("hidden", states + missing @ lift.T.astype(states.dtype), hidden)
 
 
 def _intercept(intercept: ArrayLike, q: int) -> Float64[np.ndarray, " q"]:
     """Returns the intercept as an array of q finite numbers."""
-    checks.finite("intercept", intercept)
-    intercept = np.asarray(intercept, float)
+    intercept = checks.floats("intercept", intercept)
     if intercept.shape != (q,):
         raise ValueError(
             f"intercept must hold one number for each of the {q} rows of coef, got "
@@ -93,7 +98,10 @@ def _check_values(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     """Refuses values that do not have these axes, or axes of length 1."""
     pairs = zip(shape, axes, strict=False)
     if len(shape) != len(axes) or any(n not in (1, axis) for n, axis in pairs):
-        raise ValueError(f"values must have shape {axes} (or 1s), got {shape}.")
+        raise ValueError(
+            f"values must have shape {axes} (or 1s) for these hidden and coef, got "
+            f"{shape}."
+        )
 
 
 def _refuse_dependent(coef: Float64[np.ndarray, "q features"]) -> None:
@@ -101,9 +109,10 @@ def _refuse_dependent(coef: Float64[np.ndarray, "q features"]) -> None:
     rank = np.linalg.matrix_rank(coef)
     if rank < len(coef):
         raise ValueError(
-            f"coef has {len(coef)} rows of which only {rank} are independent, so that "
-            "not every value can be written; leave out coordinates that the probe does "
-            "not read, or that others determine."
+            f"coef has {len(coef)} rows of which only {rank} are independent (in "
+            "directions that covariance knows, if it is given), so that not every "
+            "value can be written; leave out coordinates that the probe does not read, "
+            "or that others determine."
         )
 
 
@@ -132,19 +141,21 @@ def swap(
         >>> swap(hidden, [1, 0], tokens=[-1])[..., 0].tolist()
         [[0.0, 3.0], [2.0, 1.0]]
     """
-    givers = np.asarray(donors)
-    if len(np.shape(hidden)) != 3 or givers.shape != (len(hidden),):
+    givers = real("donors", donors)
+    states = hidden if is_jax(hidden) else real("hidden", hidden)
+    if states.ndim != 3 or givers.shape != states.shape[:1]:
         raise ValueError(
             "hidden must have axes (prompts, tokens, features) and donors an index for "
-            f"each prompt, got shapes {np.shape(hidden)} and {givers.shape}."
+            f"each prompt, got shapes {states.shape} and {givers.shape}."
         )
-    prompts, length, _ = hidden.shape
+    prompts, length, _ = states.shape
     givers = indices("donors", givers, 0, prompts)
     chosen = range(length) if tokens is None else tokens
     swapped = np.zeros(length, bool)
     swapped[indices("tokens", chosen, -length, length)] = True
     rows = np.where(swapped, givers[:, None], np.arange(prompts)[:, None])
-    return hidden[rows, np.broadcast_to(np.arange(length), rows.shape)]
+    swapped_states = states[rows, np.broadcast_to(np.arange(length), rows.shape)]
+    return closed("hidden", swapped_states, hidden)
 
 
 def random_change(
@@ -175,13 +186,13 @@ def random_change(
         >>> np.linalg.norm(random_change(change, seed=0), axis=1).round(12).tolist()
         [5.0, 0.0]
     """
-    features = np.shape(change)[-1]
-    check_states(change, features, "change")
+    given = opened("change", change)
+    features = given.shape[-1]
     # A stream of its own: a generator of this seed may have made the states.
     rng = np.random.default_rng([checks.seed(seed), 3])
-    directions = rng.normal(size=change.shape)
+    directions = rng.normal(size=given.shape)
     if covariance is not None:
         directions = directions @ covariance_root(covariance, features).T
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    norms = (change**2).sum(axis=-1, keepdims=True) ** 0.5
-    return directions.astype(change.dtype) * norms
+    norms = (given**2).sum(axis=-1, keepdims=True) ** 0.5
+    return closed("change", directions.astype(given.dtype) * norms, change)

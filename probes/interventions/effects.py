@@ -1,12 +1,13 @@
 """The measure of what an edit did to the predictions: `movement`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from probes import checks, scores
+from probes.arrays import real
 
 RESAMPLES = 1_000
 
@@ -59,8 +60,9 @@ def movement(
         >>> float(half.toward.round(12)), float(half.kept.round(12))
         (0.5, 0.5)
     """
-    arrays = {"before": before, "after": after, "wanted": wanted}
-    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    arrays: dict[str, Any] = {"before": before, "after": after, "wanted": wanted}
+    arrays = {name: real(name, array).astype(float) for name, array in arrays.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
     shape = shapes["before"]
     if len(set(shapes.values())) > 1 or len(shape) not in (1, 2) or shape[0] < 2:
         raise ValueError(
@@ -70,7 +72,7 @@ def movement(
     for name, array in arrays.items():
         checks.finite(name, array)
     columns = (shape[0], -1)
-    b, a, w = (np.asarray(each, float).reshape(columns) for each in arrays.values())
+    b, a, w = (each.reshape(columns) for each in arrays.values())
     rng = np.random.default_rng([checks.seed(seed), 0])
     counts = rng.multinomial(len(b), np.full(len(b), 1 / len(b)), RESAMPLES)
     weights = np.vstack([np.ones(len(b)), counts])

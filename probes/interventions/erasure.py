@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
 
-from probes.interventions.states import check_states, matrix, row
+from probes.arrays import real
+from probes.interventions.states import closed, matrix, opened, row
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +23,17 @@ class Eraser:
     def __call__(
         self, hidden: Float[Any, "*axes features"]
     ) -> Float[Any, "*axes features"]:
-        """Erases the target from every state."""
-        check_states(hidden, len(self.mean))
-        read = (hidden - row(self.mean, hidden)) @ self.right.T.astype(hidden.dtype)
-        return hidden - read @ self.left.T.astype(hidden.dtype)
+        """Erases the target from every state.
+
+        Raises:
+            ValueError: states of another number of features, or that their dtype does
+                not hold once they are changed.
+        """
+        states = opened("hidden", hidden, len(self.mean))
+        read = (states - row(self.mean, states)) @ self.right.T.astype(states.dtype)
+        return closed(
+            "hidden", states - read @ self.left.T.astype(states.dtype), hidden
+        )
 
 
 def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
@@ -41,7 +49,8 @@ def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
     leaves nothing but the mean.
 
     Directions count as absent if their singular value is less than what rounding makes
-    of nothing (machine epsilon of the states' dtype times their Frobenius norm).
+    of nothing: machine epsilon of the states' dtype times their Frobenius norm, where
+    each feature is measured in units of its own size.
 
     As a control, erase the target of other prompts:
     `fit_eraser(hidden, target[donors(groups, seed)])`. It takes away random directions
@@ -63,7 +72,7 @@ def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
         >>> bool(abs(np.cov(erased.T, states[:, :2].T ** 3)[:5, 5:]).max() < 1e-10)
         True
     """
-    given = np.asarray(hidden)
+    given = real("hidden", hidden)
     states = matrix("hidden", given, "(prompts, features)")
     target = matrix("target", target, "(prompts, q)")
     prompts, features = states.shape
@@ -89,12 +98,15 @@ def _eraser(
 ) -> Eraser:
     """Fits the eraser to states that were rounded to the relative error `epsilon`."""
     prompts = len(states)
-    mean = states.mean(axis=0)
-    u, size, v = np.linalg.svd(states - mean, full_matrices=False)
-    present = size > epsilon * np.linalg.norm(states)
+    mean, deviations = _centred(states)
+    # The map is the same in any units, and rounding is relative to each feature's size.
+    units = np.linalg.norm(states, axis=0)
+    units[units == 0] = 1.0
+    u, size, v = np.linalg.svd(deviations / units, full_matrices=False)
+    present = size > epsilon * np.linalg.norm(states / units)
     u, size, v = u[:, present], size[present] / np.sqrt(prompts), v[present]
 
-    centred = target - target.mean(axis=0)
+    _, centred = _centred(target)
     norms = np.linalg.norm(centred, axis=0)
     varies = norms > 1e-12 * np.linalg.norm(target, axis=0)
     if not present.any() or not varies.any():
@@ -102,4 +114,19 @@ def _eraser(
     correlation = u.T @ (centred[:, varies] / norms[varies])
     basis, strength, _ = np.linalg.svd(correlation, full_matrices=False)
     basis = basis[:, strength > prompts * np.finfo(float).eps]
-    return Eraser(mean, (v.T * size) @ basis, (basis.T / size) @ v)
+    left, right = (v.T * size) @ basis, (basis.T / size) @ v
+    return Eraser(mean, units[:, None] * left, right / units)
+
+
+def _centred(
+    values: Float64[np.ndarray, "prompts columns"],
+) -> tuple[Float64[np.ndarray, " columns"], Float64[np.ndarray, "prompts columns"]]:
+    """Returns the mean over prompts, and the values less it.
+
+    The mean is taken twice: its rounding is a constant that all prompts share, which
+    would otherwise look like one more direction in which they vary.
+    """
+    mean = values.mean(axis=0)
+    rest = values - mean
+    left = rest.mean(axis=0)
+    return mean + left, rest - left

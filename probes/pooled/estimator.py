@@ -29,11 +29,15 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
+from probes import checks
+from probes.arrays import real
 from probes.pooled.config import ProbeConfig
 
 # The type checker's stubs are of an older scikit-learn, where these are abstract.
 Interval: Any = _param_validation.Interval
 StrOptions: Any = _param_validation.StrOptions
+
+MOST_SAID = 200  # characters of what scikit-learn says
 
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
@@ -140,9 +144,16 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Fits the probe to X, (n, n_tokens * features), and y, (n,) or (n, q)."""
         from probes import pooled  # imports JAX, which the other probes do not need
 
-        X, y = validate_data(
+        if isinstance(self.random_state, bool):
+            raise ValueError(
+                f"random_state must be an integer, got {self.random_state}."
+            )
+        X, y = _validated(
             self, X, y, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
+        with np.errstate(over="ignore"):  # the probe is trained in float32
+            checks.finite("X", X.astype(np.float32))
+        checks.finite("y", y)
         random = check_random_state(self.random_state)
         train, validation = train_test_split(
             np.arange(len(X)), test_size=self.validation_fraction, random_state=random
@@ -193,7 +204,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> Float[np.ndarray, "n ..."]:
         """Returns what the probe reads from X, (n,) or (n, q) as y was, in float64."""
         check_is_fitted(self)
-        hidden = self._hidden(validate_data(self, X, reset=False, dtype=np.float64))
+        hidden = self._hidden(_validated(self, X, reset=False, dtype=np.float64))
         states = np.einsum("t,ntf->nf", self.position_weights_, hidden)
         for weight, bias in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
             states = states @ weight + bias
@@ -214,3 +225,25 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "hidden.reshape(len(hidden), -1)."
             )
         return X.reshape(len(X), self.n_tokens, -1)
+
+
+def _validated(probe: PooledProbe, *arrays: Any, **options: Any) -> Any:
+    """Returns arrays as scikit-learn checks them, which refuses what is no number.
+
+    It takes masked arrays, dates and text for numbers, and cannot read all tensors.
+    """
+    names = zip("Xy", arrays, strict=False)
+    arrays = tuple(_numbers(name, values) for name, values in names)
+    try:
+        return validate_data(probe, *arrays, **options)
+    except (TypeError, ValueError) as error:  # of several lines, with the array in them
+        said = " ".join(str(error).split())[:MOST_SAID]
+        both = "X and y must be arrays" if len(arrays) > 1 else "X must be an array"
+        raise type(error)(f"{both} that scikit-learn takes: {said}") from error
+
+
+def _numbers(name: str, values: Any) -> Any:
+    """Returns values of a kind that scikit-learn would misread as an array."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    masked = isinstance(values, np.ma.MaskedArray)
+    return real(name, values) if masked or kind in set("mMSUV") else values

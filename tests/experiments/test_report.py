@@ -254,6 +254,8 @@ def test_a_run_without_any_figure_says_why(tmp_path):
         (b"", "is not a PNG; draw it again: python -m"),
         (b"%PDF-1.7 and so on and so on", "is not a PNG"),
         (png(3, 3)[:20], "is not a PNG"),
+        (png(3, 3)[:33], "is not whole; draw it again: python -m"),  # a header alone
+        (png(0, 3), "is not whole"),
     ],
 )
 def test_a_bad_picture_is_named_and_nothing_is_written(

@@ -396,7 +396,9 @@ def test_a_curriculum_begins_with_a_pair_that_counts():
 
 
 def test_arguments_that_are_mixed_up_are_named(tmp_path, untyped):
-    with pytest.raises(ValueError, match=r"ModelConfig must be one, got TrainConfig"):
+    with pytest.raises(
+        ValueError, match=r"model_config must be a ModelConfig, got TrainConfig"
+    ):
         train(Sparse(), CONFIG, MODEL, key=KEY)
     with pytest.raises(ValueError, match=r"hand an optax transformation over as"):
         TrainConfig(optimizer=optax.adam(1e-3))

@@ -246,7 +246,7 @@ def test_the_interval_covers_what_is_saved_and_follows_the_seed(rng):
         ({"groups": np.zeros(30)}, "4 and leave some of the 1 groups"),
         ({"first": 3}, "at least 4"),
         ({"growth": 1.0}, "above 1"),
-        ({"growth": np.inf}, "finite and above 1"),
+        ({"growth": np.inf}, "growth must be a finite number, got inf"),
         ({"alphas": []}, "alphas must be numbers above 0"),
         ({"seed": -1}, "seed must be"),
     ],

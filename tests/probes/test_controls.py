@@ -215,7 +215,10 @@ def test_scores_of_different_grids_are_refused(change, message):
         (lambda: random_function(np.full((3, 2), np.nan), seed=0), "inputs must be"),
         (lambda: random_function(np.ones((3, 2)), seed=0), "no entry that varies"),
         (lambda: random_function(np.float64(1.0), seed=0), "axes"),
-        (lambda: random_function(np.eye(3), 0, seed=0), "outputs must be at least 1"),
+        (
+            lambda: random_function(np.eye(3), 0, seed=0),
+            "outputs must be an integer >= 1, got 0",
+        ),
         (lambda: random_function(np.eye(3), length_scale=0, seed=0), "length_scale"),
         (lambda: random_function(np.eye(3), seed=1.5), "seed must be"),
     ],

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
@@ -100,3 +102,32 @@ def test_bad_parameters_of_a_probe_are_not_taken_for_a_probe_of_one_number():
         probe_grid(GOOD, {"w": TARGET}, probe=probe)
     assert "'loss' parameter" in str(error.value)
     assert "MultiOutputRegressor" not in str(error.value)
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.25, 150), (0.07, 42), (0.03, None)])
+def test_copies_of_prompts_are_said_with_their_number(share, said):
+    rng, prompts = np.random.default_rng(0), 600
+    different = round(prompts * (1 - share))
+    which = np.r_[np.arange(different), rng.integers(0, different, prompts - different)]
+    hidden = rng.normal(size=(1, different, 1, 3))[:, which]
+    targets = {"y": rng.normal(size=(different, 1))[which]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        probe_grid(hidden, targets, resamples=10)
+        probe_grid(hidden, targets, groups=which, resamples=10)
+    texts = [str(warning.message) for warning in caught]
+    if said is None:
+        assert not texts
+    else:
+        assert len(texts) == 1 and texts[0].startswith(
+            f"{said} of the 600 rows of target 'y' repeat another"
+        )
+
+
+@pytest.mark.parametrize("flag", ["control", "coefficients", "keep_resamples"])
+@pytest.mark.parametrize("value", ["no", "False", 1, None])
+def test_flags_are_true_or_false(untyped, flag, value):
+    with pytest.raises(
+        ValueError, match=f"{flag} must be True or False, got {value!r}"
+    ):
+        probe_grid(GOOD, {"w": TARGET}, **{flag: value})

@@ -363,3 +363,92 @@ def test_an_eraser_refuses_other_features():
     eraser = Eraser(np.zeros(3), np.ones((3, 1)), np.ones((1, 3)))
     with pytest.raises(ValueError, match="3 features"):
         eraser(np.zeros((2, 4)))
+
+
+# --- what dtypes hold ---
+
+
+@pytest.mark.parametrize("library", [np, jnp])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_norms_beyond_the_squares_that_float16_holds(library, dtype):
+    """40 in each of 64 features: a norm of 320, whose square float16 has not."""
+    change = library.full((2, 64), 40, dtype=jnp.dtype(dtype))
+    found = random_change(change, seed=0)
+    assert found.dtype == change.dtype and type(found) is type(change)
+    norms = np.linalg.norm(np.asarray(found).astype(float), axis=1)
+    np.testing.assert_allclose(norms, 320, rtol=2e-3 if dtype != "float32" else 1e-6)
+
+
+def test_values_may_be_larger_than_the_states_dtype():
+    """Labels of 2e5 are no float16, and the edited states, of 2e5 / 100, are."""
+    states = np.ones((3, 4), np.float16)
+    edited = write(states, 100 * np.eye(1, 4), [0.0], np.full((3, 1), 2e5))
+    assert edited.dtype == np.float16
+    np.testing.assert_allclose(edited[:, 0].astype(float), 2e3)
+
+
+def test_tiny_states_are_erased_in_float16(rng):
+    states = (1e-3 * rng.normal(size=(400, 3))).astype(np.float16)
+    target = states[:, :1].astype(float) + 1e-3 * rng.normal(size=(400, 1))
+    erased = fit_eraser(states, target)(states * np.float16(0.01))
+    assert erased.dtype == np.float16 and np.isfinite(erased).all()
+
+
+@pytest.mark.parametrize("library", [np, jnp])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_states_that_do_not_fit_are_refused(library, dtype):
+    states = library.ones((3, 4), dtype)
+    large = 10.0 * float(np.finfo(dtype).max)
+    with pytest.raises(ValueError, match=f"does not fit into {np.dtype(dtype)}"):
+        write(states, np.eye(1, 4), [0.0], np.full((3, 1), large))
+    with_hole = states * library.asarray([[1.0], [np.nan], [1.0]], dtype)
+    kept = write(with_hole, np.eye(1, 4), [0.0], np.zeros((3, 1)))
+    assert np.isnan(np.asarray(kept)).any(axis=1).tolist() == [False, True, False]
+
+
+# --- the eraser, against the formula ---
+
+
+def leace(states, target, rank):
+    """h -> h - W^+ Q W (h - mean), as Theorem 4.3 of Belrose et al. 2023 has it.
+
+    W is Sigma^(-1/2) on the directions that vary, of which the caller knows how many
+    there are, and Q projects onto the columns of W Sigma_xz.
+    """
+    mean = np.mean(states.astype(np.longdouble), axis=0).astype(float)
+    deviations, around = states - mean, target - target.mean(axis=0)
+    values, vectors = np.linalg.eigh(deviations.T @ deviations / len(states))
+    values, vectors = values[-rank:], vectors[:, -rank:]
+    whiten = (vectors / np.sqrt(values)) @ vectors.T
+    colour = (vectors * np.sqrt(values)) @ vectors.T
+    columns, sizes, _ = np.linalg.svd(whiten @ deviations.T @ around / len(states))
+    columns = columns[:, : len(sizes)]
+    return states - deviations @ (colour @ columns @ columns.T @ whiten).T
+
+
+@pytest.mark.parametrize("prompts", [2_000, 20_000])
+@pytest.mark.parametrize("mean", [0.0, 1.0, 3.0, 30.0, 1e4])
+def test_low_rank_states_with_a_mean_are_erased_as_leace_does(rng, prompts, mean):
+    states = rng.normal(size=(prompts, 8)) @ rng.normal(size=(8, 12)) + mean
+    target = states[:, :2] + rng.normal(size=(prompts, 2))
+    erased = fit_eraser(states, target)(states)
+    assert linear_r2(states, target).min() > 0.5
+    np.testing.assert_allclose(
+        erased, leace(states, target, rank=8), atol=1e-9 * max(1.0, mean)
+    )
+    # What is left of the target is rounding, which has no more than this of it.
+    left = np.linalg.norm((erased - erased.mean(0)).T @ (target - target.mean(0)))
+    assert left < 1e-10 * np.linalg.norm(states) * np.linalg.norm(target)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e6])
+def test_a_feature_in_other_units_is_erased_too(states, target, dtype, unit):
+    units = np.ones(FEATURES)
+    units[0] = unit
+    given = (states * units).astype(dtype)
+    erased = fit_eraser(given, target)(given.astype(float)) / units
+    assert linear_r2(erased, target).max() < 1e-4
+    np.testing.assert_allclose(
+        erased, leace(states.astype(dtype).astype(float), target, FEATURES), atol=1e-2
+    )

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from grid_cases import PROMPTS, noisy_readout
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
+from sklearn.linear_model import BayesianRidge, Lars, LinearRegression, Ridge, RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.multioutput import MultiOutputRegressor
@@ -96,3 +97,60 @@ def test_cells_may_run_in_parallel(hidden, rng):
     with joblib.parallel_config(n_jobs=2):
         parallel = probe_grid(hidden, targets)
     xr.testing.assert_identical(parallel, probe_grid(hidden, targets))
+
+
+class InPlace(RegressorMixin, BaseEstimator):
+    """Least squares that overwrites whatever it is given, in fit and in predict."""
+
+    def fit(self, X, y):
+        self.scale_, self.coef_ = X.std(axis=0), None
+        X /= self.scale_
+        self.centre_, self.mean_ = X.mean(axis=0), y.mean(axis=0)
+        X -= self.centre_
+        y -= self.mean_
+        self.coef_ = np.linalg.lstsq(X, y, rcond=None)[0]
+        y[:] = np.nan
+        return self
+
+    def predict(self, X):
+        X /= self.scale_
+        X -= self.centre_
+        guess = X @ self.coef_ + self.mean_
+        X[:] = np.nan
+        return guess
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: BayesianRidge(**({"copy_X": True} | options)),
+        lambda **options: Lars(**({"copy_X": True} | options)),
+        lambda **options: make_pipeline(
+            StandardScaler(copy=not options), LinearRegression(copy_X=not options)
+        ),
+        lambda **options: InPlace() if options else LinearRegression(),
+    ],
+    ids=["bayesian", "lars", "pipeline", "ours"],
+)
+def test_estimators_that_work_in_place_see_what_they_should(rng, make):
+    """The oracle is one fresh fit of a copying estimator for each target."""
+    hidden = rng.normal(size=(1, 400, 1, 6)) + 5.0
+    w = rng.normal(size=(400, 2))
+    hidden[0, :, 0, :2] += w
+    train, test = next(
+        GroupShuffleSplit(1, test_size=0.25, random_state=0).split(w, groups=range(400))
+    )
+    states = hidden[0, :, 0]
+    oracle = [
+        r2_score(
+            w[test, j], make().fit(states[train], w[train, j]).predict(states[test])
+        )
+        for j in (0, 1)
+    ]
+    before = hidden.copy()
+    found = probe_grid(
+        hidden, {"a": w[:, :1], "b": w[:, 1:]}, probe=make(copy_X=False), resamples=10
+    )
+    np.testing.assert_allclose(found.r2.values.ravel(), oracle, atol=1e-6)
+    assert found.control_r2.max() < 0.1
+    assert np.array_equal(hidden, before)

@@ -19,6 +19,7 @@ import json
 import math
 import operator
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ Relation = Literal["<", "<=", ">", ">=", "within"]
 Verdict = Literal["holds", "fails", "unreached", "undecided", "empty"]
 Bar = Literal["paper", "ours", "ours, set after a first look"]
 Subject = Literal["models", "theory"]
+
+ID = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
+"""A claim's id: the paper, a dot, and the claim's number or a word."""
 
 COMPARE = {
     "<": operator.lt,
@@ -258,7 +262,12 @@ def load_claims(path: str | os.PathLike[str]) -> list[Claim]:
     """
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [_claim(row) for row in rows]
+        claims = [_claim(row) for row in rows]
+        names = [claim.id for claim in claims]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two claims have the id {twice[0]!r}")
+        return claims
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} is not a file of claims ({' '.join(str(error).split())}); delete "
@@ -279,6 +288,9 @@ def _strict(row: dict[str, Any]) -> dict[str, Any]:
 def _claim(row: dict[str, Any]) -> Claim:
     fields = dict(row)
     verdict = fields.pop("verdict")
+    name = fields["id"]
+    if not isinstance(name, str) or not ID.fullmatch(name):
+        raise ValueError(f"{name!r} is no id of a claim, such as 'akyurek2023.4a'")
     claim = Claim(**fields)
     if claim.verdict != verdict:
         raise ValueError(

@@ -25,6 +25,7 @@ from icl.files import write_whole
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"IEND\xaeB`\x82"
 SYMBOLS: dict[Judgement, str] = {
     "holds": "✓",
     "fails": "✗",
@@ -155,6 +156,11 @@ def read_picture(figure: FigureResult) -> Picture:
             f"again: {figure.command}"
         )
     width, height = struct.unpack(">II", data[16:24])  # first fields of the header
+    if not width or not height or not data.endswith(PNG_END):
+        raise ValueError(
+            f"the picture of {figure.name}, {figure.figure_png}, is not whole; draw it "
+            f"again: {figure.command}"
+        )
     address = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
     return Picture(address, width, height)
 

@@ -1,0 +1,149 @@
+"""Labels of prompts: those of their groups, and those that are read out.
+
+Prompts of one group stay on one side of every split, as copies of one prompt should.
+"""
+
+import math
+from collections.abc import Mapping
+from numbers import Number
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from probes import cautions, checks
+from probes.arrays import shown
+
+LABELS = "biuUSO"
+"""The kinds of arrays that hold labels: booleans, integers and strings."""
+
+MANY = 0.05
+"""The share of prompts from which on copies may matter: a probe that remembers the
+prompts of its training has about this R2 for any target."""
+
+
+def group_labels(
+    groups: Any, prompts: int, test_fraction: float
+) -> Shaped[np.ndarray, " prompts"]:
+    """Returns one label for each prompt, with groups enough to train and to test."""
+    labels = one_label_each(groups, prompts)
+    count = len(np.unique(labels))
+    if count < 2:
+        raise ValueError(
+            "at least 2 groups of prompts are needed, one to train and one to test on, "
+            f"got {count}."
+        )
+    test_fraction = checks.share("test_fraction", test_fraction)
+    if math.ceil(test_fraction * count) >= count:
+        raise ValueError(
+            "test_fraction must leave a group to train on, got "
+            f"{test_fraction!r} with {count} groups."
+        )
+    return labels
+
+
+def one_label_each(groups: Any, prompts: int) -> Shaped[np.ndarray, " prompts"]:
+    """Returns one label for each prompt; by default each is its own group."""
+    found = np.arange(prompts) if groups is None else given_labels("groups", groups)
+    if found.shape != (prompts,):
+        raise ValueError(
+            f"groups must hold one label for each of the {prompts} prompts, got shape "
+            f"{found.shape}."
+        )
+    return found
+
+
+def given_labels(name: str, values: Any) -> Shaped[np.ndarray, "..."]:
+    """Returns labels, which are numbers or text; none is missing."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must hold a label for each prompt; some are masked.")
+    given = values.detach().cpu() if hasattr(values, "detach") else values
+    # In a list, NumPy would take a number for text if there is some beside it.
+    kind = object if isinstance(given, list | tuple) else None
+    try:
+        array = np.asarray(given, kind)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be a list of labels, got {shown(values)}."
+        ) from error
+    if array.dtype == object and array.ndim:
+        array = _of_objects(name, array)
+    if array.dtype.kind == "f":
+        checks.finite(name, array)
+    return array
+
+
+def _of_objects(
+    name: str, array: Shaped[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "..."]:
+    """Returns labels that are Python objects in a dtype of NumPy, if there is one."""
+    for where, label in np.ndenumerate(array):
+        same = label == label  # which NaN and the missing values of pandas are not
+        if label is None or not (isinstance(same, bool | np.bool_) and same):
+            raise ValueError(
+                f"{name} must hold a label for each prompt, got {shown(label)} for "
+                f"prompt {where[0]}."
+            )
+    kinds = {_kind(label) for label in array.flat}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{name} must hold labels of one kind, got {' and '.join(sorted(kinds))}."
+        )
+    return np.asarray(array.tolist()) if kinds <= {"text", "numbers"} else array
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, str):
+        return "text"
+    is_number = isinstance(label, Number | np.number | np.bool_)
+    return "numbers" if is_number else type(label).__name__
+
+
+def target_labels(
+    name: str, values: Any, prompts: int, sizes: dict[str, int]
+) -> Shaped[np.ndarray, "prompts ..."]:
+    """Returns a target of labels, (prompts,) or (prompts, slots)."""
+    array = given_labels(f"target {name!r}", values)
+    if array.dtype.kind not in LABELS:
+        raise ValueError(
+            f"target {name!r} must hold labels (integers, booleans or strings) for a "
+            f"classifier, got {array.dtype}; use values.astype(int) if they are "
+            "labels, or a regressor as the probe if they are numbers."
+        )
+    fits = array.ndim in (1, 2) and array.shape[0] == prompts and array.size
+    if not fits or (array.ndim == 2 and array.shape[1] not in sizes.values()):
+        slots = " or ".join(f"(prompts={prompts}, {k}={n})" for k, n in sizes.items())
+        raise ValueError(
+            f"target {name!r} must hold one label for each prompt, (prompts={prompts},)"
+            f", or {slots}, got shape {array.shape}."
+        )
+    if array.dtype.kind == "O" and not all(isinstance(x, str) for x in array.flat):
+        raise ValueError(f"target {name!r} must hold strings or integers, not objects.")
+    if len(np.unique(array)) < 2:
+        raise ValueError(f"target {name!r} has the same label for all prompts.")
+    return array
+
+
+def repeated_rows(targets: Mapping[str, np.ndarray]) -> None:
+    """Refuses prompts half of which are copies, and warns of fewer (`MANY`).
+
+    It is for prompts without groups.
+    """
+    for name, values in targets.items():
+        rows = values.reshape(len(values), -1)
+        different = len({row.tobytes() for row in rows})
+        copies = len(rows) - different
+        if 1 < different <= len(rows) // 2:
+            raise ValueError(
+                f"target {name!r} has only {different} different rows among "
+                f"{len(rows)} prompts. Rows that share a target, such as the tokens of "
+                "one prompt, must not be on both sides of a split: give `groups`, a "
+                "label for each row (np.arange(rows) if they are unrelated after all)."
+            )
+        if 1 < different and copies >= MANY * len(rows):
+            cautions.warn(
+                f"{copies} of the {len(rows)} rows of target {name!r} repeat another: "
+                "if they are copies of prompts, a probe meets them on both sides of "
+                "the split and scores too high; give `groups`, a label for each row "
+                "that copies share (np.arange(rows) if they are unrelated after all)."
+            )

@@ -1,0 +1,299 @@
+"""Every argument of every public function of `icl` meets the same bad values."""
+
+import functools
+import importlib
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from bad_values import Reached, cases_of, complaints
+from flax import nnx
+
+from icl import (
+    Curriculum,
+    LinearRegression,
+    ModelConfig,
+    TrainConfig,
+    Trained,
+    Transformer,
+    testing,
+)
+from icl import losses as loss_functions
+from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors, Ridge
+from icl.compare import implied_weights
+from icl.constructed import Precision, linear_gradient_descent
+from icl.constructed.algorithms import sgd_step
+from icl.model.building import arrays_of
+from icl.sweeps import Models, Setting, grid
+from icl.targets import moment, true_weights
+from icl.training import ensemble, run
+from icl.training.trained import assemble
+
+RNG = np.random.default_rng(0)
+TASK = LinearRegression(dim=2, length=3)
+MODEL = ModelConfig(layers=1, width=4)
+CONFIG = TrainConfig(steps=1, batch=4, held_out=4, chunk=1)
+PROMPTS = TASK.sample(jax.random.key(0), batch=4)
+SETTING = Setting(TASK, MODEL, CONFIG)
+AXES = {"seed": (0, 1)}
+FAMILIES = {"OLS": [LeastSquares()], "ridge": [Ridge(0.1), Ridge(1.0)]}
+PATH = [Ridge(0.1), Ridge(0.3), Ridge(1.0)]
+PREDICTIONS = RNG.normal(size=(4, 3))
+QUERIES = RNG.normal(size=(4, 3, 8, 2))
+
+
+@functools.cache
+def model():
+    return Transformer(MODEL, TASK.codec, rngs=nnx.Rngs(0))
+
+
+@functools.cache
+def trained():
+    return Trained.from_model(model(), TASK)
+
+
+@functools.cache
+def exported():
+    return trained().export(new_path() / "model.safetensors")
+
+
+@functools.cache
+def constructed():
+    return sgd_step(2, 0.1, length=3)
+
+
+@functools.cache
+def linear_model():
+    return linear_gradient_descent(1, 2, 0.1, dtype="float32")
+
+
+@functools.cache
+def scratch():
+    return tempfile.TemporaryDirectory()
+
+
+def new_path():
+    return Path(tempfile.mkdtemp(dir=scratch().name))
+
+
+def runs():
+    losses = (("layers", "rate"), [[0.3, 0.2], [0.1, 0.4]])
+    return xr.Dataset({"validation_loss": losses}, {"rate": [0.1, 0.2]})
+
+
+def draws(*shape):
+    return np.random.default_rng(1).normal(size=(20, *shape))
+
+
+def values_of(fields):
+    """Makes arguments of the same names out of the defaults of a config."""
+    return {name: (lambda value=value: value) for name, value in fields.items()}
+
+
+VALID = {
+    # sizes and numbers
+    **dict.fromkeys(("dim", "pairs", "context", "count", "k"), lambda: 2),
+    **dict.fromkeys(("length", "batch"), lambda: 3),
+    "steps": lambda: 1,
+    "seed": lambda: 0,
+    "draws": lambda: draws(4),
+    "target_ceilings.draws": lambda: 4,
+    "resamples": lambda: 10,
+    **dict.fromkeys(("rate", "alpha", "gamma", "time", "width", "tail"), lambda: 0.1),
+    "noise_std": lambda: 0.0,
+    "weight_std": lambda: 1.0,
+    "GradientDescent.steps": lambda: 2,
+    "divide_by": lambda: 2.0,
+    "fitted_weights.count": lambda: 8,
+    "bound": lambda: 0.5,
+    # choices and flags
+    "dtype": lambda: "float32",
+    "statistic": lambda: "mean",
+    "norm": lambda: "spectral",
+    "weighting": lambda: "uniform",
+    "scale": lambda: "mean",
+    "kind": lambda: "max",
+    **dict.fromkeys(("intercept", "above", "history"), lambda: True),
+    # tasks, models, runs
+    "task": lambda: TASK,
+    "kinds": lambda: LinearRegression,
+    "register.kind": lambda: LinearRegression,
+    "key": lambda: jax.random.key(0),
+    "keys": lambda: jax.random.split(jax.random.key(0), 2),
+    "shape": lambda: (2, 3),
+    "xs": lambda: PROMPTS.xs,
+    "model": model,
+    "predict_query.model": linear_model,
+    "config": lambda: MODEL,
+    "codec": lambda: TASK.codec,
+    "rngs": lambda: nnx.Rngs(0),
+    "arrays": lambda: arrays_of(model()),
+    "loss": lambda: loss_functions.squared_error,
+    "inputs": lambda: "normal",
+    "covariance": lambda: np.eye(2),
+    "fixed_weights": lambda: np.ones(2),
+    "model_config": lambda: MODEL,
+    "train_config": lambda: CONFIG,
+    **dict.fromkeys(
+        ("directory", "directories", "callback", "devices", "init", "optimizer"),
+        lambda: None,
+    ),
+    "learning_rates": lambda: [1e-3, 1e-3],
+    "trained": trained,
+    "path": exported,
+    "save.path": new_path,
+    "Trained.export.path": lambda: new_path() / "model.safetensors",
+    "tasks": lambda: [LinearRegression],
+    "name": lambda: "d8",
+    **{f"ModelConfig.{n}": v for n, v in values_of(vars(MODEL)).items()},
+    **{f"TrainConfig.{n}": v for n, v in values_of(vars(CONFIG)).items()},
+    **{f"Curriculum.{n}": v for n, v in values_of(vars(Curriculum())).items()},
+    # prompts and what learners say of them
+    **dict.fromkeys(("prompts", "Transformer.batch"), lambda: PROMPTS),
+    "Transformer.__call__.batch": lambda: PROMPTS,
+    "Transformer.predict.batch": lambda: PROMPTS,
+    "Transformer.patterns.batch": lambda: PROMPTS,
+    "queries": lambda: QUERIES,
+    "learner": lambda: LeastSquares(),
+    "learners": lambda: [LeastSquares(), Ridge(0.1)],
+    "families": lambda: FAMILIES,
+    "effective.path": lambda: PATH,
+    "effective.values": lambda: [0.1, 0.3, 1.0],
+    "contexts": lambda: [1],
+    "predictions": lambda: RNG.normal(size=(4, 3, 8)),
+    **dict.fromkeys(("a", "b"), lambda: PREDICTIONS),
+    "implied_weight_difference.a": lambda: RNG.normal(size=(4, 3, 2)),
+    "implied_weight_difference.b": lambda: RNG.normal(size=(4, 3, 2)),
+    "fit": lambda: implied_weights(QUERIES, QUERIES.sum(-1)),
+    "lowest.x": lambda: np.array([0.0, 1.0, 2.0]),
+    "curves": lambda: np.array([1.0, 0.0, 1.0]),
+    "per_prompt": lambda: PREDICTIONS,
+    "values": lambda: np.arange(4.0),
+    "resampled": lambda: draws(4),
+    "nested_extreme_interval.values": lambda: np.zeros((2, 3)),
+    "nested_extreme_interval.draws": lambda: draws(2, 3),
+    "OfWeights.function": lambda: np.square,
+    "OfContext.name": lambda: "own",
+    "OfLatents.name": lambda: "own",
+    "OfWeights.name": lambda: "own",
+    "function": lambda: lambda *parts: parts[0],
+    "targets": lambda: [true_weights(), moment()],
+    # states
+    "hidden": lambda: RNG.normal(size=(4, 5, 4)),
+    "layer": lambda: 0,
+    "mask": lambda: np.tri(5, dtype=bool),
+    "sequence": lambda: RNG.normal(size=(4, 5, 3)),
+    "positions": lambda: np.arange(5),
+    # constructed transformers
+    "precision": lambda: Precision(),
+    "weights": lambda: np.zeros(2),
+    "program": lambda: constructed().program,
+    "Program.name": lambda: "own",
+    "rows": lambda: constructed().program.rows,
+    "Program.steps": lambda: constructed().program.steps,
+    "Precision.dtype": lambda: "float64",
+    "multiplier": lambda: None,
+    "pad": lambda: None,
+    "pads": lambda: "symmetric",
+    # sweeps
+    "results": lambda: None,
+    "jobs": lambda: 1,
+    "together": lambda: 1,
+    "base": lambda: SETTING,
+    "axes": lambda: AXES,
+    "setting": lambda: SETTING,
+    "settings": lambda: grid(SETTING, AXES),
+    "models": lambda: finished(),
+    "load": lambda: trained,
+    "Setting.model": lambda: MODEL,
+    "Setting.train": lambda: CONFIG,
+    "dataset": runs,
+    "over": lambda: ["rate"],
+    "by": lambda: "validation_loss",
+}
+
+
+@functools.cache
+def finished():
+    """Returns a store in which all models are known already."""
+    models = Models()
+    for setting in grid(SETTING, AXES):
+        models.put(setting, trained_again)
+    return models
+
+
+@functools.cache
+def trained_again():
+    """Returns a model that says of itself that it was trained for a step."""
+    zeros = {"loss": np.zeros(1), "gradient_norm": np.zeros(1)}
+    zeros |= {"held_out_loss": np.zeros((1, 3)), "evaluated": np.ones(1, int)}
+    return assemble((TASK, MODEL, CONFIG), nnx.state(model()), zeros, 1)
+
+
+INSTANCES = {
+    "LeastSquares": LeastSquares,
+    "NearestNeighbors": NearestNeighbors,
+    "GradientDescent": lambda: GradientDescent(1, 0.1),
+    "OnePassSGD": lambda: importlib.import_module("icl.baselines").OnePassSGD(0.1),
+    "LinearRegression": lambda: TASK,
+    "Transformer": model,
+    "Trained": trained,
+    "Models": finished,
+    "Constructed": constructed,
+    "Program": lambda: constructed().program,
+}
+
+LEAVE_OUT = {
+    **dict.fromkeys(
+        ("Trained", "Constructed", "Nearest", "Outcome"), "made by our functions"
+    ),
+    **dict.fromkeys(("Aff", "Div", "Mov", "Mul", "Scale"), "checked by Program"),
+    **dict.fromkeys(
+        ("filter", "shortcut", "multipliers", "mask_inputs"), "called by our code"
+    ),
+    "import_model": "has tests of its own, in test_importing.py",
+}
+
+PACKAGES = (
+    "icl",
+    "icl.baselines",
+    "icl.compare",
+    "icl.constructed",
+    "icl.pretrained",
+    "icl.resampling",
+    "icl.sweeps",
+    "icl.targets",
+    "icl.testing",
+)
+
+
+def all_cases():
+    packages = map(importlib.import_module, PACKAGES)
+    by_name = {
+        case.name: case
+        for package in packages
+        for case in cases_of(package, VALID, INSTANCES, LEAVE_OUT)
+    }
+    return list(by_name.values())
+
+
+def reached(*_, **__):
+    raise Reached
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch, untyped, tmp_path):
+    """Stops where arguments have been checked, and a task would be traced."""
+    for module in (run, ensemble):
+        monkeypatch.setattr(module, "check_draws", reached)
+    monkeypatch.setattr(testing, "_check_sampling", reached)
+    monkeypatch.chdir(tmp_path)  # where text is a path
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
+def test_bad_values_end_in_one_sentence_that_names_the_argument(case, nothing_runs):
+    found, tried = complaints(case)
+    assert tried and not found, f"{len(found)} of {tried}: {'; '.join(found[:5])}"
