@@ -15,9 +15,10 @@ Face is behind it: no block was ever given that state, and it cannot be resumed 
 Shapes: prompts of one length; the model's inputs (prompts, ...), its stream (prompts,
 tokens, features), and states (layers, prompts, tokens, features) in float32.
 
-When it misleads: padded prompts have states at their padding too, which must not be
-probed. An edit before block l leaves alone what earlier blocks have handed on by other
-ways than the stream, such as a cache of keys and values.
+When it misleads: padded prompts have states at their padding too; `probe_grid` leaves
+them out if it is told which tokens are `valid`. An edit before block l leaves alone
+what earlier blocks have handed on by other ways than the stream, such as a cache of
+keys and values.
 
 PyTorch is an optional extra, `pip install "icl-probes[torch]"`, and is imported when a
 function is called.

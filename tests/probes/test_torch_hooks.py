@@ -1,10 +1,12 @@
 """What hooks keep track of, without PyTorch: NumPy arrays stand for streams."""
 
 from collections import namedtuple
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+import probes
 from probes.torch.hooks import (
     Visits,
     batches,
@@ -151,3 +153,9 @@ def test_a_file_that_is_not_completed_leaves_nothing(tmp_path, rng):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"file must end in '\.npy'"):
         Collected(1, tmp_path / "states.pt")
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed")
+def test_without_pytorch_a_sentence_says_how_to_get_it():
+    with pytest.raises(ImportError, match=r"pip install 'icl-probes\[torch\]'"):
+        probes.torch.states(None, np.zeros((2, 3)), blocks="blocks")
