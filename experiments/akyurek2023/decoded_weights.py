@@ -12,14 +12,15 @@ Run: python -m experiments.akyurek2023.decoded_weights quick
 
 How to read it: each cell of the maps is a linear probe of one layer at one token, and
 its colour is the share of variance (R2) that the probe explains on prompts to which it
-was not fitted. Rows are layers, with the embedding (0) at the bottom; columns are
-tokens in order. The left map is for the w that made the labels, the right one for the w
-that least squares finds in the examples so far. The panels below show the layer that is
-best on average over other prompts, by number of examples. Dashed curves are the
-ceiling: no reader of n < d examples explains more than n/d of w. Dotted curves are the
-same probe for the weights of other prompts, which must stay at or below zero. Maps are
-averages over trained models, if there are several. Bands are 95 % intervals over test
-prompts, and over seeds if there are several.
+was not fitted; colours are spaced by its square root, so that little is seen, too. Rows
+are layers, with the embedding (0) at the bottom; columns are tokens in order. The left
+map is for the w that made the labels, the right one for the w that least squares finds
+in the examples so far. The panels below show the layer that is best on average over
+other prompts, by number of examples. Dashed curves are the ceiling: no reader of n < d
+examples explains more than n/d of w. Dotted curves are the same probe for the weights
+of other prompts, which must stay at or below zero. Maps are averages over trained
+models, if there are several. Bands are 95 % intervals over test prompts, and over seeds
+if there are several.
 """
 
 import sys
@@ -33,6 +34,7 @@ import matplotlib.figure
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
 
 from experiments.akyurek2023.decoded_weights_claims import AT, BEST, claims, resampled
@@ -188,16 +190,18 @@ def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
     tokens, layers = scores.token.values, scores.layer.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dddddd")
     image = axes.imshow(
-        mean_over_seeds(scores.r2),
+        mean_over_seeds(scores.r2).clip(0, 1),
         origin="lower",
         aspect="auto",
-        vmin=0,
-        vmax=1,
+        norm=PowerNorm(0.5, 0, 1),
         cmap=colours,
     )
     axes.grid(False)
     axes.set_title(NAMES[str(scores.target.item())])
-    axes.set_xticks(range(len(tokens)), tokens, rotation=90, fontsize=8)
+    places = np.arange(len(tokens))
+    if len(tokens) > 20:  # names would touch each other: those of labels are enough
+        places = places[1::2]
+    axes.set_xticks(places, tokens[places], rotation=90, fontsize=8)
     axes.set_yticks(layers if len(layers) <= 9 else layers[::2])
     determined = scores.context.values >= scores.attrs["dim"]
     if determined.any():

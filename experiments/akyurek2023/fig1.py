@@ -207,7 +207,12 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         grid[1, 0].set_title("(a) on a logarithmic axis")
         grid[1, 1].set_title("(b) on a logarithmic axis")
         labelled = grid[0, 0].get_legend_handles_labels()
-        figure.legend(*labelled, loc="outside lower center", ncols=4)
+        figure.legend(
+            *labelled,
+            loc="outside lower center",
+            ncols=4,
+            title="distance between: ICL is the transformer, Y the true label",
+        )
     return figure
 
 
