@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from probes import checks
+from probes.arrays import shown
+
 SHARES = (
     "r2",
     "control_r2",
@@ -196,6 +199,7 @@ def _pyplot() -> Any:
 
 def _of_target(grid: xr.Dataset, score: str, target: str | None) -> xr.Dataset:
     """Returns the grid of one target."""
+    checks.of_kind("score", score, str, "the name of a variable")
     if not isinstance(grid, xr.Dataset) or score not in grid:
         scores = [n for n in getattr(grid, "data_vars", ()) if f"{n}_low" in grid]
         raise ValueError(
@@ -208,7 +212,7 @@ def _of_target(grid: xr.Dataset, score: str, target: str | None) -> xr.Dataset:
             f"grid has the targets {names}; choose one, target={names[0]!r}."
         )
     if target is not None and target not in names:
-        raise ValueError(f"target must be one of {names}, got {target!r}.")
+        raise ValueError(f"target must be one of {names}, got {shown(target)}.")
     if "target" not in grid.dims:
         return grid
     return grid.sel(target=names[0] if target is None else target)
@@ -238,7 +242,7 @@ def _selected(grid: xr.Dataset, each: str, wanted: Any) -> list[Any]:
     labels = known if wanted is None else list(wanted) if several else [wanted]
     unknown = [label for label in labels if label not in known]
     if unknown or not labels:
-        raise ValueError(f"{each} must be among {known}, got {wanted!r}.")
+        raise ValueError(f"{each} must be among {known}, got {shown(wanted)}.")
     if len(labels) > MOST_CURVES:
         raise ValueError(
             f"{len(labels)} curves cannot be told apart; choose at most {MOST_CURVES}, "

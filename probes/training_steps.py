@@ -137,4 +137,4 @@ def _kind(pair: Any) -> str:
         return f"an array of shape {tuple(shape)}"
     if isinstance(pair, tuple | list):
         return f"({', '.join(type(part).__name__ for part in pair)})"
-    return f"{pair!r:.80}"
+    return shown(pair)

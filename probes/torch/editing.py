@@ -3,7 +3,6 @@
 `probes.torch` says how layers are counted.
 """
 
-import operator
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
 from probes import checks
+from probes.arrays import real
 from probes.torch.collecting import states
 from probes.torch.hooks import batches
 from probes.torch.runs import Runs
@@ -80,8 +80,8 @@ def resume(
         ImportError: PyTorch is not installed.
     """
     runs = Runs(model, inputs, blocks)
-    place = _layer(layer, len(runs.blocks))
-    array = checks.real("edited", edited)
+    place = checks.integer("layer", layer, 0, len(runs.blocks))
+    array = real("edited", edited)
     if array.ndim != 3 or len(array) != runs.prompts:
         raise ValueError(
             f"edited must have axes (prompts, tokens, features) with {runs.prompts} "
@@ -180,17 +180,3 @@ def _noisy(state: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns states with large noise."""
     size = LARGE * (float(state.std()) or 1.0)
     return state + rng.normal(scale=size, size=state.shape).astype(np.float32)
-
-
-def _layer(layer: Any, blocks: int) -> int:
-    """Returns the index of a layer."""
-    try:
-        place = operator.index(layer)
-    except TypeError:
-        place = -1
-    if not 0 <= place <= blocks:
-        raise ValueError(
-            f"layer must be an integer from 0 to {blocks}, the number of blocks, got "
-            f"{layer!r}."
-        )
-    return place

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from probes.arrays import shown
+
 SHOWN = 12  # names of modules in a message
 
 
@@ -23,6 +25,7 @@ def blocks_of(model: Any, blocks: Any) -> dict[str, Any]:
     Raises:
         ValueError: there are no such modules in the model.
     """
+    torch = import_torch()
     names = {module: name for name, module in model.named_modules()}
     if isinstance(blocks, str):
         chosen = _list_of(model, blocks)
@@ -30,7 +33,8 @@ def blocks_of(model: Any, blocks: Any) -> dict[str, Any]:
         chosen = [_module(model, b) if isinstance(b, str) else b for b in blocks]
     else:
         chosen = []
-    if not chosen or not all(module in names for module in chosen):
+    inside = (isinstance(m, torch.nn.Module) and m in names for m in chosen)
+    if not chosen or not all(inside):
         raise ValueError(
             "blocks must be the name of a module list of the model, or a sequence of "
             f"modules in it or of their names, got {shown(blocks)}; {_lists(model)}."
@@ -83,9 +87,3 @@ def _lists(model: Any) -> str:
         return f"it has no module lists; its modules are {', '.join(names) or 'none'}"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"its module lists are {', '.join(names[:SHOWN])}{more}"
-
-
-def shown(value: Any) -> str:
-    """Returns a value as it stands in a message, cut off where it is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) < 80 else f"{text[:77]}..."

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from probes import checks
+from probes.arrays import real
 from probes.torch.hooks import (
     Visits,
     prompt_count,
@@ -157,7 +157,7 @@ def _tensor(value: Any, like: Any) -> Any:
     """
     if not isinstance(value, np.ndarray | list):
         return value
-    tensor = import_torch().as_tensor(checks.real("inputs", value))
+    tensor = import_torch().as_tensor(real("inputs", value))
     if like is not None and tensor.is_floating_point():
         return tensor.to(like.dtype)
     return tensor

@@ -217,6 +217,7 @@ def test_blocks_by_name_and_as_modules(xs):
         (["blocks.7"], "no module 'blocks.7'"),
         ([], "blocks must be the name of a module list"),
         (3, "blocks must be the name of a module list.*got 3"),
+        ([[1]], "blocks must be the name of a module list"),
         ([nn.Linear(2, 2)], "blocks must be the name of a module list"),
         (["blocks.0", "blocks.0"], "blocks must be different modules"),
         (["blocks.1", "blocks.0"], "'blocks.0' ran before 'blocks.1'"),
@@ -390,10 +391,21 @@ def test_nested_tensors_are_refused():
         states(model, inputs, blocks="layers")
 
 
+def test_edited_states_of_any_kind(xs):
+    """Tensors that require gradients, or are bfloat16, need no conversion."""
+    model = Model()
+    edited = torch.randn(PROMPTS, TOKENS, WIDTH).bfloat16()
+    wanted = resume(model, xs, 1, edited.float().numpy(), blocks="blocks")
+    kinds = (edited, edited.float().requires_grad_(), edited.double())
+    for each in kinds:
+        found = resume(model, xs, 1, each, blocks="blocks")
+        np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("layer", [-1, BLOCKS + 1, 0.5, "1"])
 def test_layers_that_do_not_exist(xs, layer):
-    with pytest.raises(ValueError, match="layer must be an integer from 0 to 3"):
+    with pytest.raises(ValueError, match=r"layer must be an integer (>= 0|<= 3)"):
         resume(Model(), xs, layer, np.zeros((PROMPTS, TOKENS, WIDTH)), blocks="blocks")
 
 
