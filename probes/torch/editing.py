@@ -128,6 +128,7 @@ def check_edits(
         ImportError: PyTorch is not installed.
     """
     runs = Runs(model, inputs, blocks)
+    blocks = list(runs.blocks.values())  # `blocks` may be an iterator
     hidden = states(model, inputs, blocks=blocks, batch=batch)
     parts = [runs.read(rows, read) for rows in batches(runs.prompts, batch)]
     before = np.concatenate(parts)

@@ -291,7 +291,8 @@ def test_gradient_checkpointing_is_no_trouble(xs):
 
 
 def test_edits_are_checked(xs):
-    effects = check_edits(Model(), xs, blocks="blocks", batch=4)
+    model = Model()
+    effects = check_edits(model, xs, blocks=iter(model.blocks), batch=4)
     assert effects.identity.shape == effects.noise.shape == (BLOCKS + 1,)
     assert effects.identity.max() < 1e-6 < 0.1 < effects.noise.min()
 
