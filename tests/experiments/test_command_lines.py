@@ -109,7 +109,9 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Models("~/x").results == expanded("~/x") == tmp_path / "x"
     for wrong in (None, 3, ["x"]):
-        with pytest.raises(ValueError, match="a path must be a string or a Path, got"):
+        with pytest.raises(
+            ValueError, match="path must be a path, a string or a Path, got"
+        ):
             expanded(wrong)
 
 

@@ -73,7 +73,10 @@ def estimate(statistic: Statistic, means: xr.Dataset, draws: xr.Dataset) -> Inte
 
 
 def band(value: xr.DataArray, draws: xr.DataArray) -> tuple[xr.DataArray, ...]:
-    """Returns values, averaged over seeds, with the ends of their intervals."""
+    """Returns values, averaged over seeds, with the ends of their intervals.
+
+    There may be none, as of layers in which nothing can be read.
+    """
     if value.sizes.get(SEED, 1) == 1:
         one = value.squeeze(SEED, drop=True) if SEED in value.dims else value
         drawn = draws.squeeze(SEED, drop=True) if SEED in draws.dims else draws
@@ -82,6 +85,8 @@ def band(value: xr.DataArray, draws: xr.DataArray) -> tuple[xr.DataArray, ...]:
     value = value.transpose(SEED, ...)
     values, drawn = value.values, draws.transpose("draw", *value.dims).values
     one = value.isel({SEED: 0}, drop=True)
+    if not one.size:
+        return one, one, one
     ends = (values.mean(axis=0), *seed_interval(values, drawn))
     return tuple(one.copy(data=end) for end in ends)
 
