@@ -1,6 +1,6 @@
-"""The blocks of a prequential code, and the interval of the bits that it saves."""
+"""The blocks of a prequential code, and what it costs on average over orders."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -8,12 +8,38 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from probes import checks, scores
+from probes.codelength.result import Codelength, summed
 from probes.groups import one_label_each
 
 RESAMPLES = 1_000
 
 
-def interval_of_saved(
+def over_orders(
+    costs_of: Callable[[Int[np.ndarray, " prompts"]], np.ndarray],
+    member: Int[np.ndarray, " prompts"],
+    orders: int,
+    rng: np.random.Generator,
+) -> Codelength:
+    """Returns the bits of a code, averaged over random orders of the groups.
+
+    Args:
+        costs_of: the bits of every prompt and coordinate without features and with
+            them, (2, prompts, q), given each prompt's place in the order.
+        member: the number of each prompt's group.
+        orders: the number of orders.
+        rng: draws the orders and the resamples.
+    """
+    count = int(member.max()) + 1
+    places = [rng.permutation(count)[member] for _ in range(orders)]
+    costs = [costs_of(place) for place in places]
+    mean = np.mean(costs, axis=0)
+    saved = mean[0] - mean[1]
+    low, high = _interval_of_saved(saved, costs, member, rng)
+    bits, intercept_bits = mean[1].sum(), mean[0].sum()
+    return summed(bits, intercept_bits, saved.sum(axis=0), len(member), low, high)
+
+
+def _interval_of_saved(
     saved: Float[np.ndarray, "prompts q"],
     costs: list[np.ndarray],
     member: Int[np.ndarray, " prompts"],

@@ -15,10 +15,10 @@ from probes.arrays import shown
 from probes.codelength.blocks import (
     blocks_of,
     check_blocks,
-    interval_of_saved,
     members,
+    over_orders,
 )
-from probes.codelength.result import Codelength, summed
+from probes.codelength.result import Codelength
 from probes.groups import target_labels
 
 MOST = 100_000  # orders, each of which takes as long as one probe
@@ -92,13 +92,12 @@ def label_codelength(
     blocks = check_blocks(first, growth, count, features=x.shape[1]), growth
     checks.positive_int("orders", orders, MOST)
     rng = np.random.default_rng([checks.seed(seed), 5])
-    places = [rng.permutation(count)[member] for _ in range(orders)]
-    costs = [_costs(x, codes, len(classes), place, blocks, probe) for place in places]
-    mean = np.mean(costs, axis=0)
-    saved = mean[0] - mean[1]
-    low, high = interval_of_saved(saved, costs, member, rng)
-    bits, intercept_bits = mean[1].sum(), mean[0].sum()
-    return summed(bits, intercept_bits, saved.sum(axis=0), len(x), low, high)
+    return over_orders(
+        lambda place: _costs(x, codes, len(classes), place, blocks, probe),
+        member,
+        orders,
+        rng,
+    )
 
 
 def _costs(

@@ -15,10 +15,10 @@ from probes import checks
 from probes.codelength.blocks import (
     blocks_of,
     check_blocks,
-    interval_of_saved,
     members,
+    over_orders,
 )
-from probes.codelength.result import FLOOR, Codelength, paired, refuse_constants, summed
+from probes.codelength.result import FLOOR, Codelength, paired, refuse_constants
 from probes.grid.ridge_spec import ALPHAS
 from probes.groups import repeated_rows
 
@@ -89,14 +89,10 @@ def online_codelength(
     checks.positive_int("orders", orders, MOST)
     alphas = checks.positive("alphas", alphas)
     rng = np.random.default_rng([checks.seed(seed), 4])
-    places = [rng.permutation(count)[member] for _ in range(orders)]
     blocks = first, growth
-    costs = [_costs(x, y, member, place, blocks, alphas) for place in places]
-    mean = np.mean(costs, axis=0)
-    saved = mean[0] - mean[1]
-    low, high = interval_of_saved(saved, costs, member, rng)
-    bits, intercept_bits = mean[1].sum(), mean[0].sum()
-    return summed(bits, intercept_bits, saved.sum(axis=0), len(y), low, high)
+    return over_orders(
+        lambda place: _costs(x, y, member, place, blocks, alphas), member, orders, rng
+    )
 
 
 def _costs(

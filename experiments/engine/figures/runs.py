@@ -125,9 +125,7 @@ def found(figure: Figure[Any], preset: str, config: Any, models: Models) -> Run 
         ValueError: the run's files are damaged.
     """
     folder = _folder(figure, preset, config, models)
-    if not _is_drawn(folder):
-        return None
-    return Run(folder, read_about(folder, SAID), _claims(folder))
+    return _finished(folder) if _is_drawn(folder) else None
 
 
 def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -> bool:
@@ -158,6 +156,10 @@ def _folder(figure: Figure[Any], preset: str, config: Any, models: Models) -> Pa
 
 def _found(folder: Path) -> Run:
     say(f"found {folder} (delete it to compute it again)")
+    return _finished(folder)
+
+
+def _finished(folder: Path) -> Run:
     return Run(folder, read_about(folder, SAID), _claims(folder))
 
 
