@@ -69,6 +69,12 @@ class Spectrum(NamedTuple):
         cross = basis.T @ scaled.cross
         return cls(values, basis, cross, center, scaled.scale, round(train.count))
 
+    def path(
+        self, filters: Float64[np.ndarray, "features alphas"]
+    ) -> Float64[np.ndarray, "features alphas columns"]:
+        """Returns the coefficients in the basis, for each filter 1 / (L + alpha)."""
+        return filters[:, :, None] * self.cross[:, None, :]
+
     def left_out(
         self,
         alphas: tuple[float, ...],
@@ -87,7 +93,7 @@ class Spectrum(NamedTuple):
         center, offset = np.split(self.center, [len(self.values)])
         filters = _filter(self.values, np.asarray(alphas))
         basis = ((states - center) / self.scale) @ self.basis
-        path = filters[:, :, None] * self.cross[:, None, :]
+        path = self.path(filters)
         guesses = (basis @ path.reshape(len(path), -1)).reshape(-1, *path.shape[1:])
         residuals = (targets - offset)[:, None] - guesses
         return Residual(basis, filters, self.count).errors(residuals, left.blocks())
@@ -134,13 +140,10 @@ def _choose(
     That is the one with the least squared error on the validation prompts, which is
     y'y - 2 b'X'y + b'X'X b in their moments, where y'y is the same for all penalties.
     """
-    scale = _scale(fit, spec)
-    inputs, cross, _ = _standardised(fit, fit.mean, scale)
-    values, basis = np.linalg.eigh(inputs)
-    filters = _filter(values, np.asarray(spec.alphas))
-    path = filters[:, :, None] * (basis.T @ cross)[:, None, :]
-    coef = basis @ path.reshape(len(values), -1)  # all penalties side by side
-    seen, seen_cross, _ = _standardised(validation, fit.mean, scale)
+    spectrum = Spectrum.of(fit, spec)
+    path = spectrum.path(_filter(spectrum.values, np.asarray(spec.alphas)))
+    coef = spectrum.basis @ path.reshape(len(path), -1)  # all penalties side by side
+    seen, seen_cross, _ = _standardised(validation, fit.mean, spectrum.scale)
     slope = (seen @ coef).reshape(path.shape) - 2 * seen_cross[:, None, :]
     return np.einsum("fac,fac->ac", coef.reshape(path.shape), slope).argmin(axis=0)
 
