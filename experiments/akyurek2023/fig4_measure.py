@@ -21,7 +21,8 @@ A prompt of n pairs ends at xn, whose label is not fed to the model. So there ar
 for n - 1 numbers of examples (the paper has n = 40 of them).
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -36,6 +37,7 @@ from experiments.engine.figures.evaluation import (
 )
 from experiments.engine.figures.runs import kept
 from experiments.engine.figures.seeds import each_alone, joined, own_settings
+from experiments.engine.figures.side_by_side import side_by_side
 from experiments.engine.provenance import digest
 from experiments.reference_models import control_of
 from icl import (
@@ -86,9 +88,9 @@ class Config:
     setting: Setting
     evaluation: Evaluation = Evaluation()
     units: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     batch_size: int = 128
-    epochs: int = 200
+    epochs: int = 400
     patience: int = 10
     test_fraction: float = 0.25
     refits: int = REFITS
@@ -112,7 +114,7 @@ def settings(config: Config) -> list[Setting]:
     return [*trained, *map(control_of, trained)]
 
 
-def measure(config: Config, models: Models, which: Kind) -> xr.Dataset:
+def measure(config: Config, which: Kind, models: Models) -> xr.Dataset:
     """Returns the scores and position weights of all probes of one of the models.
 
     Returns:
@@ -257,14 +259,18 @@ def compare(config: Config, models: Models) -> xr.Dataset:
     Where there are several seeds, they have a first dimension.
     """
     sweeps.train_missing(settings(config), models)
-    return joined([_compare(alone, models) for alone in each_alone(config)], config)
-
-
-def _compare(config: Config, models: Models) -> xr.Dataset:
-    """Returns what is found for the three models of one seed."""
     kinds = get_args(Kind)
-    trained, *others = (measure(config, models, kind) for kind in kinds)
+    calls = list(itertools.product(each_alone(config), kinds))
+    found = side_by_side(measure, calls, models)
+    starts = range(0, len(found), len(kinds))
+    groups = [found[start : start + len(kinds)] for start in starts]
+    return joined(list(map(_compared, groups)), config)
+
+
+def _compared(found: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Returns what was found for the three models of one seed as one Dataset."""
+    trained, *others = found
     every = [trained.drop_vars("refitted"), *others]
-    joined = xr.concat(every, xr.Variable("model", list(kinds)), combine_attrs="drop")
-    dim = linear_task(config.setting).dim
-    return joined.assign(refitted=trained.refitted).assign_attrs(dim=dim)
+    names = xr.Variable("model", list(get_args(Kind)))
+    together = xr.concat(every, names, combine_attrs="drop")
+    return together.assign(refitted=trained.refitted).assign_attrs(dim=trained.dim)

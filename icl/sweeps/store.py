@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -86,6 +86,12 @@ class Models:
         self._trained: dict[tuple[Path, str], Trained] = {}
         self._failed: dict[tuple[Path, str], str] = {}  # of models not kept on disk
         self._elsewhere: dict[tuple[Path, str], Callable[[], Trained]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what another process is told; it reads models from the folder."""
+        results = self.results and self.results.absolute()
+        kept = {} if results else self._trained
+        return {**self.__dict__, "results": results, "_trained": kept}
 
     def __call__(self, setting: Setting) -> Trained:
         """Returns the model of a setting, which is trained now if it was not before.

@@ -134,7 +134,7 @@ def _train_on_disk(known: Mapping[Path, Setting], models: Models) -> dict[Path, 
         if not unfinished:
             break
         jobs = plan(known, unfinished, models)
-        at_once, elsewhere = _processes_for(models, len(jobs))
+        at_once, elsewhere = processes_for(models, len(jobs))
         parent = os.getpid() if elsewhere and not _on_cluster() else None
         options = JobOptions(
             models.results.absolute(), sweep, wait, elsewhere, models.devices, parent
@@ -148,8 +148,12 @@ def _train_on_disk(known: Mapping[Path, Setting], models: Models) -> dict[Path, 
     return statuses
 
 
-def _processes_for(models: Models, jobs: int) -> tuple[int, bool]:
-    """Returns how many jobs are done at once, and whether in other processes."""
+def processes_for(models: Models, jobs: int) -> tuple[int, bool]:
+    """Returns how many jobs are done at once, and whether in other processes.
+
+    Raises:
+        ValueError: several jobs are asked for where processes train together.
+    """
     if hosts.process_count() > 1:
         if (models.jobs or 1) > 1:
             raise ValueError(
@@ -187,7 +191,7 @@ def _side_by_side(
     which may be to blame. The jobs that had not been started go on in a new pool; those
     that were lost follow one by one, each in a pool of its own.
     """
-    _silence_replaced_workers()
+    silence_replaced_workers()
     queues, deaths = [list(range(len(jobs)))], Counter[int]()
     while queues:
         queue = queues.pop(0)
@@ -258,7 +262,7 @@ def _run_numbered(
     return number, run_job(job, options)
 
 
-def _silence_replaced_workers() -> None:
+def silence_replaced_workers() -> None:
     """Silences an alarming warning of joblib, which has no bad cause.
 
     joblib ends a worker that has grown by more than 300 MB, which one that compiles

@@ -47,6 +47,7 @@ from experiments.engine.figures.changes import changed, flag_values
 from experiments.engine.figures.figure import command_line
 from experiments.engine.figures.flags import Options
 from experiments.engine.figures.seeds import HasSetting, joined, with_seeds
+from experiments.engine.figures.side_by_side import side_by_side
 from experiments.engine.report import paper as report
 from experiments.fu2024 import lens
 from icl import LinearRegression, ModelConfig
@@ -269,6 +270,23 @@ def test_every_seed_is_measured_alone_on_the_same_prompts(monkeypatch):
     assert [setting.seed for setting in trained] == [0, 1]
     assert trained == fig6.FIGURE.settings(config)
     assert compute(fig6.PRESETS["tiny"], store.Models()).seen.dims == ()
+
+
+def test_models_are_measured_in_processes_that_may_die(tmp_path):
+    def measure(value, models):
+        if value < 0:
+            os._exit(1)
+        return value, os.getpid(), os.environ["NPROC"], models.results
+
+    kept = store.Models(tmp_path, jobs=2)
+    found = side_by_side(measure, [(2,), (0,), (1,)], kept)
+    values, processes, threads, folders = zip(*found, strict=True)
+    assert values == (2, 0, 1) and os.getpid() not in processes
+    assert set(threads) == {"1"} and set(folders) == {tmp_path}
+    for alone in (store.Models(), store.Models(tmp_path, jobs=1)):
+        assert side_by_side(lambda _: os.getpid(), [(), ()], alone) == [os.getpid()] * 2
+    with pytest.raises(ChildProcessError, match="--jobs 1"):
+        side_by_side(measure, [(1,), (-1,)], kept)
 
 
 def test_figures_4_and_5_share_what_was_probed(results):

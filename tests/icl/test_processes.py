@@ -364,5 +364,5 @@ def test_jobs_share_the_cores_with_devices(tmp_path, monkeypatch):
     monkeypatch.setattr("joblib.effective_n_jobs", lambda _: 8)
     for devices, count in ((None, 8), (1, 8), (2, 4), (3, 2), (16, 1)):
         kept = Models(tmp_path, devices=devices)
-        assert workers._processes_for(kept, 100) == (count, count > 1)
-    assert workers._processes_for(Models(tmp_path, jobs=3, devices=4), 100) == (3, True)
+        assert workers.processes_for(kept, 100) == (count, count > 1)
+    assert workers.processes_for(Models(tmp_path, jobs=3, devices=4), 100) == (3, True)

@@ -31,9 +31,12 @@ RESUME = "stopped; run the same command again to resume"
 
 def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
     """Runs a figure as a program, and returns its exit status."""
+    from experiments.engine.figures.figure import load_figure
     from experiments.engine.figures.runs import run
 
     def action(argv: Sequence[str]) -> None:
+        # Other processes cannot import what was defined in `__main__`.
+        figure = load_figure(name)
         preset, config, options = parse(figure.name, figure.presets, argv)
         models = set_up(options)
         if options.list:
@@ -41,7 +44,8 @@ def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
         else:
             show(run(figure, preset, config, models, replot=options.replot))
 
-    return guarded(figure.name, action, argv)
+    name = figure.name
+    return guarded(name, action, argv)
 
 
 def set_up(options: Options) -> "Models":
@@ -113,7 +117,7 @@ def guarded(
     """Calls `action` on the arguments; an error becomes one line and status 2."""
     argv = sys.argv[1:] if argv is None else argv
     streams.prepare()
-    before, warnings.formatwarning = warnings.formatwarning, _one_line_warning
+    before, warnings.formatwarning = warnings.formatwarning, streams.one_line_warning
     try:
         with signals.raised():
             return _called(name, action, argv)
@@ -166,13 +170,3 @@ def overview(name: str) -> str:
         f"presets:\n{times}\n\n"
         f"All fields, with the values of a preset: python -m {name} PRESET --help"
     )
-
-
-def _one_line_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
-) -> str:
-    return f"warning: {printable(' '.join(str(message).split()))}\n"

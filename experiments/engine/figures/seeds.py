@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import xarray as xr
 
 from experiments.engine.claims.statistics import SEED
+from experiments.engine.figures.side_by_side import side_by_side
 from icl import sweeps
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -66,8 +67,12 @@ def over_seeds(compute: Compute) -> Compute:
 
     @wraps(compute)
     def computed(config: Any, models: Models) -> xr.Dataset:
-        sweeps.train_missing(own_settings(config), models)
-        return joined([compute(alone, models) for alone in each_alone(config)], config)
+        settings = own_settings(config)
+        if len(settings) == 1:
+            return compute(config, models)
+        sweeps.train_missing(settings, models)
+        calls = [(alone,) for alone in each_alone(config)]
+        return joined(side_by_side(computed, calls, models), config)
 
     return computed
 

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 
+from icl.terminal import printable
+
 PLAIN: Mapping[str, str] = {
     "\N{LESS-THAN OR EQUAL TO}": "<=",
     "\N{GREATER-THAN OR EQUAL TO}": ">=",
@@ -32,6 +34,17 @@ def prepare() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="icl.plain")
+
+
+def one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Returns a warning in one line, as `warnings.formatwarning` may."""
+    return f"warning: {printable(' '.join(str(message).split()))}\n"
 
 
 def give_up_output() -> None:
