@@ -1,20 +1,17 @@
 """The engine of scikit-learn's classifiers: one fit for each cell and target.
 
-Cells, of one layer and token each, are independent and run through joblib: inside
-`joblib.parallel_config(n_jobs=2)` two run at a time, with the same result.
+`probes.grid.cells` says how cells are read, and in which order they are fitted.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
-from probes.grid.columns import Columns
+from probes.grid.cells import Cell, Fitter, fit_cells
 from probes.grid.labels import LabelBoard, decoded
 from probes.grid.problem import Problem
-from probes.grid.splits import Split
 
 
 class Guesses(NamedTuple):
@@ -32,83 +29,52 @@ def run(states: np.ndarray, problem: Problem, board: LabelBoard, probe: Any) -> 
         ValueError: a target has one label only among the training prompts of a token,
             or the probe cannot be fitted.
     """
-    columns, split = problem.columns, problem.split
-    names = list(columns.targets)
-    for layer, of_layer in enumerate(problem.progress.over(states, "layers")):
-        # Threads that share matrices this small slow each other down.
-        with threadpool_limits(1, user_api="blas"):
-            found = Parallel(prefer="threads")(
-                delayed(_guess)(
-                    probe, of_layer[:, token], place, columns, split, names, board.width
-                )
-                for place, token in enumerate(columns.tokens)
-            )
-        for place, guesses in enumerate(found):
+    columns = problem.columns
+    fit = partial(_guess, probe, list(columns.targets), columns.ends, board.width)
+    for layer, cells in fit_cells(states, problem, fit):
+        for place, guesses in enumerate(cells):
             board.put(layer, place, *guesses)
 
 
 def _guess(
     probe: Any,
-    features: np.ndarray,
-    place: int,
-    columns: Columns,
-    split: Split,
     names: list[str],
+    ends: list[int],
     width: int,
+    cell: Cell,
+    fitter: Fitter,
 ) -> Guesses:
-    """Returns the guesses of one cell, for each target and then its control.
-
-    They are 0 for prompts that do not have this token.
-    """
-    train, test = columns.having(place, split.train), columns.having(place, split.test)
-    token = columns.tokens[place]
-    seen, unseen = features[train].astype(float), features[test].astype(float)
-    blocks = np.split(columns.at(token, train), columns.ends, axis=1)
+    """Returns the guesses of one cell, for each target and then its control."""
+    blocks = np.split(cell.target, ends, axis=1)
     fitted = [
-        _of_target(probe, seen, unseen, block, names[i % len(names)], token)
+        fitter(_of_target, probe, cell, block, names[i % len(names)])
         for i, block in enumerate(blocks)
     ]
     codes = np.stack([one.codes for one in fitted], axis=1)
     values = np.hstack([one.values for one in fitted])[:, :width]
     own = [one.chances for one in fitted[: len(names)] if one.chances is not None]
-    chances = np.hstack(own) if len(own) == len(names) else None
-    tested = np.searchsorted(split.test, test)
-
-    def for_all(some: np.ndarray) -> np.ndarray:
-        every = np.zeros((len(split.test), some.shape[1]), some.dtype)
-        every[tested] = some
-        return every
-
-    return Guesses(
-        for_all(codes), for_all(values), None if chances is None else for_all(chances)
-    )
+    chances = cell.for_all(np.hstack(own)) if len(own) == len(names) else None
+    return Guesses(cell.for_all(codes), cell.for_all(values), chances)
 
 
-def _of_target(
-    probe: Any,
-    seen: np.ndarray,
-    unseen: np.ndarray,
-    block: np.ndarray,
-    name: str,
-    token: int,
-) -> Guesses:
+def _of_target(probe: Any, cell: Cell, block: np.ndarray, name: str) -> Guesses:
     """Returns the guesses of one target's labels."""
     labels, size = decoded(block), block.shape[1]
     known = np.unique(labels)
     if len(known) == 1:
         raise ValueError(
             f"target {name!r} has one label only among the training prompts at token "
-            f"{token}; leave this token out (at=...), or give more prompts of the "
+            f"{cell.token}; leave this token out (at=...), or give more prompts of the "
             "other labels."
         )
     # Copies throughout: some estimators work in place.
-    fitted = _fit(probe, seen.copy(), labels.copy(), name)
-    codes = np.asarray(fitted.predict(unseen.copy()), int)
+    fitted = _fit(probe, cell.seen.copy(), labels.copy(), name)
+    codes = np.asarray(fitted.predict(cell.unseen.copy()), int)
     chances = None
     if hasattr(fitted, "predict_proba"):
-        chances = _by_class(fitted.predict_proba(unseen.copy()), known, size, 0.0)
+        chances = _by_class(fitted.predict_proba(cell.unseen.copy()), known, size, 0.0)
     if hasattr(fitted, "decision_function"):
-        values = np.asarray(fitted.decision_function(unseen.copy()), float)
+        values = np.asarray(fitted.decision_function(cell.unseen.copy()), float)
         if values.ndim == 1:  # of the larger of two known labels
             values = np.stack([-values, values], axis=1)
         if values.shape[1] != len(known):  # one against one, and not one for each

@@ -199,7 +199,8 @@ def probe_grid(
     Warns:
         UserWarning: targets that do not vary, by name; fewer training prompts than
             features, so that a ridge probe relies on its penalty.
-        ConvergenceWarning: pooled probes that `max_iter` stopped, and how many.
+        ConvergenceWarning: how many probes did not converge, or were stopped by
+            `max_iter`; whatever else a probe warns of is said once, not for each cell.
 
     Example:
         >>> rng = np.random.default_rng(0)

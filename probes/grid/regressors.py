@@ -1,74 +1,49 @@
 """The engine of all other scikit-learn regressors: one fit for each cell and target.
 
-Cells, of one layer and token each, are independent and run through joblib: inside
-`joblib.parallel_config(n_jobs=2)` two run at a time, with the same result.
+`probes.grid.cells` says how cells are read, and in which order they are fitted.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
-from probes.grid.columns import Columns
+from probes.grid.cells import Cell, Fitter, fit_cells
 from probes.grid.problem import Problem
 from probes.grid.scoreboard import Scoreboard
-from probes.grid.splits import Split
 
 
-def run(
-    states: np.ndarray,
-    problem: Problem,
-    board: Scoreboard,
-    probe: Any,
-) -> None:
+def run(states: np.ndarray, problem: Problem, board: Scoreboard, probe: Any) -> None:
     """Fits the probe for every layer, token and target, and scores it."""
-    columns, split = problem.columns, problem.split
-    truths = columns.of(split.test)
+    truths = problem.columns.of(problem.split.test)
     lengths = board.lengths(truths)
-    everyone = np.arange(len(split.test))
-    for layer, of_layer in enumerate(problem.progress.over(states, "layers")):
-        # Each cell has one thread: threads that share matrices this small slow each
-        # other down (by a factor of five on a busy machine). The resampled sums, which
-        # are float32, have one too: with more threads some BLAS add in another order,
-        # and the interval would differ from that of the fast ridge, by 1e-6.
-        with threadpool_limits(1, user_api="blas"):
-            guesses = Parallel(prefer="threads")(
-                delayed(_predict)(probe, of_layer[:, token], place, columns, split)
-                for place, token in enumerate(columns.tokens)
-            )
-            board.add(layer, truths, lengths, guesses, everyone)
+    everyone = np.arange(len(problem.split.test))
+    fit = partial(_predict, probe, problem.columns.ends)
+    for layer, guesses in fit_cells(states, problem, fit):
+        # On one thread, as the cells: the resampled sums are float32, and with more
+        # threads some BLAS add in another order. The interval would differ from that
+        # of the fast ridge, by 1e-6.
+        board.add(layer, truths, lengths, guesses, everyone)
 
 
-def _predict(
-    probe: Any,
-    features: np.ndarray,
-    place: int,
-    columns: Columns,
-    split: Split,
-) -> np.ndarray:
-    """Returns guesses of one token's columns for the test prompts, (test, columns).
-
-    They are 0 for prompts that do not have this token.
-    """
-    train, test = columns.having(place, split.train), columns.having(place, split.test)
-    seen, unseen = features[train].astype(float), features[test].astype(float)
-    target = columns.at(columns.tokens[place], train)
+def _predict(probe: Any, ends: list[int], cell: Cell, fitter: Fitter) -> np.ndarray:
+    """Returns guesses of one cell's columns for all test prompts, (test, columns)."""
     joint = _treats_outputs_apart(probe)
-    blocks = [target] if joint else np.split(target, columns.ends, axis=1)
-    guesses = []
-    for block in blocks:
-        # Each has copies of its own: some estimators work in place.
-        fitted = _fit(probe, seen.copy(), block.copy())
-        guess = np.asarray(fitted.predict(unseen.copy()), float)
-        guesses.append(guess.reshape(len(unseen), -1))
-    every = np.zeros((len(split.test), columns.width))
-    every[np.searchsorted(split.test, test)] = np.hstack(guesses)
-    return every
+    blocks = [cell.target] if joint else np.split(cell.target, ends, axis=1)
+    guesses = [fitter(_of_block, probe, cell, block) for block in blocks]
+    return cell.for_all(np.hstack(guesses))
+
+
+def _of_block(probe: Any, cell: Cell, block: np.ndarray) -> np.ndarray:
+    """Returns guesses of some columns that are fitted together."""
+    # Each fit has copies of its own: some estimators work in place.
+    fitted = _fit(probe, cell.seen.copy(), block.copy())
+    guess = np.asarray(fitted.predict(cell.unseen.copy()), float)
+    return guess.reshape(len(cell.unseen), -1)
 
 
 def _treats_outputs_apart(probe: Any) -> bool:
