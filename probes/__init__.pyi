@@ -16,6 +16,7 @@ from .interventions import movement as movement
 from .interventions import random_change as random_change
 from .interventions import swap as swap
 from .interventions import write as write
+from .interventions import write_class as write_class
 from .onsets import onset as onset
 from .pooled import PooledProbe as PooledProbe
 from .scores import behavioural_error as behavioural_error
@@ -48,4 +49,5 @@ __all__ = [
     "swap",
     "torch",
     "write",
+    "write_class",
 ]

@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.base import clone
 
 from probes.grid.cells import Cell, Fitter, fit_cells
-from probes.grid.labels import LabelBoard, decoded
+from probes.grid.labels import LabelBoard
 from probes.grid.problem import Problem
+from probes.labels import decoded
 
 
 class Guesses(NamedTuple):

@@ -1,9 +1,7 @@
 """The labels of a classification as columns, and the scores of guessed labels.
 
-Labels are coded as the ridge classifier of scikit-learn codes them: two classes are one
-column of -1 and 1, and more are a column for each, 1 where a prompt has that label and
--1 elsewhere. So a grid of labels is a grid of numbers for whatever fits the probes, and
-only its scores are others.
+Labels are coded as columns of -1 and 1 (`probes.labels`). So a grid of labels is a grid
+of numbers for whatever fits the probes, and only its scores are others.
 
 Accuracy is the share of right guesses; always guessing the most common label of the
 training prompts gives `majority`. Balanced accuracy is the mean over classes of the
@@ -22,31 +20,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from probes.grid.columns import Columns, Slotted
 from probes.grid.splits import Split
+from probes.labels import Codes, coded, decoded
 from probes.scores import interval
 
 LEAST = np.finfo(float).eps
 """The least probability that a label is given, as in scikit-learn's log_loss."""
 
-Codes = Int[np.ndarray, " _"]
 Weights = Float[np.ndarray, "draws test"]
-
-
-def coded(
-    labels: Shaped[np.ndarray, "prompts *slots"],
-    classes: Shaped[np.ndarray, " classes"],
-) -> Float[np.ndarray, "prompts *slots columns"]:
-    """Returns labels as columns of -1 and 1; `classes` are sorted."""
-    codes = np.searchsorted(classes, labels)
-    if len(classes) == 2:
-        return 2.0 * codes[..., None] - 1
-    return 2.0 * (codes[..., None] == np.arange(len(classes))) - 1
-
-
-def decoded(columns: Float[np.ndarray, "prompts columns"]) -> Codes:
-    """Returns which class has the highest score, for columns as `coded` makes them."""
-    if columns.shape[1] == 1:
-        return (columns[:, 0] > 0).astype(int)
-    return columns.argmax(axis=1)
 
 
 class LabelBoard:

@@ -2,11 +2,13 @@
 
 Does the model use what a probe reads? That a quantity can be read out does not show
 that anything downstream reads it. Here a hidden state is edited, the model resumes its
-forward pass from there, and one looks at what became of its predictions. There are four
+forward pass from there, and one looks at what became of its predictions. There are five
 edits:
 
 - `write`: the least change after which a linear probe reads given values.
-- `fit_eraser`: after this edit, no linear probe reads anything of a target.
+- `write_class`: the least change after which a linear classifier reads given labels.
+- `fit_eraser`: after this edit, no linear probe reads anything of a target, be it
+  numbers or labels.
 - `swap`: the state at some tokens comes from another prompt (activation patching).
 - `random_change`: a change as large as an edit, in random directions. What it does to
   the predictions is the part of an effect that says nothing about the target.
@@ -17,8 +19,9 @@ Shapes: hidden (..., features), such as (prompts, tokens, features). Edits act o
 last axis, on every state by itself; to edit several tokens together, flatten them to
 (prompts, tokens * features). NumPy arrays give NumPy arrays and JAX arrays give JAX
 arrays, also under `jax.jit`, where everything but the states and the values to write
-must be known beforehand. Matrices are prepared in float64 and applied in the dtype of
-the state: on accelerators that round products, apply them under
+must be known beforehand; only `write_class` must know the states as well. Matrices are
+prepared in float64 and applied in the dtype of the state (by `write_class`, in
+float64): on accelerators that round products, apply them under
 `jax.default_matmul_precision("highest")`.
 
 When they mislead:
@@ -39,6 +42,7 @@ Canby et al. 2024, "How reliable are causal probing interventions?"; Haufe et al
 "On the interpretation of weight vectors of linear models in multivariate neuroimaging".
 """
 
+from probes.interventions.classes import write_class as write_class
 from probes.interventions.edits import random_change as random_change
 from probes.interventions.edits import swap as swap
 from probes.interventions.edits import write as write

@@ -16,6 +16,7 @@ from probes.interventions.states import (
     closed,
     covariance_root,
     indices,
+    intercept_of,
     matrix,
     numbers,
     opened,
@@ -69,7 +70,7 @@ def write(
     coef = matrix("coef", coef, "(q, features)")
     features = coef.shape[1]
     states = opened("hidden", hidden, features)
-    intercept = _intercept(intercept, len(coef))
+    intercept = intercept_of(intercept, len(coef))
     values = numbers("values", values)
     _check_values(values.shape, (*states.shape[:-1], len(coef)))
     root = np.eye(features)
@@ -81,17 +82,6 @@ def write(
     with np.errstate(over="ignore"):
         missing = values.astype(states.dtype) - reading
     return closed("hidden", states + missing @ lift.T.astype(states.dtype), hidden)
-
-
-def _intercept(intercept: ArrayLike, q: int) -> Float64[np.ndarray, " q"]:
-    """Returns the intercept as an array of q finite numbers."""
-    intercept = checks.floats("intercept", intercept)
-    if intercept.shape != (q,):
-        raise ValueError(
-            f"intercept must hold one number for each of the {q} rows of coef, got "
-            f"shape {intercept.shape}."
-        )
-    return intercept
 
 
 def _check_values(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:

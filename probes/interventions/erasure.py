@@ -9,7 +9,9 @@ from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
 
 from probes.arrays import real
+from probes.groups import given_labels
 from probes.interventions.states import closed, matrix, opened, row
+from probes.labels import coded, real_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Eraser:
         )
 
 
-def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
+def fit_eraser(hidden: ArrayLike, target: Any) -> Eraser:
     """Fits the map that erases a target from hidden states, in closed form (LEACE).
 
     The map is h -> h - P (h - mean), where P = W^+ Q W, W = Sigma_hh^(-1/2) whitens the
@@ -47,6 +49,11 @@ def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
     affine maps that do so this one changes states least in expected square, whatever
     inner product measures the change. A target with as many coordinates as features
     leaves nothing but the mean.
+
+    Labels are erased as the columns of -1 and 1 that `probes.labels` makes of them.
+    Then all classes have one mean, and for any convex loss no linear classifier does
+    better than one that does not look at the states (Theorem 3.1): the shares of the
+    labels are the best probabilities, and the most common label the best guess.
 
     Directions count as absent if their singular value is less than what rounding makes
     of nothing: machine epsilon of the states' dtype times their Frobenius norm, where
@@ -59,11 +66,12 @@ def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
 
     Args:
         hidden: states of the prompts to fit to, (prompts, features).
-        target: what to erase, (prompts, q).
+        target: what to erase: numbers, (prompts, q), or labels (integers, booleans or
+            strings), (prompts,).
 
     Raises:
         ValueError: shapes that do not match, NaN or infinity, states or a target that
-            do not vary.
+            do not vary, numbers of one axis.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -71,10 +79,14 @@ def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
         >>> erased = fit_eraser(states, states[:, :2] ** 3)(states)
         >>> bool(abs(np.cov(erased.T, states[:, :2].T ** 3)[:5, 5:]).max() < 1e-10)
         True
+        >>> sign = states[:, 0] > 0
+        >>> erased = fit_eraser(states, sign)(states)
+        >>> np.allclose(erased[sign].mean(axis=0), erased[~sign].mean(axis=0))
+        True
     """
     given = real("hidden", hidden)
     states = matrix("hidden", given, "(prompts, features)")
-    target = matrix("target", target, "(prompts, q)")
+    target = _columns(target)
     prompts, features = states.shape
     if len(target) != prompts:
         raise ValueError(
@@ -89,6 +101,22 @@ def fit_eraser(hidden: ArrayLike, target: ArrayLike) -> Eraser:
         )
     dtype = np.result_type(given.dtype, np.float32)
     return _eraser(states, target, float(np.finfo(dtype).eps))
+
+
+def _columns(target: Any) -> Float64[np.ndarray, "prompts q"]:
+    """Returns what to erase as columns of numbers."""
+    nested = isinstance(target, list | tuple) and target and np.ndim(target[0])
+    if nested or getattr(target, "ndim", 1) != 1:
+        return matrix("target", target, "(prompts, q)")
+    labels = given_labels("target", target)
+    if labels.dtype.kind == "f":
+        raise ValueError(
+            "target must hold numbers with axes (prompts, q), a scalar as "
+            "values[:, None], or labels (integers, booleans or strings), (prompts,), "
+            f"got {labels.dtype} of shape {labels.shape}."
+        )
+    labels = real_labels("target", labels)
+    return coded(labels, np.unique(labels))
 
 
 def _eraser(

@@ -45,7 +45,7 @@ def closed(name: str, edited: Any, hidden: Any) -> Any:
     before = hidden if is_jax(hidden) else real(name, hidden)
     with np.errstate(over="ignore"):
         found = edited.astype(before.dtype)
-    if not _is_traced(found):
+    if not is_traced(found):
         kept = _finite(found) | ~_finite(before)
         if not kept.all():
             raise ValueError(
@@ -63,7 +63,8 @@ def _finite(states: Any) -> Any:
     return library.isfinite(states).all(axis=-1)
 
 
-def _is_traced(states: Any) -> bool:
+def is_traced(states: Any) -> bool:
+    """Returns whether JAX is tracing these states, whose numbers are not known yet."""
     return is_jax(states) and isinstance(states, sys.modules["jax"].core.Tracer)
 
 
@@ -72,7 +73,7 @@ def numbers(name: str, values: Any) -> Any:
     array = values if is_jax(values) else real(name, values)
     if array.dtype.kind == "c":
         raise ValueError(f"{name} must hold real numbers, got {array.dtype}.")
-    if not _is_traced(array):
+    if not is_traced(array):
         checks.finite(name, array)
     return array
 
@@ -84,6 +85,17 @@ def matrix(name: str, values: ArrayLike, axes: str) -> Float64[np.ndarray, "_ _"
         raise ValueError(f"{name} must have axes {axes}, got shape {array.shape}.")
     checks.finite(name, array)
     return array
+
+
+def intercept_of(intercept: ArrayLike, q: int) -> Float64[np.ndarray, " q"]:
+    """Returns the intercept as an array of q finite numbers."""
+    intercept = checks.floats("intercept", intercept)
+    if intercept.shape != (q,):
+        raise ValueError(
+            f"intercept must hold one number for each of the {q} rows of coef, got "
+            f"shape {intercept.shape}."
+        )
+    return intercept
 
 
 def indices(name: str, values: Any, low: int, high: int) -> np.ndarray:
