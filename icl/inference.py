@@ -11,17 +11,20 @@ Shapes: predictions (batch, length), or (batch, slots) for other codecs than pai
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import ArrayLike, Float
 
 from icl import checks
+from icl.arrays import real, shown
 from icl.codecs import Pairs
 from icl.model.transformer import Transformer
-from icl.prompts import Prompts
+from icl.prompts import Prompts, check_prompts
 from icl.tasks.base import Task, check_is_task
 
 BATCH = 250
@@ -39,27 +42,43 @@ def sample(
     They are drawn in float32, also where float64 is on. Prompts are cut to
     min(length, 2d + 1) pairs, so that the longest context has 2d pairs; a causal model
     predicts the same in longer prompts. With `whole` they are not cut.
+
+    Raises:
+        ValueError: there is no such task, count or seed.
     """
     check_is_task(task)
     count = checks.positive_int("count", count)
     seed = checks.positive_int("seed", seed, minimum=0)
+    whole = checks.flag("whole", whole)
     key = jax.random.fold_in(jax.random.key(seed), STREAM)
     prompts_key, other_key = jax.random.split(key)
     with jax.enable_x64(False):  # where the same key draws other numbers
         prompts = jax.jit(partial(task.sample, batch=count))(prompts_key)
     codec = task.codec
-    if checks.flag("whole", whole) or not isinstance(codec, Pairs):
+    if whole or not isinstance(codec, Pairs):
         return prompts, other_key
     return cut(prompts, min(codec.length, 2 * codec.dim + 1)), other_key
 
 
 def cut(prompts: Prompts, length: int) -> Prompts:
-    """Returns the prompts with their first pairs only."""
+    """Returns the prompts with their first pairs only.
+
+    Raises:
+        ValueError: these are no prompts, or no length.
+    """
+    checks.of_kind("prompts", prompts, Prompts, "a batch, icl.Prompts(xs, ys)")
+    length = checks.positive_int("length", length)
     return prompts._replace(xs=prompts.xs[:, :length], ys=prompts.ys[:, :length])
 
 
 def first(prompts: Any, count: int) -> Any:
-    """Returns the first few prompts of a batch."""
+    """Returns the first few prompts of a batch.
+
+    Raises:
+        ValueError: this is no batch, or no number of prompts.
+    """
+    _check_batch("prompts", prompts)
+    count = checks.positive_int("count", count)
     return jax.tree.map(lambda array: array[:count], prompts)
 
 
@@ -79,7 +98,7 @@ def true_labels(prompts: Prompts) -> jax.Array:
         ValueError: the prompts do not hold their weights.
     """
     weights = true_weights(prompts)
-    return jnp.sum(prompts.xs * weights, axis=-1)
+    return jnp.sum(check_prompts(prompts).xs * weights, axis=-1)
 
 
 def true_weights(prompts: Prompts) -> jax.Array:
@@ -88,7 +107,7 @@ def true_weights(prompts: Prompts) -> jax.Array:
     Raises:
         ValueError: the prompts do not hold their weights.
     """
-    checks.of_kind("prompts", prompts, Prompts, "a batch, icl.Prompts(xs, ys)")
+    prompts = check_prompts(prompts)
     if prompts.weights is None:
         raise ValueError(
             "prompts must hold the weights that made their labels, and have none; they "
@@ -98,28 +117,61 @@ def true_weights(prompts: Prompts) -> jax.Array:
 
 
 def predictions(learner: Any, batch: Any) -> np.ndarray:
-    """Returns what a learner predicts, (prompts, length) or (prompts, slots)."""
+    """Returns what a learner predicts, (prompts, length) or (prompts, slots).
+
+    Raises:
+        ValueError: this is no learner, it refuses the batch, or it returns no numbers.
+    """
     if isinstance(learner, Transformer):
+        batch = learner.codec.check(batch)
         return np.concatenate(list(_batched(learner, Transformer.predict, batch)))
+    if isinstance(learner, type):
+        raise ValueError(
+            f"learner must be an instance, got the class; write {learner.__name__}()."
+        )
+    wanted = "a transformer, a learner of icl.baselines or a function of prompts"
+    checks.of_kind("learner", learner, Callable, wanted)
     with jax.default_matmul_precision("highest"):
         output = learner(batch)
-    return np.asarray(getattr(output, "predictions", output))
+    found = getattr(output, "predictions", output)
+    return np.asarray(real("the predictions of learner", found))
 
 
 def predictions_at(
-    learner: Any, prompts: Prompts, queries: jax.Array
+    learner: Any, prompts: Prompts, queries: Float[ArrayLike, "batch length q dim"]
 ) -> Iterator[np.ndarray]:
     """Yields predictions at new inputs (batch, length, q), batch after batch.
 
     `slices(prompts, queries)` yields the prompts and inputs of the same batches.
+
+    Raises:
+        ValueError: the learner cannot be asked at new inputs, the prompts are refused,
+            or the inputs have another shape or are not finite.
     """
+    if isinstance(learner, type) or not hasattr(learner, "predict_at"):
+        raise ValueError(
+            "learner must be a transformer or a learner with a method predict_at, got "
+            f"{shown(learner)}."
+        )
+    prompts = check_prompts(prompts)
+    sizes, axes = (
+        (*prompts.ys.shape, None, prompts.xs.shape[2]),
+        "(batch, length, q, dim)",
+    )
+    queries = checks.array("queries", queries, sizes, axes)
     if isinstance(learner, Transformer):
         return _batched(learner, Transformer.predict_at, prompts, queries)
     return (np.asarray(learner.predict_at(*part)) for part in slices(prompts, queries))
 
 
 def hidden_states(model: Any, batch: Any) -> np.ndarray:
-    """Returns a model's residual stream, (layers + 1, prompts, tokens, width)."""
+    """Returns a model's residual stream, (layers + 1, prompts, tokens, width).
+
+    Raises:
+        ValueError: this is no transformer, or it refuses the batch.
+    """
+    checks.of_kind("model", model, Transformer, "a transformer")
+    batch = model.codec.check(batch)
     parts = _batched(model, lambda model, batch: model(batch).hidden, batch)
     return np.concatenate(list(parts), axis=1)
 
@@ -134,7 +186,15 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
 
     Returns:
         The predictions, (prompts,).
+
+    Raises:
+        ValueError: this is no transformer, it has no such layer, or the states have
+            another width or are not finite.
     """
+    checks.of_kind("model", model, Transformer, "a transformer")
+    layer = checks.positive_int("layer", layer, minimum=0, maximum=len(model.body))
+    sizes, axes = (None, None, model.config.width), "(prompts, tokens, width)"
+    hidden = np.asarray(checks.array("hidden", hidden, sizes, axes))
     parts = _batched(
         model, lambda model, part: model.resume(part, layer).predictions[:, -1], hidden
     )
@@ -142,10 +202,25 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
 
 
 def slices(*arrays: Any) -> Iterator[tuple[Any, ...]]:
-    """Yields the arrays (or tuples of arrays) in batches along their first axis."""
-    count = len(jax.tree.leaves(arrays)[0])
-    for start in range(0, count, BATCH):
-        yield jax.tree.map(lambda array, s=start: array[s : s + BATCH], arrays)
+    """Returns arrays (or tuples of arrays) in batches along their first axis.
+
+    Raises:
+        ValueError: they have no first axis in common.
+    """
+    count = _check_batch("arrays", arrays)
+    parts = (slice(start, start + BATCH) for start in range(0, count, BATCH))
+    return (jax.tree.map(itemgetter(part), arrays) for part in parts)
+
+
+def _check_batch(name: str, batch: Any) -> int:
+    """Returns the number of prompts of a batch, whose arrays have one in common."""
+    shapes = [np.shape(array) for array in jax.tree.leaves(batch)]
+    if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(
+            f"{name} must be a batch, arrays with the same number of prompts on their "
+            f"first axis, got {shown(batch)}."
+        )
+    return shapes[0][0]
 
 
 def _batched(

@@ -9,11 +9,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from icl import checks
+from icl.arrays import real
+
 
 def squared_error(
     predictions: Float[Array, "batch slots"], targets: Float[Array, "batch slots"]
 ) -> Float[Array, "batch slots"]:
-    """Returns (prediction - target)^2, not halved."""
+    """Returns (prediction - target)^2, not halved.
+
+    Raises:
+        ValueError: the two are no arrays of real numbers, or differ in shape.
+    """
+    predictions, targets = real("predictions", predictions), real("targets", targets)
+    checks.shape_of("targets", targets, predictions.shape, "as predictions")
     return jnp.square(predictions - targets)
 
 
@@ -21,6 +30,19 @@ def cross_entropy(
     predictions: Float[Array, "batch slots vocabulary"],
     targets: Int[Array, "batch slots"],
 ) -> Float[Array, "batch slots"]:
-    """Returns -log p(target) in nats, where p is the softmax of the predictions."""
+    """Returns -log p(target) in nats, where p is the softmax of the predictions.
+
+    Raises:
+        ValueError: targets are no integers, or differ from predictions in shape.
+    """
+    predictions, targets = real("predictions", predictions), real("targets", targets)
+    if predictions.ndim < 2:
+        raise ValueError(
+            "predictions must have axes (..., slots, vocabulary), got shape "
+            f"{predictions.shape}."
+        )
+    checks.shape_of("targets", targets, predictions.shape[:-1], "as predictions")
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise ValueError(f"targets must be integers, got an array of {targets.dtype}.")
     logs = jax.nn.log_softmax(predictions, axis=-1)
     return -jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]

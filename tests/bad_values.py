@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HANG = 10.0  # seconds after which a call is said to hang
+HANG = 30.0  # seconds after which a call is said to hang, also on a busy machine
+OURS = ("icl", "probes")
 
 SCALARS = {
     "None": None,
@@ -116,13 +117,17 @@ def cases_of(
         record = is_class and issubclass(value, tuple | Exception)
         if not (record or inspect.isabstract(value) or name in leave_out):
             found.append(_case(name, value, lambda value=value: value, valid))
-        for method in dir(value) if name in instances else ():
+        for method in dir(value) if is_class else ():
             if method in leave_out or (method[0] == "_" and method != "__call__"):
                 continue
             own = inspect.getattr_static(value, method)
+            of_class = isinstance(own, classmethod)
+            make = (lambda value=value: value) if of_class else instances.get(name)
+            own = own.__func__ if of_class else own
             inside = str(getattr(own, "__module__", "")).partition(".")[0]
-            if isinstance(own, types.FunctionType) and inside in ("icl", "probes"):
-                bound = partial(_bound, instances[name], method)
+            ours = isinstance(own, types.FunctionType) and inside in OURS
+            if make and ours:
+                bound = partial(_bound, make, method)
                 found.append(_case(f"{name}.{method}", own, bound, valid))
     return [case for case in found if case.arguments]
 
@@ -137,12 +142,15 @@ def _case(
     parameters = dict(inspect.signature(function).parameters)
     if inspect.isclass(function) and "args" in parameters:  # flax wraps constructors
         parameters = dict(inspect.signature(function.__init__).parameters)
-    parameters.pop("self", None)
+    for bound in ("self", "cls"):
+        parameters.pop(bound, None)
     arguments = {}
     for parameter in parameters.values():
+        own = f"{name}.{parameter.name}"
+        if parameter.kind == parameter.VAR_KEYWORD and own in valid:
+            arguments |= {each: lambda v=v: v for each, v in valid[own]().items()}
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        own = f"{name}.{parameter.name}"
         maker = valid.get(own, valid.get(parameter.name))
         assert maker is not None, (
             f"{name} has an argument {parameter.name!r} that no test knows; add what "

@@ -29,7 +29,6 @@ do that halfway through a trace, so inside jit, vmap or grad they raise.
 """
 
 import math
-import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -39,7 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl import checks
+from icl import cautions, checks
 from icl.baselines import direct
 from icl.baselines.base import Learner, PrefixSolution, predict_linearly
 from icl.baselines.direct import Multiple, Penalty, Shortcut
@@ -288,12 +287,11 @@ def _warn_of_units(xs: Float[Array, "batch length dim"]) -> None:
     sizes = np.abs(np.asarray(xs)).max(axis=(0, 1))
     largest, smallest = sizes.max(), sizes.min(where=sizes > 0, initial=np.inf)
     if smallest < SMALL * largest:
-        warnings.warn(
+        cautions.warn(
             f"coordinate {int(np.argmin(np.where(sizes > 0, sizes, np.inf)))} of xs is "
             f"at most {smallest:.2g} and coordinate {int(sizes.argmax())} is up to "
             f"{largest:.2g}: what is 1e-7 of the largest or less counts as 0; divide "
-            "each coordinate by its size.",
-            stacklevel=3,
+            "each coordinate by its size."
         )
 
 

@@ -175,5 +175,10 @@ class Pairs(Codec):
     def losses(
         self, predictions: Float[Array, "batch length"], batch: Prompts
     ) -> Float[Array, "batch length"]:
-        """Returns how far each prediction is from its label."""
+        """Returns how far each prediction is from its label.
+
+        Raises:
+            ValueError: these are no prompts, or as many predictions as labels.
+        """
+        checks.of_kind("batch", batch, Prompts, "prompts, icl.Prompts(xs, ys)")
         return self.loss(predictions, batch.ys)

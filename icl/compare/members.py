@@ -111,10 +111,6 @@ def _contexts(contexts: Contexts | None, length: int, dim: int) -> list[int]:
 def _predictions(
     learner: Predictor, prompts: Prompts
 ) -> Float[np.ndarray, "batch length"]:
-    if isinstance(learner, type):
-        raise ValueError(
-            f"learner must be an instance, got the class; write {learner.__name__}()."
-        )
     given = inference.predictions(learner, prompts) if callable(learner) else learner
     axes = "(batch, length), as prompts.ys,"
     name = "the predictions of learner"

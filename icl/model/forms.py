@@ -239,10 +239,21 @@ def _shape(arrays: Arrays, name: str, axes: str) -> tuple[int, ...]:
 
 
 def _layers(arrays: Arrays, block: str) -> int:
-    """Returns the number of layers, by the largest number in the names of blocks."""
-    pattern = re.compile(re.escape(block).replace(r"\{\}", r"(\d+)"))
+    """Returns the number of layers, by the largest number in the names of blocks.
+
+    Raises:
+        ValueError: it is more than there are arrays.
+    """
+    pattern = re.compile(re.escape(block).replace(r"\{\}", r"([0-9]+)"))
     found = [pattern.match(name) for name in arrays]
-    return 1 + max(int(match[1]) for match in found if match)
+    last = max((match[1] for match in found if match), key=lambda n: (len(n), n))
+    # Nothing is made for layers that are not there, whatever a name says.
+    if len(last) > len(str(len(arrays))) or int(last) >= len(arrays):
+        raise ValueError(
+            f"the weights do not fit together: there is {block.format(last[:20])}, of "
+            "a layer whose number is larger than that of all arrays."
+        )
+    return 1 + int(last)
 
 
 def _copied(

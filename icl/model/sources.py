@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from icl.arrays import real
-from icl.files import SAFETENSORS, read_arrays
+from icl.files import SAFETENSORS, expanded, read_arrays
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 """The ends of the names of files that PyTorch writes."""
@@ -37,7 +37,7 @@ def arrays_from(source: Mapping[Any, Any] | str | Path) -> dict[str, np.ndarray]
             "source must be a dictionary of arrays or the path of a file, got "
             f"{type(source).__name__}; a module of PyTorch gives its state_dict()."
         )
-    path = Path(source)
+    path = expanded(source, "source")
     if path.is_dir():
         raise ValueError(
             f"source must be a file of weights, got the folder {path}; name the file "

@@ -22,7 +22,6 @@ import os
 import re
 import shutil
 import uuid
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from icl import cautions
 from icl.files import rename_whole
 from icl.pytrees import unnamed
 from icl.training.manifest import (
@@ -173,7 +173,7 @@ def read_latest(directory: Path, use: Use | None = None) -> Stored | None:
         except OtherFormatError:
             raise
         except CheckpointError as error:
-            warnings.warn(f"{error} Using the one before it.", stacklevel=2)
+            cautions.warn(f"{error} Using the one before it.")
             continue
         try:
             if use:
@@ -182,7 +182,7 @@ def read_latest(directory: Path, use: Use | None = None) -> Stored | None:
             useless.append(error)
             continue
         for error in useless:
-            warnings.warn(f"{error} Using the one before it.", stacklevel=2)
+            cautions.warn(f"{error} Using the one before it.")
         return stored
     if useless:  # by no damage, for it is the same with the others
         raise useless[0]

@@ -66,14 +66,18 @@ class Curriculum:
 
     def active_dims(self, step: Any, dim: int) -> Any:
         """Returns the number of coordinates at a step, which may be traced."""
+        dim = checks.positive_int("dim", dim)
         return _grown(self.dims, self.dims_by, self.dims_every, step, dim)
 
     def active_pairs(self, step: Any, length: int) -> Any:
         """Returns the number of pairs at a step, which may be traced."""
+        length = checks.positive_int("length", length)
         return _grown(self.pairs, self.pairs_by, self.pairs_every, step, length)
 
 
 def _grown(start: int, by: int, every: int, step: Any, most: int) -> Any:
+    if not isinstance(step, jax.Array):  # which may be traced
+        step = checks.positive_int("step", step, minimum=0)
     if not start:
         return most
     return jnp.minimum(start + by * (step // every), most)

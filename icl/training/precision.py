@@ -12,7 +12,6 @@ raises the loss by more than 1 %, beyond chance, the products are coarser than w
 model has learned, and a `PrecisionWarning` says so.
 """
 
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from icl import cautions
 from icl.model.transformer import Transformer
 from icl.resampling import bootstrap_means, interval
 from icl.training.config import ProductPrecision
@@ -113,12 +113,11 @@ def judge(model: Transformer, precision: ProductPrecision, batch: Any) -> Roundi
         losses.append(model.codec.losses(predictions, batch))
     found = rounding(*losses)
     if found.matters:
-        warnings.warn(
+        cautions.warn(
             f"Products in {precision!r} precision are too coarse for this model: its "
             f"loss on fresh prompts is {found.rounded:.4g} with them and "
             f"{found.exact:.4g} with exact ones (higher by {found.low:.2g} to "
             f"{found.high:.2g}). Training with precision='float32' may get further.",
             PrecisionWarning,
-            stacklevel=3,
         )
     return found

@@ -5,7 +5,6 @@
 nothing else to be loaded.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from icl import checks
+from icl import cautions, checks
 from icl.files import expanded
 from icl.model.building import abstract_params, check_reads, model_of
 from icl.model.config import ModelConfig
@@ -183,7 +182,7 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
         )
         found = read[-1]
     for line in redrawn_since(stored.about, found.task):
-        warnings.warn(f"{path}: {line}.", TaskChangedWarning, stacklevel=2)
+        cautions.warn(f"{path}: {line}.", TaskChangedWarning)
     return found
 
 

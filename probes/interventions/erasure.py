@@ -1,6 +1,5 @@
 """The erasure of a target from hidden states, in closed form (LEACE)."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
 
+from probes import cautions
 from probes.arrays import real
 from probes.groups import given_labels
 from probes.interventions.states import closed, matrix, opened, row
@@ -94,10 +94,9 @@ def fit_eraser(hidden: ArrayLike, target: Any) -> Eraser:
             f"{len(target)}."
         )
     if prompts <= features:
-        warnings.warn(
+        cautions.warn(
             f"fit_eraser has {prompts} prompts for {features} features: it erases the "
-            "target from these prompts, and hardly from others.",
-            stacklevel=2,
+            "target from these prompts, and hardly from others."
         )
     dtype = np.result_type(given.dtype, np.float32)
     return _eraser(states, target, float(np.finfo(dtype).eps))

@@ -7,7 +7,6 @@ lie side by side: X is (prompts, tokens * features), token by token, which is
 trains them in one program.
 """
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -29,7 +28,7 @@ from sklearn.utils.validation import (
     validate_data,  # pyrefly: ignore[missing-module-attribute]
 )
 
-from probes import checks
+from probes import cautions, checks
 from probes.arrays import real
 from probes.pooled.config import ProbeConfig
 
@@ -175,11 +174,10 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_iter_ = int(fitted.n_iter[0, 0])
         self.validation_loss_ = float(fitted.validation_loss[0, 0])
         if self.n_iter_ == self.max_iter:
-            warnings.warn(
+            cautions.warn(
                 f"The probe was still improving, or patient, after max_iter="
                 f"{self.max_iter} epochs; raise max_iter or learning_rate.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 from icl import LinearRegression, ModelConfig, Prompts, TrainConfig, load, train
 from icl.arrays import real
-from icl.baselines import Average, LeastSquares, Ridge, optimal_rate
+from icl.baselines import Average, LeastSquares, Ridge, optimal_rate, solve
 from icl.compare import squared_prediction_difference
 from icl.sweeps import Setting
 from icl.tasks import check_prompts
@@ -98,8 +98,11 @@ def test_a_coordinate_in_other_units_is_warned_of_once(unit):
     xs = np.asarray(prompts.xs).copy()
     xs[..., 2] *= np.float32(unit)
     other_units = Prompts(xs, prompts.ys)
-    with pytest.warns(UserWarning, match=r"coordinate 2 of xs .* divide each coordi"):
-        LeastSquares()(other_units)
+    for use in (LeastSquares(), lambda prompts: solve([LeastSquares()], prompts)):
+        said = r"coordinate 2 of xs .* divide each coordi"
+        with pytest.warns(UserWarning, match=said) as caught:
+            use(other_units)
+        assert {each.filename for each in caught} == {__file__}  # the user's own line
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         LeastSquares()(prompts)

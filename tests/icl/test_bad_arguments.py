@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from bad_values import Reached, cases_of, complaints
 from flax import nnx
+from published_weights import raventos_weights
 
 from icl import (
     Curriculum,
@@ -22,7 +23,13 @@ from icl import (
     testing,
 )
 from icl import losses as loss_functions
-from icl.baselines import GradientDescent, LeastSquares, NearestNeighbors, Ridge
+from icl.baselines import (
+    GradientDescent,
+    LeastSquares,
+    NearestNeighbors,
+    PosteriorMean,
+    Ridge,
+)
 from icl.compare import implied_weights
 from icl.constructed import Precision, linear_gradient_descent
 from icl.constructed.algorithms import sgd_step
@@ -103,6 +110,7 @@ VALID = {
     "target_ceilings.draws": lambda: 4,
     "resamples": lambda: 10,
     **dict.fromkeys(("rate", "alpha", "gamma", "time", "width", "tail"), lambda: 0.1),
+    "allocate.sizes": lambda: {"y": 1, "x": 2},
     "noise_std": lambda: 0.0,
     "weight_std": lambda: 1.0,
     "GradientDescent.steps": lambda: 2,
@@ -116,7 +124,7 @@ VALID = {
     "weighting": lambda: "uniform",
     "scale": lambda: "mean",
     "kind": lambda: "max",
-    **dict.fromkeys(("intercept", "above", "history"), lambda: True),
+    **dict.fromkeys(("intercept", "above", "history", "whole"), lambda: True),
     # tasks, models, runs
     "task": lambda: TASK,
     "kinds": lambda: LinearRegression,
@@ -148,6 +156,10 @@ VALID = {
     "Trained.export.path": lambda: new_path() / "model.safetensors",
     "tasks": lambda: [LinearRegression],
     "name": lambda: "d8",
+    "source": raventos_weights,
+    "heads": lambda: 2,
+    "ModelConfig.paper.changes": lambda: {"layers": 2, "width": 4},
+    "TrainConfig.paper.changes": lambda: {"steps": 3, "batch": 4},
     **{f"ModelConfig.{n}": v for n, v in values_of(vars(MODEL)).items()},
     **{f"TrainConfig.{n}": v for n, v in values_of(vars(CONFIG)).items()},
     **{f"Curriculum.{n}": v for n, v in values_of(vars(Curriculum())).items()},
@@ -156,6 +168,18 @@ VALID = {
     "Transformer.__call__.batch": lambda: PROMPTS,
     "Transformer.predict.batch": lambda: PROMPTS,
     "Transformer.patterns.batch": lambda: PROMPTS,
+    **{f"Pairs.{name}.batch": lambda: PROMPTS for name in ("check", "encode")},
+    "Pairs.losses.batch": lambda: PROMPTS,
+    "Pairs.losses.predictions": lambda: PREDICTIONS,
+    "Pairs.loss.predictions": lambda: PREDICTIONS,
+    "cross_entropy.predictions": lambda: RNG.normal(size=(4, 3, 5)),
+    "squared_error.predictions": lambda: PREDICTIONS,
+    "cross_entropy.targets": lambda: np.zeros((4, 3), int),
+    **dict.fromkeys(
+        ("squared_error.targets", "Pairs.loss.targets"), lambda: PREDICTIONS
+    ),
+    **{f"{name}.batch": lambda: PROMPTS for name in ("predictions", "hidden_states")},
+    "predictions.learner": model,
     "queries": lambda: QUERIES,
     "learner": lambda: LeastSquares(),
     "learners": lambda: [LeastSquares(), Ridge(0.1)],
@@ -183,6 +207,7 @@ VALID = {
     "targets": lambda: [true_weights(), moment()],
     # states
     "hidden": lambda: RNG.normal(size=(4, 5, 4)),
+    "step": lambda: 0,
     "layer": lambda: 0,
     "mask": lambda: np.tri(5, dtype=bool),
     "sequence": lambda: RNG.normal(size=(4, 5, 3)),
@@ -242,6 +267,9 @@ INSTANCES = {
     "Transformer": model,
     "Trained": trained,
     "Models": finished,
+    "Pairs": lambda: TASK.codec,
+    "PosteriorMean": lambda: PosteriorMean(0.1),
+    "Curriculum": Curriculum.garg,
     "Constructed": constructed,
     "Program": lambda: constructed().program,
 }
@@ -252,16 +280,19 @@ LEAVE_OUT = {
     ),
     **dict.fromkeys(("Aff", "Div", "Mov", "Mul", "Scale"), "checked by Program"),
     **dict.fromkeys(
-        ("filter", "shortcut", "multipliers", "mask_inputs"), "called by our code"
+        ("filter", "shortcut", "multipliers", "mask_inputs", "slot_weights"),
+        "called by our code",
     ),
-    "import_model": "has tests of its own, in test_importing.py",
 }
 
 PACKAGES = (
     "icl",
     "icl.baselines",
     "icl.compare",
+    "icl.codecs",
     "icl.constructed",
+    "icl.inference",
+    "icl.losses",
     "icl.pretrained",
     "icl.resampling",
     "icl.sweeps",
