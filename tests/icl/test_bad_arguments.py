@@ -34,6 +34,7 @@ from icl.compare import implied_weights
 from icl.constructed import Precision, linear_gradient_descent
 from icl.constructed.algorithms import sgd_step
 from icl.model.building import arrays_of
+from icl.skills import CHINCHILLA, SkillGraph
 from icl.sweeps import Models, Setting, grid
 from icl.targets import moment, true_weights
 from icl.training import ensemble, run
@@ -49,6 +50,7 @@ AXES = {"seed": (0, 1)}
 FAMILIES = {"OLS": [LeastSquares()], "ridge": [Ridge(0.1), Ridge(1.0)]}
 PATH = [Ridge(0.1), Ridge(0.3), Ridge(1.0)]
 PREDICTIONS = RNG.normal(size=(4, 3))
+GRAPH = SkillGraph.sample(40, 3, 5)
 QUERIES = RNG.normal(size=(4, 3, 8, 2))
 
 
@@ -223,6 +225,37 @@ VALID = {
     "multiplier": lambda: None,
     "pad": lambda: None,
     "pads": lambda: "symmetric",
+    # skills
+    "graph": lambda: GRAPH,
+    "success": lambda: np.arange(40) % 2 == 0,
+    "edges": lambda: GRAPH.edges,
+    "present": lambda: np.ones((40, 3), bool),
+    "SkillGraph.edge_weights.weights": lambda: np.ones(40),
+    "SkillGraph.measure": lambda: np.ones(40),
+    "SkillGraph.names": lambda: ["a", "b", "c", "d", "e"],
+    **dict.fromkeys(("skills", "tuples", "size", "least", "best_of"), lambda: 2),
+    "SkillGraph.skills": lambda: 5,
+    "rounds": lambda: 1,
+    **dict.fromkeys(("theta", "q", "p", "level", "competent"), lambda: 0.2),
+    **dict.fromkeys(("p_skill", "p_topic", "excess", "before", "after"), lambda: 0.2),
+    "novelty.rate": lambda: 0.2,
+    "beta": lambda: 1.5,
+    "pieces_per_skill": lambda: 10,
+    **dict.fromkeys(("texts", "corpus", "exponent"), lambda: 2.0),
+    "alphas": lambda: np.array([0.1, 0.5]),
+    "proneness": lambda: np.ones(5),
+    **dict.fromkeys(("chosen", "known"), lambda: np.arange(5) < 2),
+    "form": lambda: "L1",
+    "source": lambda: "",
+    **dict.fromkeys(("parameters_scale", "tokens_scale"), lambda: 1.0),
+    **dict.fromkeys(("parameters_exponent", "tokens_exponent"), lambda: 1.0),
+    **dict.fromkeys(("parameters", "tokens"), lambda: 10.0),
+    "skill_points": lambda: np.array([0, 2]),
+    "other_points": lambda: np.array([3, 1]),
+    "verdicts": lambda: np.ones((2, 2, 5), bool),
+    "scores": lambda: {2: 0.5},
+    "share": lambda: np.array([0.5, 1.0]),
+    "wilson_interval.count": lambda: np.array([10.0, 20.0]),
     # sweeps
     "results": lambda: None,
     "jobs": lambda: 1,
@@ -272,6 +305,8 @@ INSTANCES = {
     "Curriculum": Curriculum.garg,
     "Constructed": constructed,
     "Program": lambda: constructed().program,
+    "SkillGraph": lambda: GRAPH,
+    "ScalingLaw": lambda: CHINCHILLA,
 }
 
 LEAVE_OUT = {
@@ -295,6 +330,7 @@ PACKAGES = (
     "icl.losses",
     "icl.pretrained",
     "icl.resampling",
+    "icl.skills",
     "icl.sweeps",
     "icl.targets",
     "icl.testing",
