@@ -11,14 +11,13 @@ them as the weights are worth. Resampled pieces would give a skill that never fa
 interval of no width.
 """
 
-import warnings
 from itertools import combinations
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from icl import checks
+from icl import cautions, checks
 from icl.arrays import real
 from icl.skills import arguments
 from icl.skills.graph import SkillGraph
@@ -217,11 +216,10 @@ def failure_quantiles(
     checks.shape_of("alphas", shares, (None,), "(alpha,)")
     shares = np.array([arguments.fraction("alphas", float(a)) for a in shares])
     if graph.k > 1 and (ratio := pair_dependence(graph)) > 2:
-        warnings.warn(
+        cautions.warn(
             f"skills occur together unlike independent ones: the chi-square of their "
             f"pairs is {ratio:.3g} per degree of freedom. Neither the bound nor the "
-            "exact worst case is about such a graph; compare with `adversary`.",
-            stacklevel=2,
+            "exact worst case is about such a graph; compare with `adversary`."
         )
     used = found.exposures.values > 0
     failing = 1 - found.competence.values[used]
@@ -342,12 +340,9 @@ def _warn_of_few(graph: SkillGraph) -> None:
             str(graph.names[n] if graph.names else n) for n in numbers[:5]
         )
         more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-        warnings.warn(
-            f"no piece has skill {named}{more}: their competence is NaN.", stacklevel=3
-        )
+        cautions.warn(f"no piece has skill {named}{more}: their competence is NaN.")
     elif few.any():
-        warnings.warn(
+        cautions.warn(
             f"{few.sum()} of {graph.skills} skills have fewer than {FEW} edges: look "
-            "at the intervals of their competence alone.",
-            stacklevel=3,
+            "at the intervals of their competence alone."
         )

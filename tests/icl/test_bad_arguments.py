@@ -246,7 +246,7 @@ VALID = {
     "proneness": lambda: np.ones(5),
     **dict.fromkeys(("chosen", "known"), lambda: np.arange(5) < 2),
     "form": lambda: "L1",
-    "source": lambda: "",
+    "ScalingLaw.source": lambda: "",
     **dict.fromkeys(("parameters_scale", "tokens_scale"), lambda: 1.0),
     **dict.fromkeys(("parameters_exponent", "tokens_exponent"), lambda: 1.0),
     **dict.fromkeys(("parameters", "tokens"), lambda: 10.0),
