@@ -10,7 +10,7 @@ Shapes: predictions (batch, length), or (batch, slots) for other codecs than pai
 
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -25,6 +25,7 @@ from icl.arrays import real, shown
 from icl.codecs import Pairs
 from icl.model.transformer import Transformer
 from icl.prompts import Prompts, check_prompts
+from icl.tasks import drawing
 from icl.tasks.base import Task, check_is_task
 
 BATCH = 250
@@ -53,7 +54,7 @@ def sample(
     key = jax.random.fold_in(jax.random.key(seed), STREAM)
     prompts_key, other_key = jax.random.split(key)
     with jax.enable_x64(False):  # where the same key draws other numbers
-        prompts = jax.jit(partial(task.sample, batch=count))(prompts_key)
+        prompts = drawing.compiled_sample(task, count, prompts_key)(prompts_key)
     codec = task.codec
     if whole or not isinstance(codec, Pairs):
         return prompts, other_key
@@ -172,8 +173,7 @@ def hidden_states(model: Any, batch: Any) -> np.ndarray:
     """
     checks.of_kind("model", model, Transformer, "a transformer")
     batch = model.codec.check(batch)
-    parts = _batched(model, lambda model, batch: model(batch).hidden, batch)
-    return np.concatenate(list(parts), axis=1)
+    return np.concatenate(list(_batched(model, _hidden, batch)), axis=1)
 
 
 def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
@@ -195,10 +195,7 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
     layer = checks.positive_int("layer", layer, minimum=0, maximum=len(model.body))
     sizes, axes = (None, None, model.config.width), "(prompts, tokens, width)"
     hidden = np.asarray(checks.array("hidden", hidden, sizes, axes))
-    parts = _batched(
-        model, lambda model, part: model.resume(part, layer).predictions[:, -1], hidden
-    )
-    return np.concatenate(list(parts))
+    return np.concatenate(list(_batched(model, _resuming(layer), hidden)))
 
 
 def slices(*arrays: Any) -> Iterator[tuple[Any, ...]]:
@@ -223,17 +220,38 @@ def _check_batch(name: str, batch: Any) -> int:
     return shapes[0][0]
 
 
+def _hidden(model: Transformer, batch: Any) -> jax.Array:
+    return model(batch).hidden
+
+
+@cache
+def _resuming(layer: int) -> Callable[..., jax.Array]:
+    """Returns the function that predicts at the last slot from this layer's states."""
+
+    def last(model: Transformer, hidden: jax.Array) -> jax.Array:
+        return model.resume(hidden, layer).predictions[:, -1]
+
+    return last
+
+
 def _batched(
     model: Any, function: Callable[..., jax.Array], *arrays: Any
 ) -> Iterator[np.ndarray]:
-    """Yields `function(model, *arrays)`, compiled once, for batches of prompts."""
+    """Yields `function(model, *arrays)` for batches of prompts."""
     graphdef, params = nnx.split(model)
+    apply = _compiled(graphdef, function)
+    for part in slices(*arrays):
+        with jax.default_matmul_precision("highest"):
+            result = apply(params, *part)
+        yield np.asarray(result)
+
+
+@lru_cache(maxsize=16)  # the oldest programs are let go of: each takes memory
+def _compiled(graphdef: Any, function: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """Returns `function` of the parameters, which models of one shape share."""
 
     @jax.jit
     def apply(params: Any, *arrays: Any) -> jax.Array:
         return function(nnx.merge(graphdef, params), *arrays)
 
-    for part in slices(*arrays):
-        with jax.default_matmul_precision("highest"):
-            result = apply(params, *part)
-        yield np.asarray(result)
+    return apply

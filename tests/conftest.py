@@ -47,6 +47,14 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_finish():
+    """Leaves what has been imported out of every later search for garbage.
+
+    A sweep searches after each model, and among all modules that takes 0.4 s.
+    """
+    gc.freeze()
+
+
 @pytest.fixture
 def untyped():
     """As users run it: without the test suite's type checks in front of ours."""

@@ -8,7 +8,7 @@ whose code has changed since then is noticed, and so is another class of its nam
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -69,7 +69,11 @@ def program(task: Task, scales: Sequence[str] = ()) -> Program:
         return batch, task.codec.encode(batch), *graded(task, batch)
 
     numbers = {name: jnp.float32(getattr(task, name)) for name in scales}
-    traced = jax.make_jaxpr(draw)(jax.random.key(0), numbers)
+    return _program_of(jax.make_jaxpr(draw)(jax.random.key(0), numbers))
+
+
+def _program_of(traced: Any) -> Program:
+    """Returns the program that a function of a key has been traced to."""
     key = traced.jaxpr.invars[0]
     draws = any(key is each for line in traced.jaxpr.eqns for each in line.invars)
     text = re.sub(" at 0x[0-9a-f]+", "", str(traced.jaxpr))
@@ -98,6 +102,30 @@ def _constants(traced: Any) -> list[Any]:
             if hasattr(value, "consts"):  # a jitted function, a branch, a loop's body
                 found += _constants(value)
     return found
+
+
+_SAMPLES: dict[Any, Callable[..., Any]] = {}  # by what is computed and returned
+
+
+def compiled_sample(task: Task, count: int, key: jax.Array) -> Callable[..., Any]:
+    """Returns `sample` of a task for so many prompts, compiled for keys like this one.
+
+    What computes the same is compiled once, also for another object or class.
+
+    Raises:
+        Exception: whatever the task's own code raises on JAX's tracers.
+    """
+
+    def draw(key: jax.Array) -> Any:
+        return with_values(task, {}).sample(key, batch=count)
+
+    traced, shapes = jax.make_jaxpr(draw, return_shape=True)(key)
+    made_by = _program_of(traced).hash, jax.tree.structure(shapes)
+    if made_by not in _SAMPLES:
+        if len(_SAMPLES) >= KEPT:
+            _SAMPLES.clear()
+        _SAMPLES[made_by] = jax.jit(draw)
+    return _SAMPLES[made_by]
 
 
 def graded(task: Task, batch: Any) -> tuple[jax.Array, jax.Array | None]:

@@ -101,18 +101,32 @@ def _without(per_prompt: xr.Dataset, prompts: Sequence[str]) -> xr.Dataset | Non
     """Returns the means without each prompt that carries much of some sum."""
     parts = []
     for over in prompts:
-        heavy = _heavy(per_prompt, over)
-        for prompt in heavy:
-            kept = {}
-            for name, array in per_prompt.astype(float).data_vars.items():
-                own = _prompts_of(array, prompts)
-                mean = array.mean(own, skipna=False)
-                if own == over:
-                    count = array.sizes[over]
-                    mean = (count * mean - array.isel({over: prompt})) / (count - 1)
-                kept[name] = mean
+        heavy = xr.DataArray(_heavy(per_prompt, over), dims="draw")
+        if heavy.size:
+            arrays = per_prompt.astype(float).data_vars.items()
+            kept = {
+                name: _without_each(array, _prompts_of(array, prompts), over, heavy)
+                for name, array in arrays
+            }
             parts.append(xr.Dataset(kept))
     return xr.concat(parts, "draw") if parts else None
+
+
+def _without_each(
+    array: xr.DataArray, own: str, over: str, heavy: xr.DataArray
+) -> xr.DataArray:
+    """Returns the means of one variable without each heavy prompt of `over`.
+
+    They are all the mean over its `own` prompts, where these are others.
+    """
+    mean = array.mean(own, skipna=False)
+    if own != over:
+        return mean.expand_dims(draw=heavy.size)
+    count, left_out = (
+        array.sizes[over],
+        array.isel({over: heavy}).drop_vars(over, errors="ignore"),
+    )
+    return ((count * mean - left_out) / (count - 1)).transpose("draw", ...)
 
 
 def _heavy(per_prompt: xr.Dataset, over: str) -> np.ndarray:
