@@ -1,12 +1,15 @@
 """Whatever is the user's ends in one line and status 2, in every entry point."""
 
+import io
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from experiments.akyurek2023 import fig7
 from experiments.engine.figures import command
 from experiments.engine.report.markdown import plain
 from icl import terminal
@@ -56,8 +59,21 @@ def results(tmp_path_factory):
     ],
     ids=str,
 )
-def test_what_is_the_users_is_one_line(argv):
-    done = program(*argv)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_what_is_the_users_is_one_line(argv, monkeypatch, capsys):
+    """As `python -m` runs it, but for the seconds in which a process imports JAX."""
+    name, *_ = argv
+    monkeypatch.setattr(sys, "argv", list(argv))
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(name, run_name="__main__")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_it_is_one_line_of_a_process_too():
+    done = program("experiments.akyurek2023", "tiny", "--seed", "9" * 20)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
@@ -81,10 +97,17 @@ def test_closed_streams_change_no_result(results, shell):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-def test_any_encoding_will_do(results, encoding):
-    done = program(*FIG7, "--results", results, PYTHONIOENCODING=encoding)
-    assert done.returncode == 0
-    assert ("≤" if encoding == "utf-8" else "<=") in done.stdout
+def test_any_encoding_will_do(results, encoding, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    assert command.main(fig7.FIGURE, ["tiny", "--results", str(results)]) == 0
+    said = written.getvalue().decode(encoding)
+    assert ("≤" if encoding == "utf-8" else "<=") in said
+
+
+def test_any_encoding_of_a_process_will_do(results):
+    done = program(*FIG7, "--results", results, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "<=" in done.stdout
 
 
 def test_the_users_matplotlib_changes_nothing(results, tmp_path):
