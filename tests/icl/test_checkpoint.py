@@ -164,7 +164,6 @@ SCRIPT = """
     from icl import Curriculum, LinearRegression, ModelConfig, TrainConfig, train
     from icl.training import checkpoint, manifest
 
-    directory, moment = sys.argv[1:]
     saves = 0
 
     def killed(module, name, *, after):
@@ -176,18 +175,29 @@ SCRIPT = """
             os.kill(os.getpid(), signal.SIGKILL)
         setattr(module, name, replacement)
 
-    def callback(step, metrics):
-        global saves
-        saves += 1
-        print(step, flush=True)
-        if saves == 2 and moment != "never":
-            module, name, after = moment.split()
-            module = {"checkpoint": checkpoint, "os": os}[module]
-            killed(module, name, after=after == "after")
+    def run(moment):
+        def callback(step, metrics):
+            global saves
+            saves += 1
+            print(step, flush=True)
+            if saves == 2 and moment != "never":
+                module, name, after = moment.split()
+                module = {"checkpoint": checkpoint, "os": os}[module]
+                killed(module, name, after=after == "after")
 
-    train(TASK, MODEL, CONFIG, key=jax.random.key(0), directory=directory,
-          callback=callback)
-    print("finished", flush=True)
+        train(TASK, MODEL, CONFIG, key=jax.random.key(0), directory=sys.argv[1],
+              callback=callback)
+        print("finished", flush=True)
+
+    train  # what is imported when it is first used is imported once, here
+    for line in sys.stdin:
+        process = os.fork()  # JAX has no threads yet
+        if not process:
+            run(line.strip())
+            os._exit(0)
+        print(process, flush=True)
+        _, status = os.waitpid(process, 0)
+        print("ended", os.waitstatus_to_exitcode(status), flush=True)
 """
 
 # Where in a save a process kills itself, at the third save after it was started.
@@ -199,28 +209,52 @@ MOMENTS = [
 ]
 
 
-@pytest.fixture
-def start(task, model_config, train_config, tmp_path):
-    """Starts a process that trains, saving every 10 steps, in `tmp_path/run`."""
-    config = replace(train_config, checkpoint_every=10)
-    values = {"TASK": task, "MODEL": model_config, "CONFIG": config}
-    script = textwrap.dedent(SCRIPT)
-    for name, value in values.items():
-        script = script.replace(name, repr(value))
+class Starter:
+    """A process that has imported all, and starts others that train."""
 
-    def start(moment="never"):
-        return subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path / "run"), moment],
+    def __init__(self, script, directory):
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", script, str(directory)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(icl.__file__).parents[1],
         )
 
-    return start
+    def start(self, moment="never"):
+        """Starts a process that trains; returns its number."""
+        self.process.stdin.write(f"{moment}\n")
+        self.process.stdin.flush()
+        return int(self.line())
+
+    def line(self):
+        return self.process.stdout.readline().strip()
+
+    def rest(self):
+        """What it prints from now on, and its exit status, once it has ended."""
+        lines = []
+        while not (line := self.line()).startswith("ended"):
+            assert line, "the starter has ended"
+            lines.append(line)
+        return lines, int(line.split()[1])
+
+
+@pytest.fixture
+def starter(task, model_config, train_config, tmp_path):
+    """Starts processes that train, saving every 10 steps, in `tmp_path/run`."""
+    config = replace(train_config, checkpoint_every=10)
+    values = {"TASK": task, "MODEL": model_config, "CONFIG": config}
+    script = textwrap.dedent(SCRIPT)
+    for name, value in values.items():
+        script = script.replace(name, repr(value))
+    starter = Starter(script, tmp_path / "run")
+    yield starter
+    starter.process.stdin.close()
+    assert starter.process.wait() == 0
 
 
 def test_killed_at_any_moment_a_run_ends_in_the_same_bits(
-    start, trained, task, model_config, train_config, tmp_path
+    starter, trained, task, model_config, train_config, tmp_path
 ):
     # Compiled by an uninterrupted run, so that little time is spent before the kills.
     config = replace(train_config, checkpoint_every=10)
@@ -229,9 +263,9 @@ def test_killed_at_any_moment_a_run_ends_in_the_same_bits(
 
     reached = []
     for moment in MOMENTS:
-        with start(moment) as process:
-            steps = process.stdout.read().split()
-        assert process.returncode == -signal.SIGKILL
+        starter.start(moment)
+        steps, status = starter.rest()
+        assert status == -signal.SIGKILL
         assert len(steps) == 2
         reached.append(int(steps[-1]))
     # Each went on from what the one before had saved.
@@ -239,19 +273,19 @@ def test_killed_at_any_moment_a_run_ends_in_the_same_bits(
 
     delays = random.Random(0)
     for _ in range(2):
-        with start() as process:
-            first = process.stdout.readline()
-            time.sleep(delays.uniform(0, 0.4))
-            process.kill()
-            process.stdout.read()
-        if first.strip() == "finished" or process.returncode == 0:
+        process = starter.start()
+        first = starter.line()
+        time.sleep(delays.uniform(0, 0.4))
+        os.kill(process, signal.SIGKILL)
+        _, status = starter.rest()
+        if first == "finished" or status == 0:
             break
-        assert process.returncode == -signal.SIGKILL
+        assert status == -signal.SIGKILL
         assert int(first) > reached[-1] - 10
 
-    with start() as process:
-        assert process.stdout.read().split()[-1] == "finished"
-    assert process.returncode == 0
+    starter.start()
+    steps, status = starter.rest()
+    assert steps[-1] == "finished" and status == 0
     survivor = load(tmp_path / "run")
     assert_same_model(survivor, whole)
     left = sorted(path.name for path in (tmp_path / "run").iterdir())
