@@ -33,6 +33,7 @@ from icl.baselines import (
 from icl.compare import implied_weights
 from icl.constructed import Precision, linear_gradient_descent
 from icl.constructed.algorithms import sgd_step
+from icl.emergence import Choices, Curve, Errors, Hits, LogProbabilities
 from icl.model.building import arrays_of
 from icl.skills import CHINCHILLA, SkillGraph
 from icl.sweeps import Models, Setting, grid
@@ -52,6 +53,9 @@ PATH = [Ridge(0.1), Ridge(0.3), Ridge(1.0)]
 PREDICTIONS = RNG.normal(size=(4, 3))
 GRAPH = SkillGraph.sample(40, 3, 5)
 QUERIES = RNG.normal(size=(4, 3, 8, 2))
+SCALE = np.array([1.0, 2.0, 4.0, 8.0])
+OUTCOMES = RNG.normal(size=(4, 3, 2))
+LOGS = np.log(np.full((4, 3, 2, 5), 0.2))
 
 
 @functools.cache
@@ -259,6 +263,60 @@ VALID = {
     "scores": lambda: {2: 0.5},
     "share": lambda: np.array([0.5, 1.0]),
     "wilson_interval.count": lambda: np.array([10.0, 20.0]),
+    # curves and outcomes
+    "curve": lambda: Curve(SCALE, RNG.random((4, 6))),
+    **{
+        f"{name}.scale": lambda: SCALE
+        for name in (
+            *("Curve", "Errors", "Hits", "Choices", "LogProbabilities"),
+            *("Errors.from_predictions", "Choices.from_predictions"),
+            "Choices.from_probabilities",
+        )
+    },
+    "Errors.from_predictions.predictions": lambda: OUTCOMES,
+    "Choices.from_predictions.predictions": lambda: OUTCOMES,
+    "Errors.from_predictions.labels": lambda: OUTCOMES[0],
+    "candidates": lambda: RNG.normal(size=(3, 2, 5)),
+    "probabilities": lambda: np.exp(LOGS),
+    "seed_test.scale": lambda: SCALE,
+    "Curve.scores": lambda: RNG.random((4, 6)),
+    "seed_test.scores": lambda: RNG.random((8, 4)),
+    "seeds": lambda: RNG.random((8, 4)),
+    "errors": lambda: Errors(SCALE, OUTCOMES),
+    "Errors.errors": lambda: OUTCOMES,
+    "hits": lambda: Hits(SCALE, OUTCOMES > 0),
+    "Hits.hits": lambda: OUTCOMES > 0,
+    "log_probabilities": lambda: LOGS,
+    "right": lambda: 0,
+    "LogProbabilities.values": lambda: LOGS[..., 0],
+    "log_score": lambda: Curve(SCALE, SCALE),
+    "average": lambda: SCALE,
+    "series": lambda: np.arange(9.0),
+    **dict.fromkeys(("points", "items", "options"), lambda: 4),
+    **dict.fromkeys(("chance", "margin", "low"), lambda: 0.5),
+    "null_quantiles.level": lambda: 0.5,
+    "log_spaced_means.share": lambda: 0.5,
+    **dict.fromkeys(("floor", "spread", "epsilon"), lambda: 0.1),
+    "high": lambda: 1.0,
+    "variance": lambda: 2.0,
+    **dict.fromkeys(("higher_is_better", "logarithm", "finite"), lambda: True),
+    "metric": lambda: "hit",
+    "thresholds": lambda: [0.1, 0.01],
+    "Errors.all_of.queries": lambda: 2,
+    "Hits.all_of.queries": lambda: 2,
+    "across": lambda: "queries",
+    **{
+        f"{name}.parameters": lambda: np.array([1e7, 1e8, 1e9])
+        for name in ("cross_entropy", "token_accuracy", "sample_choices")
+    },
+    **dict.fromkeys(("exact_match.tokens", "edit_distance.tokens"), lambda: 4),
+    "critical": lambda: 1e8,
+    "cross_entropy.exponent": lambda: -0.3,
+    "token_accuracy.exponent": lambda: -0.3,
+    "quanta_loss.exponent": lambda: 0.4,
+    "accuracy": lambda: np.array([0.1, 0.9]),
+    "learnt": lambda: np.array([1, 10]),
+    "quanta": lambda: 100,
     # sweeps
     "results": lambda: None,
     "jobs": lambda: 1,
@@ -310,6 +368,11 @@ INSTANCES = {
     "Program": lambda: constructed().program,
     "SkillGraph": lambda: GRAPH,
     "ScalingLaw": lambda: CHINCHILLA,
+    "Curve": lambda: Curve(SCALE, RNG.random((4, 6))),
+    "Errors": lambda: Errors(SCALE, OUTCOMES),
+    "Hits": lambda: Hits(SCALE, OUTCOMES > 0),
+    "LogProbabilities": lambda: LogProbabilities(SCALE, LOGS[..., 0]),
+    "Choices": lambda: Choices(SCALE, LOGS),
 }
 
 LEAVE_OUT = {
@@ -331,6 +394,8 @@ PACKAGES = (
     "icl.constructed",
     "icl.inference",
     "icl.losses",
+    "icl.emergence",
+    "icl.emergence.mirage",
     "icl.pretrained",
     "icl.resampling",
     "icl.skills",

@@ -1,0 +1,81 @@
+"""Jumps in closed form: the golden table of the mirage."""
+
+import numpy as np
+import pytest
+
+from icl.emergence import mirage, shape_of
+
+N = np.logspace(5, 11, 13)
+P = ".0004 .0036 .0187 .0597 .1360 .2435 .3679 .4927 .6058 .7013 .7779 .8371 .8817"
+TABLE = {
+    1: (0.1360, 0.6058, 0.880, 0.961),
+    2: (0.0185, 0.3670, 0.803, 0.848),
+    4: (3.42e-4, 0.1347, 0.695, 1.649),
+    5: (4.65e-5, 0.0816, 0.655, 2.725),
+    8: (1.17e-7, 0.0181, 0.568, 8.333),
+    16: (1.4e-14, 3.3e-4, 0.445, 8.333),
+}
+
+
+def test_probabilities_of_a_token():
+    expected = [float(number) for number in P.split()]
+    np.testing.assert_allclose(mirage.token_accuracy(N), expected, atol=5.1e-5)
+
+
+@pytest.mark.parametrize("tokens", TABLE)
+def test_the_metric_makes_the_jump(tokens):
+    small, large, *expected = TABLE[tokens]
+    p = mirage.token_accuracy(N)
+    exact = mirage.exact_match(p, tokens)
+    # The table has two digits of the smallest.
+    np.testing.assert_allclose(exact[[4, 8]], [small, large], rtol=4e-2)
+    found = shape_of(exact)
+    np.testing.assert_allclose(found[3:5], expected, atol=5.1e-4)
+    assert bool(found.floored) == (tokens >= 8)
+    # The same outputs, scored by edit distance or by log p, do not change with T.
+    smooth = shape_of(-mirage.edit_distance(p, tokens))
+    np.testing.assert_allclose(smooth[3:5], [0.880, 0.961], atol=5.1e-4)
+    logs = shape_of(-tokens * mirage.cross_entropy(N))
+    np.testing.assert_allclose(logs[3:5], [0.687, 1.823], atol=5.1e-4)
+
+
+def test_the_grade_of_multiple_choice_jumps_and_brier_does_not():
+    choices = mirage.sample_choices(N)
+    grade = choices.accuracy()
+    expected = [0, 0, 0, 0, 0, 0, 0.124, 0.983, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(grade.values, expected, atol=0.01)
+    found, smooth = shape_of(grade.values), shape_of(choices.brier().values)
+    assert found.normalised_linearity == pytest.approx(0.333, abs=0.01)
+    assert found.floored
+    np.testing.assert_allclose(smooth[3:5], [0.747, 1.48], atol=0.01)
+    ends = choices.brier().values[[0, -1]]
+    np.testing.assert_allclose(ends, [-1.343, -0.002], atol=0.01)
+
+
+def test_a_zero_is_a_resolution():
+    hits = np.random.default_rng(0).random((4000, 100)) < 0.01
+    error = np.sqrt(0.366 * 0.634 / 4000)
+    assert abs((~hits.any(axis=1)).mean() - mirage.no_hit(0.01, 100)) < 3 * error
+
+
+def test_many_steps_make_a_smooth_curve():
+    n = np.unique(np.logspace(1, 3, 40).round())
+    loss = mirage.quanta_loss(n)
+    slope = np.polyfit(np.log(n), np.log(loss), 1)[0]
+    assert slope == pytest.approx(-0.408, abs=1.5e-3)
+    assert mirage.brier(0.5) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: mirage.cross_entropy([0.0]), "parameters must be above 0"),
+        (lambda: mirage.cross_entropy([1.0], exponent=0.3), "exponent must be below 0"),
+        (lambda: mirage.exact_match(1.1, 2), "accuracy must lie in"),
+        (lambda: mirage.sample_choices([1e7, 1e8, 1e9], options=1), "options must be"),
+        (lambda: mirage.quanta_loss([2.5]), "learnt must be whole numbers"),
+    ],
+)
+def test_bad_arguments_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
