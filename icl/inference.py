@@ -27,6 +27,7 @@ from icl.model.transformer import Transformer
 from icl.prompts import Prompts, check_prompts
 from icl.tasks import drawing
 from icl.tasks.base import Task, check_is_task
+from icl.tasks.shifts import Shifted
 
 BATCH = 250
 """The number of prompts in one forward pass."""
@@ -163,6 +164,21 @@ def predictions_at(
     if isinstance(learner, Transformer):
         return _batched(learner, Transformer.predict_at, prompts, queries)
     return (np.asarray(learner.predict_at(*part)) for part in slices(prompts, queries))
+
+
+def answers(learner: Any, shifted: Shifted) -> np.ndarray:
+    """Returns what a learner answers to shifted prompts, (batch, length).
+
+    Entry i is known from the first i pairs, and about the query there if the shift has
+    queries of its own.
+    """
+    checks.of_kind("shifted", shifted, Shifted, "what a shift returns")
+    if shifted.queries is None:
+        return predictions(learner, shifted.prompts)
+    queries = shifted.queries[:, :, None, :]
+    return np.concatenate(list(predictions_at(learner, shifted.prompts, queries)))[
+        ..., 0
+    ]
 
 
 def hidden_states(model: Any, batch: Any) -> np.ndarray:

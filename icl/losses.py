@@ -26,6 +26,16 @@ def squared_error(
     return jnp.square(predictions - targets)
 
 
+def logistic(
+    predictions: Float[Array, "batch slots"], targets: Float[Array, "batch slots"]
+) -> Float[Array, "batch slots"]:
+    """Returns -log p(target) in nats for targets of -1 and 1; predictions are log-odds.
+
+    p(1) is the sigmoid of the prediction.
+    """
+    return jax.nn.softplus(-targets * predictions)
+
+
 def cross_entropy(
     predictions: Float[Array, "batch slots vocabulary"],
     targets: Int[Array, "batch slots"],

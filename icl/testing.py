@@ -101,7 +101,8 @@ def _kinds(task: Task) -> list[type[Task]]:
     values = [
         getattr(task, field.name) for field in dataclasses.fields(cast(Any, task))
     ]
-    inner = [kind for each in values if isinstance(each, Task) for kind in _kinds(each)]
+    parts = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
+    inner = [kind for each in parts if isinstance(each, Task) for kind in _kinds(each)]
     return [type(task), *inner]
 
 

@@ -16,9 +16,14 @@ from icl.baselines.iterative import GradientDescent as GradientDescent
 from icl.baselines.iterative import GradientFlow as GradientFlow
 from icl.baselines.iterative import Newton as Newton
 from icl.baselines.iterative import optimal_rate as optimal_rate
+from icl.baselines.kernels import GaussianProcess as GaussianProcess
 from icl.baselines.neighbors import NearestNeighbors as NearestNeighbors
+from icl.baselines.posterior import DiscretePosterior as DiscretePosterior
 from icl.baselines.sequential import OnePassSGD as OnePassSGD
 from icl.baselines.spectral import SpectralLearner as SpectralLearner
 from icl.baselines.spectral import Spectrum as Spectrum
 from icl.baselines.spectral import decompose as decompose
 from icl.baselines.spectral import solve as solve
+from icl.baselines.wrapped import Lasso as Lasso
+from icl.baselines.wrapped import ScikitLearner as ScikitLearner
+from icl.baselines.wrapped import WithIntercept as WithIntercept

@@ -114,7 +114,10 @@ def _ridge(
     if pairs > dim:
         weights.append(_primal(_moments(x, y)[:, dim:], inverses[1:]))
     largest = jnp.sum(x**2, axis=(1, 2)) + alpha
-    bound = largest * jnp.max(jnp.sum(inverses**2, axis=(2, 3)), axis=0)
+    traces = jnp.sum(inverses**2, axis=(2, 3))
+    # XLA's maximum on CPUs sometimes leaves a NaN out, which a failed factor is.
+    known = jnp.isfinite(traces).all(axis=0)
+    bound = jnp.where(known, largest * jnp.max(traces, axis=0), jnp.inf)
     return _rounded(jnp.concatenate(weights, axis=1)[:, :length], xs), bound
 
 

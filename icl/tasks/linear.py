@@ -16,15 +16,21 @@ from jaxtyping import Array, Float, Key
 
 from icl import checks
 from icl.arrays import real
-from icl.prompts import Prompts
 from icl.tasks.base import Task
+from icl.tasks.function_class import (
+    FunctionClass,
+    Functions,
+    NoiseLaw,
+    check_noise,
+    linear_values,
+)
 
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
 
 
 @dataclass(frozen=True)
-class LinearRegression(Task):
+class LinearRegression(FunctionClass):
     """The task y = w.x + noise, with a new w for each prompt (Akyürek et al. 2023).
 
     With `fixed_weights` all prompts have the same w. Then nothing about w needs to be
@@ -46,6 +52,7 @@ class LinearRegression(Task):
         fixed_weights: the w of every prompt, (dim,), or one number for all of its
             coordinates; it is kept as a tuple. None draws w; otherwise `weight_std` has
             no effect on what is sampled.
+        noise_law: the law of the noise; see `FunctionClass`.
 
     Raises:
         ValueError: a size is below 1, a deviation is negative or not finite, `inputs`
@@ -62,6 +69,7 @@ class LinearRegression(Task):
     """
 
     scales: ClassVar[tuple[str, ...]] = ("noise_std", "weight_std")
+    linear: ClassVar[bool] = True
 
     dim: int = 8
     length: int = 40
@@ -70,10 +78,11 @@ class LinearRegression(Task):
     inputs: Literal["normal", "uniform"] = "normal"
     covariance: Matrix | None = None
     fixed_weights: float | Vector | None = None
+    noise_law: NoiseLaw = "normal"
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
-        checks.normalise(self, checks.finite_number, "noise_std")
+        check_noise(self)
         checks.normalise(self, checks.finite_number, "weight_std", positive=True)
         checks.one_of("inputs", self.inputs, ("normal", "uniform"))
         if self.covariance is not None:
@@ -83,21 +92,27 @@ class LinearRegression(Task):
             vector = _check_fixed_weights(self.fixed_weights, self.dim)
             object.__setattr__(self, "fixed_weights", vector)
 
-    def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
-        """Draws a batch of prompts on the device, as a pure function of the key."""
-        checks.typed_key("key", key)
-        batch = checks.positive_int("batch", batch)
-        weights_key, inputs_key, noise_key = jax.random.split(key, 3)
-        if self.fixed_weights is None:
-            normal = jax.random.normal(weights_key, (batch, self.dim))
-            weights = self.weight_std * normal
-        else:  # x and noise have the same keys, and so stay the same
-            weights = jnp.tile(jnp.asarray(self.fixed_weights), (batch, 1))
-        xs = self.sample_inputs(inputs_key, (batch, self.length))
-        # This is a sum of products and no matmul, as TF32 would add 1e-3 to the labels.
-        ys = jnp.sum(xs * weights[:, None, :], axis=-1)
-        ys = ys + self.noise_std * jax.random.normal(noise_key, ys.shape)
-        return Prompts(xs, ys, weights)
+    def functions(self, key: Key[Array, ""], count: int) -> Functions:
+        """Draws weights, (count, dim); they are all the same if they are fixed."""
+        if self.fixed_weights is not None:
+            return {"weights": jnp.tile(jnp.asarray(self.fixed_weights), (count, 1))}
+        normal = jax.random.normal(key, (count, self.dim))
+        return {"weights": self.weight_std * normal}
+
+    def values(
+        self, functions: Functions, xs: Float[Array, "batch length dim"]
+    ) -> Float[Array, "batch length"]:
+        """Returns w.x."""
+        return linear_values(functions["weights"], xs)
+
+    @property
+    def normaliser(self) -> float:
+        """The mean square of w.x: |C^(1/2) w|^2, averaged over w; d by default."""
+        covariance = np.eye(self.dim) if self.covariance is None else self.covariance
+        if self.fixed_weights is not None:
+            w = np.asarray(self.fixed_weights)
+            return float(w @ np.asarray(covariance) @ w)
+        return float(self.weight_std**2 * np.trace(covariance))
 
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]

@@ -11,9 +11,30 @@ from typing import Any, TypeVar
 
 from icl.arrays import shown
 from icl.tasks.base import Task
+from icl.tasks.functions import (
+    DecisionTree,
+    LinearClassification,
+    Quadratic,
+    ReluNetwork,
+    SparseLinear,
+)
 from icl.tasks.linear import LinearRegression
+from icl.tasks.pools import Mixture, Pool, PromptPool
 
-TASKS: dict[str, type[Task]] = {"LinearRegression": LinearRegression}
+TASKS: dict[str, type[Task]] = {
+    kind.__name__: kind
+    for kind in (
+        LinearRegression,
+        SparseLinear,
+        Quadratic,
+        ReluNetwork,
+        DecisionTree,
+        LinearClassification,
+        Pool,
+        PromptPool,
+        Mixture,
+    )
+}
 """Every registered class by its name."""
 
 Kind = TypeVar("Kind", bound=type[Task])

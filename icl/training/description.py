@@ -137,6 +137,8 @@ def _as_json(config: Any, name: str, nested: Callable[[Any], Any]) -> Any:
     value = getattr(config, name)
     if dataclasses.is_dataclass(value):
         return nested(value)
+    if isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
+        return [nested(each) for each in value]
     try:
         return json.loads(json.dumps(value, allow_nan=False, default=_plain))
     except (TypeError, ValueError) as error:
@@ -207,9 +209,10 @@ def check_sizes(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     shapes = [a.shape for name, a in arrays.items() if name.startswith(PARAMETERS)]
     longest = max((size for shape in shapes for size in shape), default=0)
     layers = len({name.split(".")[3] for name in arrays if name.startswith(LAYERS)})
-    model, task = (about.get(part) or {} for part in ("model", "task"))
-    sizes = dict(model) | {name: task[name] for name in OF_ARRAYS if name in task}
-    for name, value in sizes.items():
+    sizes = list(dict(about.get("model") or {}).items())
+    for task in _with_inner(about.get("task") or {}):
+        sizes += [(name, task[name]) for name in OF_ARRAYS if name in task]
+    for name, value in sizes:
         size = len(value) if isinstance(value, list) else value
         most = SPARE + (layers if name == "layers" else longest)
         if isinstance(size, int) and size > most:
@@ -217,6 +220,13 @@ def check_sizes(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
                 f"{name} cannot be {size} in a model with {layers} layers and at most "
                 f"{longest} entries along an axis"
             )
+
+
+def _with_inner(task: Any) -> list[Mapping[str, Any]]:
+    """Returns the description of a task, with those of the tasks in its fields."""
+    found = [task] if isinstance(task, Mapping) else []
+    parts = task.values() if found else task if isinstance(task, list) else []
+    return found + [inner for part in parts for inner in _with_inner(part)]
 
 
 def _unreadable(why: object) -> CheckpointError:

@@ -1,0 +1,216 @@
+"""The Bayes predictor where only the functions of a finite pool can occur.
+
+It is the posterior mean over the M functions of the pool ("dMMSE" in Raventós et al.
+2023, section 2): after i pairs, function m has the weight
+
+    p_m exp(-sum_{j <= i} (y_j - f_m(x_j))^2 / (2 noise_std^2)),
+
+and the prediction is the weighted mean of the f_m. As M grows it becomes the posterior
+mean under the law that the pool was drawn from, which is ridge regression for normal
+weights.
+
+The pool is gone through in parts, with the largest exponent so far taken out of every
+sum, so that 2^20 functions need little memory and no exponent overflows.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from icl import checks
+from icl.baselines.base import Learner, PrefixSolution, check_queries, predict_linearly
+from icl.prompts import Prompts, check_prompts
+from icl.tasks.pools import Pool
+
+FUNCTIONS, PROMPTS = 2**11, 2**8
+"""How many functions and prompts are looked at together: some 10 MB at a time."""
+
+NEVER = -1e30
+"""An exponent whose power is 0, and which is finite: differences are numbers."""
+
+
+@dataclass(frozen=True)
+class DiscretePosterior(Learner):
+    """The mean over the functions of a pool, weighted by how well they fit.
+
+    It is computed in float32. For linear functions the weights are the mean of the
+    functions' weights; for others there are none.
+
+    Attributes:
+        pool: the functions, and how probable they are.
+        noise_std: the standard deviation of the noise that it reckons with, above 0;
+            None is that of the pool's task.
+
+    Raises:
+        ValueError: no pool, or no noise: without noise, most contexts rule out every
+            function but one or none.
+
+    Example:
+        >>> from icl import LinearRegression
+        >>> pool = Pool(LinearRegression(dim=2, length=3, noise_std=0.5), size=1)
+        >>> prompts = pool.sample(jax.random.key(1), batch=1)
+        >>> learnt = DiscretePosterior(pool)(prompts).weights
+        >>> bool(jnp.allclose(learnt, prompts.weights[:, None]))
+        True
+    """
+
+    pool: Pool
+    noise_std: float | None = None
+
+    def __post_init__(self) -> None:
+        checks.of_kind("pool", self.pool, Pool, "an icl.tasks.Pool")
+        if self.noise_std is None and not self.pool.task.noise_std > 0:
+            raise ValueError(
+                "the pool's task has no noise, and the posterior needs some: give "
+                "noise_std above 0, or a task with noise."
+            )
+        if self.noise_std is not None:
+            checks.normalise(self, checks.finite_number, "noise_std", positive=True)
+
+    @property
+    def name(self) -> str:
+        """The label, such as "dMMSE(64)"."""
+        return f"dMMSE({self.pool.size})"
+
+    def __call__(self, prompts: Prompts) -> PrefixSolution:
+        """Returns what is known after every prefix; weights where f is linear."""
+        xs, ys = _checked(prompts)
+        found = self._sums(xs, ys)
+        weights = found.weights if self.pool.linear else None
+        return PrefixSolution(weights, found.answers)
+
+    def predict_at(
+        self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
+    ) -> Float[Array, "batch length queries"]:
+        """Returns predictions at `queries[:, i]` from the first i pairs."""
+        if self.pool.linear:
+            weights = self(prompts).weights
+            assert weights is not None
+            return predict_linearly(weights, queries)
+        xs, ys = _checked(prompts)
+        queries = check_queries(queries, like=xs)
+        each = [
+            self._sums(xs, ys, queries[:, :, q]).answers
+            for q in range(queries.shape[2])
+        ]
+        return jnp.stack(each, axis=2)
+
+    def _sums(
+        self,
+        xs: Float[Array, "batch length dim"],
+        ys: Float[Array, "batch length"],
+        queries: Float[Array, "batch length dim"] | None = None,
+    ) -> "_Found":
+        """Returns the weighted means, for some prompts at a time; None asks at xs."""
+        own = self.pool.task.noise_std
+        noise_std = own if self.noise_std is None else self.noise_std
+        arrays = xs, ys, queries
+        parts = [
+            _means(
+                self.pool,
+                noise_std,
+                *jax.tree.map(lambda a, s=s: a[s : s + PROMPTS], arrays),
+            )
+            for s in range(0, len(xs), PROMPTS)
+        ]
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
+
+class _Found(NamedTuple):
+    """Weighted means over a pool.
+
+    Attributes:
+        weights: of the functions' weights; of no entries where they have none.
+        answers: of what the functions say about the queries.
+    """
+
+    weights: Float[Array, "batch length width"]
+    answers: Float[Array, "batch length"]
+
+
+class _Sums(NamedTuple):
+    """Weighted sums over the functions so far, relative to the largest exponent."""
+
+    largest: Float[Array, "length batch"]
+    total: Float[Array, "length batch"]
+    weights: Float[Array, "length batch width"]
+    answers: Float[Array, "length batch"]
+
+
+def _checked(prompts: Prompts) -> tuple[Array, Array]:
+    xs, ys, *_ = check_prompts(prompts)
+    return xs, ys.astype(xs.dtype)
+
+
+@functools.partial(jax.jit, static_argnames="pool")
+def _means(
+    pool: Pool,
+    noise_std: Float[Array, ""] | float,
+    xs: Float[Array, "batch length dim"],
+    ys: Float[Array, "batch length"],
+    queries: Float[Array, "batch length dim"] | None = None,
+) -> _Found:
+    batch, length, dim = xs.shape
+    together = min(pool.size, FUNCTIONS)
+    by_pair = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (xs, ys, queries))
+    prior = _log_prior(pool, together)
+
+    def some_functions(sums: _Sums, start: Int[Array, ""]) -> tuple[_Sums, None]:
+        index = start + jnp.arange(together)
+        functions = pool.members(jnp.minimum(index, pool.size - 1))
+        exponents = jax.lax.dynamic_slice(prior, (start,), (together,))
+        table = functions["weights"] if pool.linear else jnp.zeros((together, 0))
+
+        def values(x: Float[Array, "batch dim"]) -> Float[Array, "batch together"]:
+            if pool.linear:
+                return jnp.matmul(x, table.T, precision="highest")
+            everywhere = jnp.broadcast_to(x[None], (together, batch, dim))
+            return pool.values(functions, everywhere).T
+
+        def one_pair(misfit, pair):
+            x, y, query, before = pair
+            said = values(x)
+            asked = said if query is None else values(query)
+            logits = exponents[None] - misfit / (2 * noise_std**2)
+            largest = jnp.maximum(before.largest, logits.max(axis=1))
+            kept = jnp.exp(before.largest - largest)
+            shares = jnp.exp(logits - largest[:, None])
+            after = _Sums(
+                largest,
+                before.total * kept + shares.sum(axis=1),
+                before.weights * kept[:, None]
+                + jnp.matmul(shares, table, precision="highest"),
+                before.answers * kept + (shares * asked).sum(axis=1),
+            )
+            return misfit + jnp.square(y[:, None] - said), after
+
+        nothing = jnp.zeros((batch, together), xs.dtype)
+        return jax.lax.scan(one_pair, nothing, (*by_pair, sums))[1], None
+
+    width = dim if pool.linear else 0
+    shape = (length, batch)
+    nothing = jnp.zeros(shape, xs.dtype)
+    start = _Sums(
+        jnp.full(shape, NEVER, xs.dtype),
+        nothing,
+        jnp.zeros((*shape, width), xs.dtype),
+        nothing,
+    )
+    starts = jnp.arange(0, pool.size, together)
+    found, _ = jax.lax.scan(some_functions, start, starts)
+    means = _Found(found.weights / found.total[..., None], found.answers / found.total)
+    return jax.tree.map(lambda array: jnp.moveaxis(array, 0, 1), means)
+
+
+def _log_prior(pool: Pool, together: int) -> Float[np.ndarray, " padded"]:
+    """Returns the logarithm of every probability, filled up with ones of zero."""
+    shares = np.ones(pool.size) if pool.probabilities is None else pool.probabilities
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(np.log(np.asarray(shares)), NEVER)
+    missing = -pool.size % together
+    return np.pad(logs, (0, missing), constant_values=NEVER).astype(np.float32)

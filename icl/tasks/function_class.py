@@ -1,0 +1,133 @@
+"""What is a class of functions? Each prompt has one of them, and labels are made by it.
+
+A class of your own says how functions are drawn and what they say about x:
+
+    @dataclass(frozen=True)
+    class Cubic(FunctionClass):
+        dim: int = 8
+        length: int = 17
+        noise_std: float = 0.0
+
+        def functions(self, key, count):
+            return {"weights": jax.random.normal(key, (count, self.dim))}
+
+        def values(self, functions, xs):
+            return jnp.sum(functions["weights"][:, None] * xs**3, axis=-1)
+
+It can then be trained on as any task can, and be put into a finite pool or a mixture
+(`icl.tasks.pools`).
+
+Shapes: xs (batch, length, dim), values and labels (batch, length). A *function* is one
+row of a dictionary of arrays whose first axis counts functions.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from icl import checks
+from icl.prompts import Prompts
+from icl.tasks.base import Task
+
+Functions = Mapping[str, Array]
+NoiseLaw = Literal["normal", "uniform", "laplace", "student"]
+
+DEGREES = 5.0
+"""The degrees of freedom of Student's law of noise, whose kurtosis is then finite."""
+
+
+class FunctionClass(Task):
+    """A task whose prompts each have a function of x and noisy labels of it.
+
+    Attributes:
+        noise_std: the standard deviation of the noise, drawn anew for every label; a
+            subclass that lets users choose it has a field of this name.
+        noise_law: the law of the noise, which has mean 0 and this deviation under each
+            of them: "normal", "uniform", "laplace", or "student", which is Student's t
+            with 5 degrees of freedom.
+        linear: whether f(x) = w.x, where w is the function's array "weights"; it is
+            then kept as the weights of the prompts.
+    """
+
+    if not TYPE_CHECKING:  # in subclasses that let users choose them they are fields
+        noise_std, noise_law = 0.0, "normal"
+    linear: ClassVar[bool] = False
+
+    @abstractmethod
+    def functions(self, key: Key[Array, ""], count: int) -> Functions:
+        """Draws so many functions, each independent of the others."""
+
+    @abstractmethod
+    def values(
+        self, functions: Functions, xs: Float[Array, "batch length dim"]
+    ) -> Float[Array, "batch length"]:
+        """Returns f(x) without noise: the first function at the first xs, and so on."""
+
+    def labels(
+        self, key: Key[Array, ""], values: Float[Array, "batch length"]
+    ) -> Float[Array, "batch length"]:
+        """Returns f(x) with noise."""
+        noise = standard_noise(key, values.shape, self.noise_law)
+        return values + self.noise_std * noise
+
+    @property
+    def normaliser(self) -> float:
+        """The mean square of f(x), by which errors are divided: 1 is predicting 0.
+
+        Raises:
+            ValueError: the class does not say what it is.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not say what the mean square of its functions "
+            "is; define the property `normaliser`."
+        )
+
+    def sample_inputs(
+        self, key: Key[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, "... dim"]:
+        """Draws x ~ N(0, I), of shape `(*shape, dim)`."""
+        checks.typed_key("key", key)
+        checks.of_kind("shape", shape, tuple | list, "a tuple of sizes")
+        sizes = [checks.positive_int("shape", size, minimum=0) for size in shape]
+        return self.mask_inputs(jax.random.normal(key, (*sizes, self.dim)))
+
+    def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
+        """Draws a batch of prompts on the device, as a pure function of the key."""
+        checks.typed_key("key", key)
+        batch = checks.positive_int("batch", batch)
+        functions_key, inputs_key, noise_key = jax.random.split(key, 3)
+        functions = dict(self.functions(functions_key, batch))
+        xs = self.sample_inputs(inputs_key, (batch, self.length))
+        ys = self.labels(noise_key, self.values(functions, xs))
+        weights = functions.pop("weights") if self.linear else None
+        return Prompts(xs, ys, weights, functions or None)
+
+
+def standard_noise(
+    key: Key[Array, ""], shape: tuple[int, ...], law: NoiseLaw
+) -> Float[Array, "..."]:
+    """Returns draws of mean 0 and variance 1."""
+    if law == "uniform":
+        return jax.random.uniform(key, shape, minval=-(3.0**0.5), maxval=3.0**0.5)
+    if law == "laplace":
+        return jax.random.laplace(key, shape) / 2.0**0.5
+    if law == "student":
+        return jax.random.t(key, DEGREES, shape) * (1 - 2 / DEGREES) ** 0.5
+    return jax.random.normal(key, shape)
+
+
+def check_noise(task: Any) -> None:
+    """Refuses a deviation of the noise that is negative, and a law that is unknown."""
+    checks.normalise(task, checks.finite_number, "noise_std")
+    checks.one_of("noise_law", task.noise_law, get_args(NoiseLaw))
+
+
+def linear_values(
+    weights: Float[Array, "batch dim"], xs: Float[Array, "batch length dim"]
+) -> Float[Array, "batch length"]:
+    """Returns w.x as a sum of products: a matmul in TF32 would add 1e-3 to it."""
+    return jnp.sum(xs * weights[:, None, :], axis=-1)

@@ -1,0 +1,307 @@
+"""What if only some functions, or only some prompts, ever occur in training?
+
+`Pool` draws a fixed number of functions of a class once, and every prompt has one of
+them (Raventós et al. 2023); `PromptPool` fixes whole prompts (Garg et al. 2022, section
+6); `Mixture` draws each prompt from one of several tasks.
+
+Nothing is kept: function i of a pool is drawn from the pool's seed and i whenever it is
+needed, so that a pool of 2^20 functions costs no memory. A smaller pool is the
+beginning of a larger one of the same seed.
+
+Shapes: those of `Prompts`; `latents["index"]`, (batch,), says which function or prompt
+of the pool it is, and `latents["component"]` which task of a mixture.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from icl import checks
+from icl.arrays import shown
+from icl.codecs import Codec
+from icl.prompts import Prompts
+from icl.tasks.base import Task, check_is_task
+from icl.tasks.function_class import FunctionClass, Functions
+
+LARGEST = 2**24
+"""The largest pool: above it, float32, in which scales are given, skips numbers."""
+
+
+@dataclass(frozen=True)
+class Pool(FunctionClass):
+    """A task of finitely many functions of another task, which are drawn once.
+
+    Functions are drawn with replacement: a batch may hold one several times. Their
+    inputs and noise are fresh and follow `task`. The size is one of the `scales`, so
+    that pools of many sizes can be trained as one ensemble.
+
+    Attributes:
+        task: the class of functions, such as `LinearRegression(dim=8)`.
+        size: the number M of functions, at most 2^24.
+        seed: the functions are drawn from it.
+        probabilities: how probable each function is, (size,), with the sum 1; None is
+            the same for all.
+
+    Raises:
+        ValueError: a task that is no class of functions, a size below 1 or above 2^24,
+            or probabilities that are negative, do not sum to 1 or are not `size` many.
+
+    Example:
+        >>> from icl import LinearRegression
+        >>> task = Pool(LinearRegression(dim=2, length=3), size=1)
+        >>> weights = task.sample(jax.random.key(5), batch=2).weights
+        >>> bool((weights[0] == weights[1]).all())
+        True
+    """
+
+    task: FunctionClass
+    size: int
+    seed: int = 0
+    probabilities: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_is_task(self.task)
+        if not isinstance(self.task, FunctionClass):
+            raise ValueError(
+                "task must be a class of functions (icl.tasks.FunctionClass), such as "
+                f"LinearRegression(dim=8), got {type(self.task).__name__}; whole "
+                "prompts of any task go into a PromptPool."
+            )
+        _check_size(self)
+        if self.probabilities is not None:
+            shares = _shares("probabilities", self.probabilities, self.size, "size")
+            object.__setattr__(self, "probabilities", shares)
+
+    @property
+    def scales(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+        """The field `size`, unless every function has a probability of its own."""
+        return ("size",) if self.probabilities is None else ()
+
+    @property
+    def linear(self) -> bool:  # pyrefly: ignore[bad-override]
+        """Whether the functions of the task are linear."""
+        return self.task.linear
+
+    @property
+    def dim(self) -> int:
+        """The dimension of x, that of the task."""
+        return self.task.dim
+
+    @property
+    def length(self) -> int:
+        """The number of pairs in a prompt, that of the task."""
+        return self.task.length
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the task."""
+        return self.task.codec
+
+    @property
+    def normaliser(self) -> float:
+        """The mean square of f(x) for fresh functions of the task."""
+        return self.task.normaliser
+
+    def members(self, index: Int[Array, " count"]) -> Functions:
+        """Returns the functions of the pool with these numbers, from 0 to size - 1."""
+        root = jax.random.key(self.seed)
+
+        def one(number: Int[Array, ""]) -> Functions:
+            drawn = self.task.functions(jax.random.fold_in(root, number), 1)
+            return jax.tree.map(lambda array: array[0], dict(drawn))
+
+        return jax.vmap(one)(index)
+
+    def functions(self, key: Key[Array, ""], count: int) -> Functions:
+        """Draws functions of the pool, with their numbers as "index"."""
+        index = _indices(key, count, self.size, self.probabilities)
+        return {**self.members(index), "index": index}
+
+    def values(
+        self, functions: Functions, xs: Float[Array, "batch length dim"]
+    ) -> Float[Array, "batch length"]:
+        """Returns f(x) without noise, as the task does."""
+        return self.task.values(functions, xs)
+
+    def labels(
+        self, key: Key[Array, ""], values: Float[Array, "batch length"]
+    ) -> Float[Array, "batch length"]:
+        """Returns f(x) with the noise of the task."""
+        return self.task.labels(key, values)
+
+    def sample_inputs(
+        self, key: Key[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, "... dim"]:
+        """Draws inputs as the task does."""
+        return self.mask_inputs(self.task.sample_inputs(key, shape))
+
+
+@dataclass(frozen=True)
+class PromptPool(Task):
+    """A task of finitely many prompts of another task, which are drawn once.
+
+    Attributes:
+        task: the prompts are drawn from it.
+        size: the number of prompts, at most 2^24.
+        seed: the prompts are drawn from it.
+
+    Raises:
+        ValueError: no task, or a size below 1 or above 2^24.
+    """
+
+    scales: ClassVar[tuple[str, ...]] = ("size",)
+
+    task: Task
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_is_task(self.task)
+        _check_size(self)
+
+    @property
+    def dim(self) -> int:
+        """The dimension of x, that of the task."""
+        return self.task.dim
+
+    @property
+    def length(self) -> int:
+        """The number of pairs in a prompt, that of the task."""
+        return self.task.length
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the task."""
+        return self.task.codec
+
+    def sample_inputs(
+        self, key: Key[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, "... dim"]:
+        """Draws inputs as the task does."""
+        return self.task.sample_inputs(key, shape)
+
+    def sample(self, key: Key[Array, ""], *, batch: int) -> Any:
+        """Draws prompts of the pool, with replacement."""
+        checks.typed_key("key", key)
+        batch = checks.positive_int("batch", batch)
+        index = _indices(key, batch, self.size, None)
+        root = jax.random.key(self.seed)
+
+        def one(number: Int[Array, ""]) -> Any:
+            drawn = self.task.sample(jax.random.fold_in(root, number), batch=1)
+            return jax.tree.map(lambda array: array[0], drawn)
+
+        return jax.vmap(one)(index)
+
+
+@dataclass(frozen=True)
+class Mixture(Task):
+    """A task whose prompts are each drawn from one of several tasks.
+
+    Attributes:
+        tasks: the tasks, which have one dimension, length and codec.
+        probabilities: how probable each of them is, with the sum 1; None is the same
+            for all.
+
+    Raises:
+        ValueError: fewer than two tasks, tasks that differ in their codec, or
+            probabilities that are negative, do not sum to 1 or are not as many.
+
+    Example:
+        >>> from icl import LinearRegression
+        >>> from icl.tasks import SparseLinear
+        >>> task = Mixture((LinearRegression(3, 5), SparseLinear(3, 5, 1)))
+        >>> task.sample(jax.random.key(0), batch=4).latents["component"].shape
+        (4,)
+    """
+
+    tasks: tuple[Task, ...]
+    probabilities: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tasks, tuple | list) or len(self.tasks) < 2:
+            raise ValueError(
+                f"tasks must be a tuple of two tasks or more, got {shown(self.tasks)}."
+            )
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        for task in self.tasks:
+            check_is_task(task)
+        if len({task.codec for task in self.tasks}) > 1:
+            sizes = [f"{type(task).__name__}: {task.codec}" for task in self.tasks]
+            raise ValueError(
+                "tasks of a mixture must have the same dimension, length and codec, "
+                f"got {'; '.join(sizes)}."
+            )
+        if self.probabilities is not None:
+            count = len(self.tasks)
+            shares = _shares("probabilities", self.probabilities, count, "tasks")
+            object.__setattr__(self, "probabilities", shares)
+
+    @property
+    def dim(self) -> int:
+        """The dimension of x, that of the tasks."""
+        return self.tasks[0].dim
+
+    @property
+    def length(self) -> int:
+        """The number of pairs in a prompt, that of the tasks."""
+        return self.tasks[0].length
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the tasks."""
+        return self.tasks[0].codec
+
+    def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
+        """Draws prompts, with weights where all tasks have them."""
+        checks.typed_key("key", key)
+        batch = checks.positive_int("batch", batch)
+        choice_key, *keys = jax.random.split(key, 1 + len(self.tasks))
+        component = _indices(choice_key, batch, len(self.tasks), self.probabilities)
+        drawn = [
+            task.sample(each, batch=batch)
+            for task, each in zip(self.tasks, keys, strict=True)
+        ]
+
+        def chosen(*arrays: Array) -> Array:
+            return jnp.stack(arrays, axis=1)[jnp.arange(batch), component]
+
+        weights = [prompts.weights for prompts in drawn]
+        return Prompts(
+            chosen(*(prompts.xs for prompts in drawn)),
+            chosen(*(prompts.ys for prompts in drawn)),
+            None if any(w is None for w in weights) else chosen(*weights),
+            {"component": component},
+        )
+
+
+def _indices(
+    key: Key[Array, ""], count: int, size: Any, probabilities: Any
+) -> Int[Array, " count"]:
+    """Draws numbers from 0 to size - 1; the size may be a scalar of JAX."""
+    if probabilities is None:
+        return jax.random.randint(key, (count,), 0, jnp.asarray(size, jnp.int32))
+    chances = jnp.asarray(probabilities, jnp.float32)
+    return jax.random.choice(key, len(probabilities), (count,), p=chances)
+
+
+def _check_size(pool: Any) -> None:
+    checks.normalise(pool, checks.positive_int, "size", maximum=LARGEST)
+    checks.normalise(pool, checks.positive_int, "seed", minimum=0)
+
+
+def _shares(name: str, values: Any, count: int, of: str) -> tuple[float, ...]:
+    """Returns probabilities as a tuple, or raises a `ValueError`."""
+    if not isinstance(values, tuple | list) or len(values) != count:
+        raise ValueError(
+            f"{name} must be a tuple of {count} numbers, one for each of `{of}`, got "
+            f"{shown(values)}."
+        )
+    shares = tuple(checks.finite_number(name, value) for value in values)
+    if not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+        raise ValueError(f"{name} must sum to 1, got {sum(shares):g}.")
+    return shares

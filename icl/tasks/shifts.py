@@ -1,0 +1,293 @@
+"""What does a learner do on prompts unlike those it was trained on?
+
+A shift changes the inputs, labels or queries of prompts of a linear function, and says
+what the right answers are then: the ten of Garg et al. (2022), section 4, and any other
+of the same form. It needs no model:
+
+    shifted = shifts.skewed(prompts, key)
+    answers = inference.answers(LeastSquares(), shifted)   # a model's, or your own
+    errors = shifted.errors(answers)
+
+Where a shift has queries of its own, `queries[:, i]` is asked after the first i pairs,
+so that one pass has the answers for all contexts. Directions are drawn for every prompt
+(the released code draws them once for a whole evaluation, so that its interval leaves
+their variance out).
+
+Shapes: `xs` (batch, length, dim), `ys` (batch, length), `queries` (batch, length, dim),
+errors (batch, length). Entry i is about the context of the first i pairs.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from icl import checks
+from icl.prompts import Prompts, check_prompts
+
+Vectors = Float[Array, "batch length dim"]
+
+
+class Shifted(NamedTuple):
+    """Shifted prompts, with what is asked after each context and what is right there.
+
+    Attributes:
+        prompts: the pairs of the context.
+        queries: what is asked after the first i pairs, (batch, length, dim); None asks
+            at x_i, as usual.
+        truth: the right answers, (batch, length).
+        variance: the number by which squared errors are divided: the mean square of an
+            answer, or of a label without noise, so that predicting 0 has an error of
+            about 1.
+    """
+
+    prompts: Prompts
+    queries: Vectors | None
+    truth: Float[Array, "batch length"]
+    variance: float
+
+    def errors(self, predictions: Any) -> Float[np.ndarray, "batch length"]:
+        """Returns squared errors over `variance`, unaveraged.
+
+        Raises:
+            ValueError: predictions that are not one finite number for each answer.
+        """
+        found = checks.array(
+            "predictions", predictions, self.truth.shape, "(batch, length)"
+        )
+        checks.all_finite("predictions", found)
+        return (
+            np.square(np.asarray(found, float) - np.asarray(self.truth)) / self.variance
+        )
+
+
+Shift = Callable[[Prompts, Key[Array, ""]], Shifted]
+
+
+def standard(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns the prompts as they are."""
+    del key
+    return _same_function(prompts, prompts.xs)
+
+
+def half_subspace(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns x in a random subspace of d/2 dimensions, x = sqrt(2) P z.
+
+    Least squares has the error max(0, 1 - 2 n / d) after n pairs, for an even d.
+
+    Raises:
+        ValueError: one dimension only.
+    """
+    xs = _inputs(prompts)
+    dim = xs.shape[-1]
+    if dim < 2:
+        raise ValueError("half_subspace needs prompts of at least 2 dimensions, got 1.")
+    basis = _rotations(key, len(xs), dim)[:, :, : dim // 2]
+    inside = _product(_product(xs, basis), jnp.swapaxes(basis, 1, 2))
+    return _same_function(prompts, inside * (dim / (dim // 2)) ** 0.5)
+
+
+def skewed(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns x whose covariance has eigenvalues proportional to 1 / i^2.
+
+    Its axes are random, and its trace is d. The paper calls the eigenvalues 1 / i,
+    which are those of the matrix that multiplies x.
+    """
+    xs = _inputs(prompts)
+    dim = xs.shape[-1]
+    scales = 1 / np.arange(1, dim + 1)
+    scales = scales * (dim / np.square(scales).sum()) ** 0.5
+    axes = _rotations(key, len(xs), dim)
+    stretched = _product(xs, axes) * jnp.asarray(scales, xs.dtype)[None, None]
+    return _same_function(prompts, _product(stretched, jnp.swapaxes(axes, 1, 2)))
+
+
+def scaled_inputs(factor: float) -> Shift:
+    """Returns the shift that multiplies every x by a factor above 0."""
+    factor = checks.finite_number("factor", factor, positive=True)
+    return partial(_scaled_inputs, factor=factor)
+
+
+def scaled_weights(factor: float) -> Shift:
+    """Returns the shift that multiplies w, and with it every label, by a factor."""
+    factor = checks.finite_number("factor", factor, positive=True)
+    return partial(_scaled_weights, factor=factor)
+
+
+def noisy(noise_std: float = 1.0, *, rescaled: bool = True) -> Shift:
+    """Returns the shift that adds normal noise to all labels, also to those asked for.
+
+    Args:
+        noise_std: the standard deviation of the noise.
+        rescaled: whether labels are then multiplied so that their mean square is what
+            it was without noise. The released code divides by the deviation of the
+            whole batch; here the factor is its expectation, sqrt(d / (d + s^2)) for
+            w ~ N(0, I), so that prompts stay independent.
+    """
+    noise_std = checks.finite_number("noise_std", noise_std)
+    rescaled = checks.flag("rescaled", rescaled)
+    return partial(_noisy, noise_std=noise_std, rescaled=rescaled)
+
+
+def random_quadrants(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns context inputs in one random orthant for each prompt, free queries.
+
+    Least squares has the error 1 - n / d for n < d: the query is isotropic, whatever
+    the context.
+    """
+    xs = _inputs(prompts)
+    signs_key, queries_key = jax.random.split(key)
+    queries = jax.random.normal(queries_key, xs.shape, xs.dtype)
+    return _asked(prompts, jnp.abs(xs) * _signs(signs_key, xs), queries)
+
+
+def opposite_quadrants(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns context inputs in one random orthant, and queries in the opposite one."""
+    xs = _inputs(prompts)
+    signs_key, queries_key = jax.random.split(key)
+    signs = _signs(signs_key, xs)
+    queries = -jnp.abs(jax.random.normal(queries_key, xs.shape, xs.dtype)) * signs
+    return _asked(prompts, jnp.abs(xs) * signs, queries)
+
+
+def orthogonal_query(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns queries orthogonal to all inputs of the context, with their old length.
+
+    Nothing can be known about their labels, and predicting 0 is best. There are such
+    queries for fewer than d pairs only: prompts are cut to d pairs, whose last is never
+    in a context. (The released code goes on with queries of zeros and errors of 0.)
+    """
+    xs = _inputs(prompts)
+    length = min(xs.shape[1], xs.shape[2])
+    prompts = prompts._replace(xs=xs[:, :length], ys=prompts.ys[:, :length])
+    xs = prompts.xs
+    free = jax.random.normal(key, xs.shape, xs.dtype)
+    axes, _ = jnp.linalg.qr(jnp.swapaxes(xs, 1, 2))  # (batch, dim, length)
+    earlier = np.tri(length, k=-1, dtype=axes.dtype)[None]
+    queries = free
+    for _ in range(2):  # once leaves what is rounded off, which may be most of it
+        along = jnp.einsum("bdj,bid->bij", axes, queries, precision="highest")
+        within = jnp.einsum("bij,bdj->bid", along * earlier, axes, precision="highest")
+        queries = _with_lengths_of(free, queries - within)
+    return _asked(prompts, xs, queries)
+
+
+def repeated_query(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
+    """Returns queries that are one of the inputs of the context, drawn for each n.
+
+    Without a context x_1 is asked.
+    """
+    xs = _inputs(prompts)
+    batch, length, _ = xs.shape
+    latest = np.maximum(np.arange(length), 1)
+    lots = jax.random.uniform(key, (batch, length))
+    chosen = jnp.floor(lots * latest[None, :]).astype(int)
+    queries = jnp.take_along_axis(xs, chosen[..., None], axis=1)
+    return _asked(prompts, xs, queries)
+
+
+def _inputs(prompts: Prompts) -> Vectors:
+    """Returns the inputs of prompts that are known to be of a linear function.
+
+    Raises:
+        ValueError: the prompts do not hold their weights.
+    """
+    prompts = check_prompts(prompts)
+    if prompts.weights is None:
+        raise ValueError(
+            "prompts must hold the weights of their functions, so that shifted inputs "
+            "get labels; they are of a task whose functions are not linear, or of your "
+            "own data."
+        )
+    return prompts.xs
+
+
+def _values(prompts: Prompts, xs: Vectors) -> Float[Array, "batch length"]:
+    """Returns w.x, as a sum of products: a matmul in TF32 would add 1e-3."""
+    assert prompts.weights is not None
+    return jnp.sum(xs * jnp.asarray(prompts.weights)[:, None, :], axis=-1)
+
+
+def _variance(prompts: Prompts, xs: Vectors) -> float:
+    """Returns E (w.x)^2 for w ~ N(0, c I), with the sizes of these x and these w."""
+    weights = np.square(np.asarray(prompts.weights, float)).mean()
+    return float(weights * np.square(np.asarray(xs, float)).sum(axis=-1).mean())
+
+
+def _same_function(prompts: Prompts, xs: Vectors) -> Shifted:
+    """Returns prompts with other inputs, the same functions and no noise."""
+    _inputs(prompts)
+    xs = jnp.asarray(xs)
+    ys = _values(prompts, xs)
+    return Shifted(prompts._replace(xs=xs, ys=ys), None, ys, _variance(prompts, xs))
+
+
+def _asked(prompts: Prompts, xs: Vectors, queries: Vectors) -> Shifted:
+    """Returns prompts with other inputs and queries, and the same functions."""
+    context = _same_function(prompts, xs).prompts
+    truth = _values(prompts, queries)
+    return Shifted(context, queries, truth, _variance(prompts, queries))
+
+
+def _scaled_inputs(prompts: Prompts, key: Key[Array, ""], *, factor: float) -> Shifted:
+    del key
+    return _same_function(prompts, _inputs(prompts) * factor)
+
+
+def _scaled_weights(prompts: Prompts, key: Key[Array, ""], *, factor: float) -> Shifted:
+    del key
+    xs = _inputs(prompts)
+    assert prompts.weights is not None
+    return _same_function(prompts._replace(weights=prompts.weights * factor), xs)
+
+
+def _noisy(
+    prompts: Prompts, key: Key[Array, ""], *, noise_std: float, rescaled: bool
+) -> Shifted:
+    clean = standard(prompts, key)
+    xs, ys = clean.prompts.xs, clean.prompts.ys
+    ys = ys + noise_std * jax.random.normal(key, ys.shape, ys.dtype)
+    if rescaled:
+        variance = _variance(prompts, xs)
+        ys = ys * (variance / (variance + noise_std**2)) ** 0.5
+    return Shifted(prompts._replace(xs=xs, ys=ys), None, ys, clean.variance)
+
+
+def _with_lengths_of(like: Vectors, xs: Vectors) -> Vectors:
+    ratio = jnp.linalg.norm(like, axis=-1) / jnp.linalg.norm(xs, axis=-1)
+    return xs * ratio[..., None]
+
+
+def _signs(key: Key[Array, ""], xs: Vectors) -> Float[Array, "batch 1 dim"]:
+    batch, _, dim = xs.shape
+    return jax.random.rademacher(key, (batch, 1, dim), xs.dtype)
+
+
+def _rotations(key: Key[Array, ""], count: int, dim: int) -> Float[Array, "count d d"]:
+    """Returns random orthonormal bases, as the columns of matrices."""
+    return jax.random.orthogonal(key, dim, (count,))
+
+
+def _product(
+    xs: Float[Array, "batch length d"], matrices: Float[Array, "batch d e"]
+) -> Float[Array, "batch length e"]:
+    return jnp.einsum("bld,bde->ble", xs, matrices, precision="highest")
+
+
+SHIFTS: Mapping[str, Shift] = {
+    "none": standard,
+    "half subspace": half_subspace,
+    "skewed": skewed,
+    **{f"x times {s:.3g}": scaled_inputs(s) for s in (1 / 3, 1 / 2, 2.0, 3.0)},
+    **{f"w times {s:.3g}": scaled_weights(s) for s in (1 / 3, 1 / 2, 2.0, 3.0)},
+    "noisy labels": noisy(1.0),
+    "random quadrants": random_quadrants,
+    "opposite quadrants": opposite_quadrants,
+    "orthogonal query": orthogonal_query,
+    "query in the context": repeated_query,
+}
+"""The shifts of Garg et al. (2022), by name."""
