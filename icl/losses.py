@@ -7,6 +7,7 @@ any other reduction can be made of them.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from icl import checks
@@ -32,7 +33,17 @@ def logistic(
     """Returns -log p(target) in nats for targets of -1 and 1; predictions are log-odds.
 
     p(1) is the sigmoid of the prediction.
+
+    Raises:
+        ValueError: the two are no arrays of real numbers, or differ in shape; or
+            targets are others than -1 and 1 (not looked at inside jit).
     """
+    predictions, targets = real("predictions", predictions), real("targets", targets)
+    checks.shape_of("targets", targets, predictions.shape, "as predictions")
+    if not isinstance(targets, jax.core.Tracer):
+        others = np.asarray(targets)[np.abs(np.asarray(targets)) != 1]
+        if others.size:
+            raise ValueError(f"targets must be -1 or 1, got {others.flat[0]}.")
     return jax.nn.softplus(-targets * predictions)
 
 

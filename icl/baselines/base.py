@@ -67,7 +67,9 @@ def check_queries(
     batch, length, dim = like.shape
     axes = "(batch, length, queries, dim)"
     queries = checks.array("queries", queries, (batch, length, None, dim), axes)
-    return jnp.asarray(queries, like.dtype)
+    queries = jnp.asarray(queries, like.dtype)
+    checks.all_finite("queries", queries)  # once more: 1e300 is not, in float32
+    return queries
 
 
 def predict_linearly(

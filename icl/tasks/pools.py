@@ -18,10 +18,11 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from icl import checks
-from icl.arrays import shown
+from icl.arrays import real, shown
 from icl.codecs import Codec
 from icl.prompts import Prompts
 from icl.tasks.base import Task, check_is_task
@@ -107,7 +108,13 @@ class Pool(FunctionClass):
         return self.task.normaliser
 
     def members(self, index: Int[Array, " count"]) -> Functions:
-        """Returns the functions of the pool with these numbers, from 0 to size - 1."""
+        """Returns the functions of the pool with these numbers, from 0 to size - 1.
+
+        Raises:
+            ValueError: the numbers are not integers in that range, in one axis.
+        """
+        if not isinstance(index, jax.core.Tracer):
+            index = _checked_index(index, self.size)
         root = jax.random.key(self.seed)
 
         def one(number: Int[Array, ""]) -> Functions:
@@ -256,6 +263,23 @@ class Mixture(Task):
         """The codec of the tasks."""
         return self.tasks[0].codec
 
+    def sample_inputs(
+        self, key: Key[Array, ""], shape: tuple[int, ...]
+    ) -> Float[Array, "... dim"]:
+        """Draws inputs: along the first axis, each from the law of one of the tasks."""
+        checks.typed_key("key", key)
+        choice_key, *keys = jax.random.split(key, 1 + len(self.tasks))
+        drawn = [
+            task.sample_inputs(each, shape)
+            for task, each in zip(self.tasks, keys, strict=True)
+        ]
+        if drawn[0].ndim == 1:  # a single x
+            component = _indices(choice_key, 1, len(drawn), self.probabilities)
+            return jnp.stack(drawn)[component[0]]
+        count = len(drawn[0])
+        component = _indices(choice_key, count, len(drawn), self.probabilities)
+        return jnp.stack(drawn, axis=1)[jnp.arange(count), component]
+
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
         """Draws prompts, with weights where all tasks have them."""
         checks.typed_key("key", key)
@@ -287,6 +311,18 @@ def _indices(
         return jax.random.randint(key, (count,), 0, jnp.asarray(size, jnp.int32))
     chances = jnp.asarray(probabilities, jnp.float32)
     return jax.random.choice(key, len(probabilities), (count,), p=chances)
+
+
+def _checked_index(index: Any, size: int) -> Int[Array, " count"]:
+    """Returns numbers of functions as an array of JAX, or raises a `ValueError`."""
+    numbers = np.asarray(real("index", index))
+    whole = np.issubdtype(numbers.dtype, np.integer)
+    if numbers.ndim != 1 or not whole or ((numbers < 0) | (numbers >= size)).any():
+        raise ValueError(
+            f"index must be integers from 0 to {size - 1} in one axis, got "
+            f"{shown(index)}."
+        )
+    return jnp.asarray(numbers)
 
 
 def _check_size(pool: Any) -> None:

@@ -71,7 +71,7 @@ Shift = Callable[[Prompts, Key[Array, ""]], Shifted]
 def standard(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     """Returns the prompts as they are."""
     del key
-    return _same_function(prompts, prompts.xs)
+    return _same_function(prompts, _inputs(prompts))
 
 
 def half_subspace(prompts: Prompts, key: Key[Array, ""]) -> Shifted:

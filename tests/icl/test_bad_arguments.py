@@ -3,6 +3,7 @@
 import functools
 import importlib
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -12,6 +13,7 @@ import xarray as xr
 from bad_values import Reached, cases_of, complaints
 from flax import nnx
 from published_weights import raventos_weights
+from sklearn.linear_model import Ridge as RidgeOfScikit
 
 from icl import (
     Curriculum,
@@ -24,11 +26,16 @@ from icl import (
 )
 from icl import losses as loss_functions
 from icl.baselines import (
+    DiscretePosterior,
+    GaussianProcess,
     GradientDescent,
+    Lasso,
     LeastSquares,
     NearestNeighbors,
     PosteriorMean,
     Ridge,
+    ScikitLearner,
+    WithIntercept,
 )
 from icl.compare import implied_weights
 from icl.constructed import Precision, linear_gradient_descent
@@ -38,6 +45,7 @@ from icl.model.building import arrays_of
 from icl.skills import CHINCHILLA, SkillGraph
 from icl.sweeps import Models, Setting, grid
 from icl.targets import moment, true_weights
+from icl.tasks import Mixture, Pool, PromptPool, SparseLinear, shifts
 from icl.training import ensemble, run
 from icl.training.trained import assemble
 
@@ -155,6 +163,27 @@ VALID = {
         ("directory", "directories", "callback", "devices", "init", "optimizer"),
         lambda: None,
     ),
+    "noise_law": lambda: "normal",
+    "FunctionClass.key": lambda: jax.random.key(0),
+    "functions": lambda: {"weights": np.ones((4, 2))},
+    **dict.fromkeys(("ReluNetwork.hidden", "depth"), lambda: 2),
+    "flipped": lambda: 0.1,
+    "size": lambda: 4,
+    **dict.fromkeys(
+        ("Pool.probabilities", "DiscretePosterior.noise_std"), lambda: None
+    ),
+    "Mixture.probabilities": lambda: None,
+    "Mixture.tasks": lambda: (TASK, TASK),
+    "pool": lambda: Pool(replace(TASK, noise_std=0.5), 4),
+    "kernel": lambda: "linear",
+    "constant": lambda: 1.0,
+    "regressor": RidgeOfScikit,
+    "least_pairs": lambda: 1,
+    "Pool.members.index": lambda: np.arange(2),
+    "Shifted.errors.predictions": lambda: PREDICTIONS,
+    "factor": lambda: 2.0,
+    "rescaled": lambda: True,
+    "shifted": lambda: shifts.standard(PROMPTS, jax.random.key(0)),
     "learning_rates": lambda: [1e-3, 1e-3],
     "trained": trained,
     "path": exported,
@@ -180,6 +209,8 @@ VALID = {
     "Pairs.loss.predictions": lambda: PREDICTIONS,
     "cross_entropy.predictions": lambda: RNG.normal(size=(4, 3, 5)),
     "squared_error.predictions": lambda: PREDICTIONS,
+    "logistic.predictions": lambda: PREDICTIONS,
+    "logistic.targets": lambda: np.sign(PREDICTIONS),
     "cross_entropy.targets": lambda: np.zeros((4, 3), int),
     **dict.fromkeys(
         ("squared_error.targets", "Pairs.loss.targets"), lambda: PREDICTIONS
@@ -363,6 +394,16 @@ INSTANCES = {
     "Models": finished,
     "Pairs": lambda: TASK.codec,
     "PosteriorMean": lambda: PosteriorMean(0.1),
+    "GaussianProcess": lambda: GaussianProcess("linear", 0.1),
+    "Lasso": lambda: Lasso(0.1),
+    "WithIntercept": lambda: WithIntercept(LeastSquares()),
+    "ScikitLearner": lambda: ScikitLearner(RidgeOfScikit()),
+    "DiscretePosterior": lambda: DiscretePosterior(Pool(TASK, 4), 0.5),
+    "Pool": lambda: Pool(TASK, 4),
+    "PromptPool": lambda: PromptPool(TASK, 4),
+    "Mixture": lambda: Mixture((TASK, TASK)),
+    "SparseLinear": lambda: SparseLinear(2, 3, 1),
+    "Shifted": lambda: shifts.standard(PROMPTS, jax.random.key(0)),
     "Curriculum": Curriculum.garg,
     "Constructed": constructed,
     "Program": lambda: constructed().program,
@@ -384,6 +425,7 @@ LEAVE_OUT = {
         ("filter", "shortcut", "multipliers", "mask_inputs", "slot_weights"),
         "called by our code",
     ),
+    **dict.fromkeys(("functions", "values", "labels"), "called by FunctionClass"),
 }
 
 PACKAGES = (
@@ -401,6 +443,8 @@ PACKAGES = (
     "icl.skills",
     "icl.sweeps",
     "icl.targets",
+    "icl.tasks",
+    "icl.tasks.shifts",
     "icl.testing",
 )
 
