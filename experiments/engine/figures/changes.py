@@ -1,8 +1,11 @@
 """How is a configuration changed, by names that are those of its flags?"""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
+
+KIND = "--task.kind"
+"""The flag that takes a task of another class."""
 
 UNPREFIXED = ("setting", "sweep")
 """Fields of a configuration whose own fields are flags as they are: `--task.dim`."""
@@ -83,12 +86,28 @@ def task_of(config: Any) -> Any:
 def with_task(config: Any, kind: type) -> Any:
     """Returns the configuration with a task of another class, for fields of both.
 
+    The task is not checked: its other fields have their defaults, which may not suit
+    these until flags have changed them.
+
     Raises:
-        ValueError: an experiment that needs tasks of another class refuses it.
+        ValueError: an experiment that needs tasks of another class refuses it; or a
+            field of the class has no default, and flags cannot give it.
     """
     if hasattr(config, "setting"):
         return replace(config, setting=with_task(config.setting, kind))
     known = {each.name for each in fields(config.task)}
-    shared = [each.name for each in fields(kind) if each.init and each.name in known]
-    task = kind(**{name: getattr(config.task, name) for name in shared})
+    task = object.__new__(kind)
+    for each in fields(kind):
+        if each.init and each.name in known:
+            value = getattr(config.task, each.name)
+        elif each.default is not MISSING:
+            value = each.default
+        elif each.default_factory is not MISSING:
+            value = each.default_factory()
+        else:
+            raise ValueError(
+                f"{KIND} {kind.__name__} needs a value for {each.name!r}, which no "
+                "flag gives; make such a task in Python."
+            )
+        object.__setattr__(task, each.name, value)
     return replace(config, task=task)

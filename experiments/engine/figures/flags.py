@@ -8,7 +8,14 @@ import difflib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
+from dataclasses import (
+    MISSING,
+    dataclass,
+    fields,
+    is_dataclass,
+    make_dataclass,
+    replace,
+)
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -21,14 +28,10 @@ from typing import (
 )
 
 from experiments.engine.figures import catalogue
-from experiments.engine.figures.changes import UNPREFIXED, task_of, with_task
+from experiments.engine.figures.changes import KIND, UNPREFIXED, task_of, with_task
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
-
-
-KIND = "--task.kind"
-"""The flag that takes a task of another class."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,19 @@ def parse(name: str, presets: Mapping[str, Any], argv: Sequence[str]) -> Command
 # --- which task ---
 
 
-def task_kinds() -> Mapping[str, type]:
-    """Returns the classes of tasks that are known by name."""
+def task_kinds() -> Mapping[str, Any]:
+    """Returns the classes of tasks whose fields flags can give, by name."""
     from icl.tasks.registry import TASKS
 
-    return TASKS
+    return {
+        name: kind
+        for name, kind in TASKS.items()
+        if not any(_is_required(field) for field in fields(kind))
+    }
+
+
+def _is_required(field: Any) -> bool:
+    return field.init and field.default is MISSING and field.default_factory is MISSING
 
 
 def _task_kind(name: str) -> type:
