@@ -8,6 +8,7 @@ context length, and `icl.resampling` says how sure any of it is.
 
 from icl.compare.distances import Estimate as Estimate
 from icl.compare.distances import ImpliedWeights as ImpliedWeights
+from icl.compare.distances import accuracy as accuracy
 from icl.compare.distances import implied_weight_difference as implied_weight_difference
 from icl.compare.distances import implied_weights as implied_weights
 from icl.compare.distances import linearity as linearity

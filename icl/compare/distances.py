@@ -103,6 +103,44 @@ def squared_prediction_difference(
     return _estimate(squares / divide_by, resamples, seed)
 
 
+def accuracy(
+    predictions: Float[ArrayLike, "batch length"],
+    labels: Float[ArrayLike, "batch length"],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Returns the share of labels that predictions have the sign of, by context length.
+
+    It is the measure of tasks such as `icl.tasks.LinearClassification`, whose
+    predictions are log-odds. A prediction of 0 is half right.
+
+    Args:
+        predictions: log-odds, or any number whose sign is the guess.
+        labels: -1 or 1.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        ValueError: the shapes differ, a label is neither -1 nor 1, a number is NaN or
+            infinite, or there are fewer than two prompts.
+
+    Example:
+        >>> import numpy as np
+        >>> found = accuracy(np.array([[2.0], [0.0]]), np.array([[1.0], [-1.0]]))
+        >>> found.value.tolist()
+        [0.75]
+    """
+    guesses = checks.array("predictions", predictions, (None, None), "(batch, length)")
+    axes = "(batch, length), as predictions"
+    truths = np.asarray(checks.array("labels", labels, guesses.shape, axes), float)
+    others = truths[np.abs(truths) != 1]
+    if others.size:
+        raise ValueError(f"labels must be -1 or 1, got {others[0]:g}.")
+    right = (1 + np.sign(np.asarray(guesses, float)) * truths) / 2
+    return _estimate(right, resamples, seed)
+
+
 def implied_weights(
     queries: Float[ArrayLike, "batch length q dim"],
     predictions: Float[ArrayLike, "batch length q"],

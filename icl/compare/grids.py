@@ -12,23 +12,42 @@ units of the eigenvalues of X'X, so they grow with the square of x.
 
 import math
 
+from sklearn.tree import DecisionTreeRegressor
+
 from icl import checks
 from icl.baselines import (
+    DiscretePosterior,
+    GaussianProcess,
     GradientDescent,
+    Lasso,
     Learner,
     LeastSquares,
     NearestNeighbors,
     Newton,
     OnePassSGD,
     Ridge,
+    ScikitLearner,
+    WithIntercept,
+)
+from icl.codecs import Pairs
+from icl.tasks import (
+    DecisionTree,
+    FunctionClass,
+    LinearClassification,
+    Pool,
+    ReluNetwork,
+    SparseLinear,
+    Task,
 )
 
 STEPS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 PER_DECADE = 10
 
 
-def families(dim: int) -> dict[str, list[Learner]]:
+def families(dim: int | Task) -> dict[str, list[Learner]]:
     """Returns the textbook families that `nearest` chooses among.
+
+    They are those of a dimension, and for a task those that know more of it, too.
 
     - "least squares": that of minimum norm; there is nothing to choose.
     - "ridge": alpha from 0.001 to 100.
@@ -49,11 +68,20 @@ def families(dim: int) -> dict[str, list[Learner]]:
     does SGD. So a best member at an end of its grid speaks for the family that it meets
     there.
 
+    For a task, by its kind:
+
+    - "Bayes of the pool", for a `Pool` with noise: the posterior over its functions.
+    - "Lasso", for `SparseLinear`: alpha from 1 to 0.0001, powers of 10.
+    - "with intercept": least squares, where functions are not linear.
+    - "Gaussian process", for `ReluNetwork`: the arc-cosine kernel, with the task's
+      noise.
+    - "greedy tree", for `DecisionTree`: scikit-learn's, of depth 2, 4 and any.
+
     Args:
-        dim: dimension of x.
+        dim: dimension of x, or a task of prompts that says it.
 
     Raises:
-        ValueError: dim is not an integer >= 1.
+        ValueError: dim is neither an integer >= 1 nor a task of functions.
 
     Example:
         >>> members = families(8)
@@ -62,6 +90,8 @@ def families(dim: int) -> dict[str, list[Learner]]:
         >>> sum(len(family) for family in members.values())
         390
     """
+    if isinstance(dim, Task):
+        return families(_dim_of(dim)) | _of_task(dim)
     checks.positive_int("dim", dim)
     rates = _decades(0.01 / dim, 1 / dim)
     return {
@@ -77,6 +107,41 @@ def families(dim: int) -> dict[str, list[Learner]]:
             for k in range(1, 6)
         ],
     }
+
+
+def _dim_of(task: Task) -> int:
+    """Returns the dimension of x, for labels that squared differences are about."""
+    if isinstance(task, LinearClassification):
+        raise ValueError(
+            "dim must be a task whose labels are numbers, got LinearClassification: "
+            "learners are compared by squared differences of predictions, and its "
+            "predictions are log-odds; compare icl.compare.accuracy."
+        )
+    if not isinstance(task.codec, Pairs):
+        raise ValueError(
+            f"dim must be a task of prompts (xs, ys), got {type(task).__name__}."
+        )
+    return task.codec.dim
+
+
+def _of_task(task: Task) -> dict[str, list[Learner]]:
+    """Returns the families that know more of a task than its dimension."""
+    found: dict[str, list[Learner]] = {}
+    kind = task.task if isinstance(task, Pool) else task
+    if isinstance(task, Pool) and kind.noise_std > 0:
+        found["Bayes of the pool"] = [DiscretePosterior(task)]
+    if isinstance(kind, SparseLinear):
+        found["Lasso"] = [Lasso(10.0**-power) for power in range(5)]
+    if isinstance(kind, FunctionClass) and not kind.linear:
+        found["with intercept"] = [WithIntercept(LeastSquares())]
+    if isinstance(kind, ReluNetwork):
+        found["Gaussian process"] = [GaussianProcess("arc-cosine", kind.noise_std)]
+    if isinstance(kind, DecisionTree):
+        found["greedy tree"] = [
+            ScikitLearner(DecisionTreeRegressor(max_depth=depth, random_state=0))
+            for depth in (2, 4, None)
+        ]
+    return found
 
 
 def _decades(low: int | float, high: int | float) -> list[float]:

@@ -209,6 +209,8 @@ VALID = {
     "Pairs.loss.predictions": lambda: PREDICTIONS,
     "cross_entropy.predictions": lambda: RNG.normal(size=(4, 3, 5)),
     "squared_error.predictions": lambda: PREDICTIONS,
+    "accuracy.predictions": lambda: PREDICTIONS,
+    "accuracy.labels": lambda: np.sign(PREDICTIONS),
     "logistic.predictions": lambda: PREDICTIONS,
     "logistic.targets": lambda: np.sign(PREDICTIONS),
     "cross_entropy.targets": lambda: np.zeros((4, 3), int),

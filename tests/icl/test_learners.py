@@ -22,7 +22,14 @@ from icl.baselines import (
 )
 from icl.baselines import posterior as posterior_module
 from icl.baselines.kernels import arc_cosine
-from icl.tasks import DecisionTree, Pool, ReluNetwork
+from icl.compare import accuracy, families, nearest
+from icl.tasks import (
+    DecisionTree,
+    LinearClassification,
+    Pool,
+    ReluNetwork,
+    SparseLinear,
+)
 
 KEY = jax.random.key(0)
 NOISY = LinearRegression(dim=3, length=6, noise_std=0.5)
@@ -196,6 +203,41 @@ def test_an_intercept_is_what_scikit_learn_fits(prompts, untyped):
             assert found[b, i] == pytest.approx(answer, abs=2e-3 * max(abs(answer), 1))
     with pytest.raises(ValueError, match=r"a linear learner of icl\.baselines"):
         WithIntercept(NearestNeighbors())
+
+
+def test_families_of_a_task_know_more_than_its_dimension():
+    plain = families(3)
+    assert families(NOISY).keys() == plain.keys()
+    more = {
+        "Bayes of the pool": Pool(NOISY, 4),
+        "Lasso": SparseLinear(3, 6, k=1),
+        "with intercept": ReluNetwork(3, 6),
+        "Gaussian process": ReluNetwork(3, 6),
+        "greedy tree": DecisionTree(3, 6),
+    }
+    for name, task in more.items():
+        assert name in families(task), name
+        assert families(task).keys() > plain.keys()
+    with pytest.raises(ValueError, match=r"log-odds; compare icl\.compare\.accuracy"):
+        families(LinearClassification(3, 6))
+
+
+def test_the_nearest_learner_of_a_pool_is_its_posterior():
+    pool = Pool(NOISY, 4, seed=1)
+    prompts = pool.sample(KEY, batch=100)
+    model = DiscretePosterior(pool)
+    found = nearest(model, prompts, families(pool), contexts=[2, 3, 4])
+    assert found.winner.family == "Bayes of the pool" and found.separated
+
+
+def test_accuracy_counts_signs():
+    rng = np.random.default_rng(0)
+    odds, labels = rng.normal(size=(50, 3)), np.sign(rng.normal(size=(50, 3)))
+    found = accuracy(odds, labels)
+    np.testing.assert_allclose(found.value, ((odds > 0) == (labels > 0)).mean(axis=0))
+    assert (found.low <= found.value).all() and (found.value <= found.high).all()
+    with pytest.raises(ValueError, match=r"labels must be -1 or 1, got -0."):
+        accuracy(odds, labels * 0)
 
 
 def test_least_squares_in_a_subspace_is_a_number():

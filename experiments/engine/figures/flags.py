@@ -113,10 +113,11 @@ def task_kinds() -> Mapping[str, Any]:
     """Returns the classes of tasks whose fields flags can give, by name."""
     from icl.tasks.registry import TASKS
 
+    kinds: dict[str, Any] = dict(TASKS)
     return {
         name: kind
-        for name, kind in TASKS.items()
-        if not any(_is_required(field) for field in fields(kind))
+        for name, kind in kinds.items()
+        if not any(map(_is_required, fields(kind)))
     }
 
 
