@@ -1,0 +1,271 @@
+"""How much does a shift of the prompts cost? Claims 1-3 and 5-12 of the suite.
+
+An *error* is the mean squared difference to the right answer over the variance of a
+label; an *excess* is the model's error minus that of least squares on the same prompts.
+The paper shows curves and gives few numbers, so that nearly all bars are ours.
+"""
+
+import xarray as xr
+
+from experiments.engine.claims import intervals
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import Largest, Smallest, Statistic
+
+ERROR, EXCESS = "error / variance of y", "error - that of OLS, / variance of y"
+
+
+def resample(dataset: xr.Dataset) -> Resampled:
+    """Returns mean errors over prompts, and those of every resample."""
+    resamples = int(dataset.attrs["resamples"])
+    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+
+
+def error(means: xr.Dataset) -> xr.DataArray:
+    """Returns the errors of all learners on all shifts."""
+    return means.error
+
+
+def of(shift: str, learner: str = "ICL") -> Statistic:
+    """Returns the error of a learner on a shift, by context length."""
+    return lambda means: means.error.sel(shift=shift, learner=learner)
+
+
+def excess(shift: str) -> Statistic:
+    """Returns how much larger the model's error is than that of least squares."""
+    return lambda means: of(shift)(means) - of(shift, "OLS")(means)
+
+
+def at(n: int, values: Statistic) -> Statistic:
+    """Returns the values after n examples."""
+    return lambda means: values(means).sel(context=n)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Returns claims 1-3 and 5-12; those at n = 2d need prompts that long."""
+    judge = Judge(
+        "garg2022",
+        "shifts",
+        "Garg et al. 2022, section 4",
+        resampled=resample(dataset),
+    )
+    d, longest = int(dataset.attrs["dim"]), int(dataset.context[-1])
+    short = f"Prompts of this run end at n = {longest}." if longest < 2 * d else ""
+    return [
+        *_as_trained(judge, d, short),
+        *_of_inputs(judge, d, short),
+        *_of_queries(judge, d),
+        *_of_sizes(judge, d, short),
+    ]
+
+
+def _as_trained(judge: Judge, d: int, short: str) -> list[Claim]:
+    n = judge.resampled.means.context.values
+    simpler = xr.DataArray(["Average", "3-NN uniform"], dims="learner")
+
+    def ahead(means: xr.Dataset) -> xr.DataArray:
+        others = means.error.sel(shift="none").sel(learner=simpler)
+        return of("none")(means) - others
+
+    return [
+        judge(
+            "1a",
+            f"As in training, the error at n = d = {d} is below 0.05.",
+            at(d, of("none")),
+            "<",
+            0.05,
+            unit=ERROR,
+            bar="ours",
+        ),
+        judge(
+            "1b",
+            f"As in training, the error at n = 2d = {2 * d} is below 0.002.",
+            at(2 * d, of("none")),
+            "<",
+            0.002,
+            unit=ERROR,
+            bar="ours",
+            missing=short,
+        ),
+        judge(
+            "2",
+            "As in training, the excess over least squares is below 0.02 at each n up "
+            "to 0.9 d.",
+            Largest(excess("none")),
+            "<",
+            0.02,
+            over=n[n <= 0.9 * d],
+            unit=EXCESS,
+            bar="ours",
+        ),
+        judge(
+            "3",
+            "As in training, the error is below those of averaging and of 3 nearest "
+            "neighbours at each n from d/4 on.",
+            Largest(ahead, over=("context", "learner")),
+            "<",
+            0.0,
+            over=n[n >= max(d / 4, 1)],
+            unit="largest difference of errors / variance of y",
+        ),
+    ]
+
+
+def _of_inputs(judge: Judge, d: int, short: str) -> list[Claim]:
+    half = d // 2
+
+    def small(id: str, text: str, shift: str, n: int, bar: float) -> Claim:
+        missing = short if n > d else ""
+        return judge(
+            id,
+            f"{text}, the excess at n = {n} is below {bar:g}.",
+            at(n, excess(shift)),
+            "<",
+            bar,
+            unit=EXCESS,
+            bar="ours",
+            missing=missing,
+        )
+
+    return [
+        small("5a", "With x in half of the space", "half subspace", half, 0.1),
+        small("5b", "With x in half of the space", "half subspace", 2 * d, 0.005),
+        judge(
+            "6",
+            f"With a skewed covariance of x, the error at n = d/2 = {half} is below "
+            "twice that of least squares.",
+            at(
+                half,
+                lambda means: of("skewed")(means) / of("skewed", "OLS")(means),
+            ),
+            "<",
+            2.0,
+            unit="error / error of OLS",
+            bar="ours",
+        ),
+        small("7a", "With x in one orthant", "random quadrants", d, 0.15),
+        small("7b", "With x in one orthant", "random quadrants", 2 * d, 0.02),
+    ]
+
+
+def _of_queries(judge: Judge, d: int) -> list[Claim]:
+    n = judge.resampled.means.context.values
+    return [
+        judge(
+            "8",
+            "Asked again for an input of the context, the excess is below 0.01 at each "
+            "n from d/2 on.",
+            Largest(excess("query in the context")),
+            "<",
+            0.01,
+            over=n[n >= d / 2],
+            unit=EXCESS,
+            bar="ours",
+        ),
+        judge(
+            "9a",
+            "Where the query is orthogonal to the context, of which nothing can be "
+            "known, the error is above 0.9 at each n below d.",
+            Smallest(of("orthogonal query")),
+            ">",
+            0.9,
+            over=n[(n >= 1) & (n < d)],
+            unit=ERROR,
+            bar="ours",
+        ),
+        judge(
+            "9b",
+            "Where the query is orthogonal to the context, the error is below 1.2 at "
+            "each n below d.",
+            Largest(of("orthogonal query")),
+            "<",
+            1.2,
+            over=n[(n >= 1) & (n < d)],
+            unit=ERROR,
+            bar="ours",
+        ),
+    ]
+
+
+def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
+    last = 2 * d
+
+    def by_name(what: str, factors: tuple[str, ...]) -> Statistic:
+        names = [
+            f"{what} times {factor}" if factor != "1" else "none" for factor in factors
+        ]
+        return lambda means: means.error.sel(learner="ICL", shift=names, context=last)
+
+    def halved_or_doubled(means: xr.Dataset) -> xr.DataArray:
+        names = ["w times 0.5", "w times 2"]
+        part = means.error.sel(shift=names, context=last)
+        return part.sel(learner="ICL") - part.sel(learner="OLS")
+
+    def outwards(means: xr.Dataset) -> xr.DataArray:
+        """How much the error grows with each step away from the factor 1."""
+        above = by_name("x", ("1", "2", "3"))(means).diff("shift")
+        below = by_name("x", ("1", "0.5", "0.333"))(means).diff("shift")
+        return xr.concat([above, below], "shift")
+
+    return [
+        judge(
+            "10a",
+            f"With w half or twice as large, the excess at n = 2d = {last} is below "
+            "0.01.",
+            Largest(halved_or_doubled, over="shift"),
+            "<",
+            0.01,
+            unit=EXCESS,
+            bar="ours",
+            missing=short,
+        ),
+        judge(
+            "10b",
+            f"With w three times as large, the error at n = 2d = {last} is more than 5 "
+            "times that in training.",
+            lambda means: (
+                at(last, of("w times 3"))(means) / at(last, of("none"))(means)
+            ),
+            ">",
+            5.0,
+            unit="error / error as in training",
+            bar="ours",
+            missing=short,
+        ),
+        judge(
+            "11a",
+            f"The error at n = 2d = {last} grows with each step of the scale of x away "
+            "from 1, to 1/2 and 1/3 and to 2 and 3.",
+            Smallest(outwards, over="shift"),
+            ">",
+            0.0,
+            unit="smallest growth of error / variance of y",
+            missing=short,
+        ),
+        judge(
+            "11b",
+            f"With x three times as large, the error at n = 2d = {last} is above 0.1.",
+            lambda means: at(last, of("x times 3"))(means),
+            ">",
+            0.1,
+            unit=ERROR,
+            bar="ours",
+            missing=short,
+        ),
+        judge(
+            "12",
+            f"With noisy labels, the error at n = 2d = {last} is within 15 % of that "
+            "of ridge regression with the Bayes penalty.",
+            lambda means: (
+                at(last, of("noisy labels"))(means)
+                / at(last, of("noisy labels", "Ridge(1)"))(means)
+                - 1
+            ),
+            "within",
+            0.15,
+            unit="relative difference of errors",
+            bar="ours",
+            missing=short,
+        ),
+    ]
