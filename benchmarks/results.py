@@ -4,6 +4,7 @@ Beside the row stand date, commit, machine and versions. No path and no host nam
 """
 
 import csv
+import io
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from benchmarks.measure import Row
 from experiments.engine.provenance import provenance
+from icl.files import write_whole
 
 PATH = Path(__file__).with_name("results.csv")
 PACKAGES = ("jax", "flax", "numpy", "scikit-learn", "torch", "transformers")
@@ -43,12 +45,13 @@ def append(row: Row, about: Mapping[str, Any], path: Path) -> None:
     """
     columns = [*about, *Row._fields]
     check_columns(columns, path)
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(columns)
-        writer.writerow(map(_rounded, [*about.values(), *row]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if not path.exists():
+        writer.writerow(columns)
+    writer.writerow(map(_rounded, [*about.values(), *row]))
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_whole(path, before + text.getvalue())
 
 
 def check_columns(columns: list[str], path: Path) -> None:

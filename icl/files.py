@@ -25,6 +25,9 @@ from icl.terminal import say
 SAFETENSORS = ".safetensors"
 """The end of the name of a file of arrays."""
 
+SPARE = 2**20
+"""The size in bytes up to which a file may have holes, which do no harm there."""
+
 
 def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:
     """Returns a path that somebody gave, in which `~` is the home folder.
@@ -43,7 +46,11 @@ def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Writes a file completely; after an error the old file is still there."""
+    """Writes a file completely; after an error the old file is still there.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
+    """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode() if isinstance(content, str) else content
@@ -53,6 +60,10 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())  # a renamed file may be empty after a power cut
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno:  # a full disk does not say for what it lacks space
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
     _sync(path.parent)
@@ -140,12 +151,45 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
+def content(path: Path) -> bytes:
+    """Returns the bytes of a file, which may be somebody else's.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is no file, or the disk holds but a part of the bytes that it claims
+            to have.
+    """
+    if path.exists() and not path.is_file():
+        # A pipe in its place would never end.
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > SPARE and _first_hole(file.fileno()) < size:
+            said = f"it has holes, and would take {size:,} bytes of memory"
+            raise OSError(errno.EINVAL, said, str(path))
+        return file.read()
+
+
+def _first_hole(handle: int) -> int:
+    """Returns where the first part of a file is that the disk does not hold.
+
+    That is the end of the file if there is none, or if the system does not tell.
+    """
+    end = os.fstat(handle).st_size
+    if not hasattr(os, "SEEK_HOLE"):
+        return end
+    try:
+        return os.lseek(handle, 0, os.SEEK_HOLE)
+    except OSError:
+        return end
+    finally:
+        os.lseek(handle, 0, os.SEEK_SET)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Returns the object of a JSON file, or None if it is missing or damaged."""
     try:
-        if not path.is_file():  # a pipe in its place would never end
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content(path).decode())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

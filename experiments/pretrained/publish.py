@@ -10,9 +10,9 @@ what the card says. A second run measures the model again.
 """
 
 import json
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from experiments.engine.figures.flags import read_flags
 from experiments.pretrained import card
 from experiments.reference_models import SHIPPED
 from icl import Trained
-from icl.files import expanded
+from icl.files import expanded, rename_whole
 from icl.pretrained import MODEL
 from icl.sweeps.runtime import set_up_runtime
 from icl.sweeps.setting import Setting
@@ -88,34 +88,44 @@ def publish(
     scores, golden = card.measure(trained, prompts), card.golden_predictions(trained)
     about = card.training_record(setting, models, hardware)
     folder = package / name
-    replace_model(trained, folder)
-    np.savez(folder / "golden.npz", allow_pickle=False, **golden)
-    (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
-    card.draw(trained, scores).savefig(folder / "training.png", dpi=100)
-    text = card.card(name, trained, scores, about)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    with replaced(folder) as draft:
+        write_model(trained, draft)
+        np.savez(draft / "golden.npz", allow_pickle=False, **golden)
+        (draft / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+        card.draw(trained, scores).savefig(draft / "training.png", dpi=100)
+        text = card.card(name, trained, scores, about)
+        (draft / "README.md").write_text(text, encoding="utf-8")
     return folder
 
 
-def replace_model(trained: Trained, folder: Path) -> None:
-    """Writes a model into a folder, in place of the one that is there.
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Yields a new folder, which takes the place of the old one once it is complete.
 
-    The same model gives the same file.
+    After an error, such as a full disk, the old one is still there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as scratch:
+        draft, old = Path(scratch) / "new", Path(scratch) / "old"
+        draft.mkdir()
+        yield draft
+        if folder.exists():
+            folder.rename(old)
+        rename_whole(draft, folder)
+
+
+def write_model(trained: Trained, folder: Path) -> None:
+    """Writes a model into a folder. The same model gives the same file.
 
     Raises:
         ValueError: the file of the model is too large to be shipped.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        exported = trained.export(Path(scratch) / MODEL)
-        size = exported.stat().st_size
-        if size > LARGEST:
-            raise ValueError(
-                f"the model takes {size:,} bytes and at most {LARGEST:,} are shipped; "
-                "take a smaller one or fewer steps (the loss of every step is kept)."
-            )
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        shutil.move(exported, folder / MODEL)
+    size = trained.export(folder / MODEL).stat().st_size
+    if size > LARGEST:
+        raise ValueError(
+            f"the model takes {size:,} bytes and at most {LARGEST:,} are shipped; take "
+            "a smaller one or fewer steps (the loss of every step is kept)."
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from icl.sweeps.runtime import limit_threads, set_up_runtime
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Status, status_of, train_to_end
 from icl.terminal import training_bar
-from icl.training.checkpoint import newest_step
+from icl.training.checkpoint import folders, newest_step
 from icl.training.ensemble import divergence
 from icl.training.processes import most_that_divide
 from icl.training.run import NonFiniteLossError
@@ -191,7 +191,16 @@ def _train_job(job: Job, options: JobOptions) -> None:
             for folder in missing:
                 record_failure(folder, error)
             return
-    shutil.rmtree(job.home, ignore_errors=True)
+    _put_away(job.home)
+
+
+def _put_away(home: Path) -> None:
+    """Deletes what an ensemble has kept in its folder, and nobody else's files."""
+    for folder in folders(home):
+        shutil.rmtree(folder, ignore_errors=True)
+    (home / MEMBERS).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else's files are in it, or it is not there
+        home.rmdir()
 
 
 def _train_ensemble(job: Job, missing: Sequence[Path], options: JobOptions) -> None:

@@ -5,15 +5,25 @@ threads this process computes, and whether it is one of several that train toget
 """
 
 import os
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import jax
 import joblib
+from filelock import FileLock, Timeout
 
 from icl import checks
 from icl.sweeps import hosts
 from icl.training import processes
+
+MOST_DEVICES = 1_024
+"""The most devices of one process. JAX makes as many of a CPU as it is told to."""
+
+CACHE_TROUBLE = "Error (reading|writing) persistent compilation cache"
+"""What JAX warns of for each program if the cache cannot be used, as on a full disk.
+
+It is then compiled, and nothing else is different."""
 
 
 def accelerator_count() -> int:
@@ -48,6 +58,8 @@ def set_up_runtime(
     # run side by side need.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = results / ".cache" / "jax"
+        _delete_parts(folder)
+        warnings.filterwarnings("ignore", CACHE_TROUBLE)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", 2**30)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -55,7 +67,7 @@ def set_up_runtime(
     # over their threads (more than two were not tried).
     cores = 1 if distributed else joblib.cpu_count()
     number = cores if devices is None else devices
-    number = checks.positive_int("devices", number)
+    number = checks.positive_int("devices", number, maximum=MOST_DEVICES)
     if devices is not None or "JAX_NUM_CPU_DEVICES" not in os.environ:
         with suppress(
             RuntimeError
@@ -65,6 +77,21 @@ def set_up_runtime(
         hosts.join()
     if devices is not None:
         processes.of_each(devices)
+
+
+def _delete_parts(folder: Path) -> None:
+    """Deletes compiled programs of which a full disk, or a kill, has left but a part.
+
+    JAX notes when a program was used, once the program is written. One without that
+    note would never be replaced, and would keep all others from being added.
+    """
+    if not folder.is_dir():
+        return
+    with suppress(OSError, Timeout), FileLock(folder / ".lockfile", timeout=1):  # JAX's
+        for program in folder.glob("*-cache"):
+            used = f"{program.name.removesuffix('-cache')}-atime"
+            if not program.with_name(used).exists():
+                program.unlink()
 
 
 def limit_threads(number: int) -> None:

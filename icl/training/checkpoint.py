@@ -21,6 +21,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -179,7 +180,7 @@ def read_latest(directory: Path, use: Use | None = None) -> Stored | None:
             if use:
                 use(stored)
         except CheckpointError as error:
-            useless.append(error)
+            useless.append(naming(folder, error))
             continue
         for error in useless:
             cautions.warn(f"{error} Using the one before it.")
@@ -207,13 +208,22 @@ def find(path: Path, use: Use | None = None) -> Stored:
     """
     if (path / MANIFEST).exists():
         stored = read(path)
-        if use:
-            use(stored)
+        try:
+            if use:
+                use(stored)
+        except CheckpointError as error:
+            raise naming(path, error) from error
         return stored
     stored = read_latest(path, use)
     if stored is None:
         raise FileNotFoundError(f"There is no checkpoint in {path}.")
     return stored
+
+
+def naming(path: Path, error: CheckpointError) -> CheckpointError:
+    """Returns an error that says in which file or folder the fault is."""
+    said = str(error)
+    return error if str(path) in said else CheckpointError(f"{path}: {said}")
 
 
 def newest(directory: Path) -> tuple[int, dict[str, Any]] | None:
@@ -296,6 +306,7 @@ def _write_arrays(folder: Path, arrays: Any) -> None:
     try:
         with (
             _quiet(),
+            _without_what_comes_late(),
             ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer,
         ):
             checkpointer.save(str(folder.absolute()), arrays)
@@ -327,6 +338,24 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+@contextmanager
+def _without_what_comes_late() -> Iterator[None]:
+    """Keeps threads that still write after a failure from printing their errors.
+
+    Once orbax has given up, its storage goes on for a while, and each thread prints a
+    traceback because nobody waits for it any more. After a failure it stays so.
+    """
+    before = sys.unraisablehook
+
+    def say_others(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = say_others
+    yield
+    sys.unraisablehook = before
 
 
 def _write_manifest(

@@ -22,15 +22,15 @@ from icl.tasks.registry import task_kind
 from icl.training.checkpoint import CheckpointError
 from icl.training.config import TrainConfig
 from icl.training.curriculum import Curriculum
+from icl.training.manifest import DRAWN
 
 Configs = tuple[Task, ModelConfig, TrainConfig]
 PARTS = ("task", "model", "train")
 PARAMETERS = "state.params."  # how a checkpoint's names of parameters begin
 LAYERS = f"{PARAMETERS}body."
-OF_ARRAYS = ("dim", "covariance", "fixed_weights")  # those of a task that arrays have
+ROWS = ("covariance", "fixed_weights")  # fields of a task that may have `dim` rows
 SPARE = 128
 """A size up to which nothing takes long, whatever the arrays are."""
-DRAWN = "drawn"  # what a checkpoint says of the batches, besides the configs
 
 
 def describe(
@@ -211,7 +211,8 @@ def check_sizes(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     layers = len({name.split(".")[3] for name in arrays if name.startswith(LAYERS)})
     sizes = list(dict(about.get("model") or {}).items())
     for task in _with_inner(about.get("task") or {}):
-        sizes += [(name, task[name]) for name in OF_ARRAYS if name in task]
+        sizes.append(("dim", task.get("dim")))
+        sizes += [(n, task[n]) for n in ROWS if isinstance(task.get(n), list)]
     for name, value in sizes:
         size = len(value) if isinstance(value, list) else value
         most = SPARE + (layers if name == "layers" else longest)

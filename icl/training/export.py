@@ -22,7 +22,7 @@ import numpy as np
 
 from icl.files import SAFETENSORS, read_arrays, read_metadata, write_arrays
 from icl.training.checkpoint import CheckpointError, OtherFormatError, Stored
-from icl.training.manifest import MOST_STEPS, PARTS
+from icl.training.manifest import MOST_STEPS, is_description
 
 FORMAT = 1
 ENTRY = "icl"
@@ -113,8 +113,8 @@ def _entry(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         found, steps = entry.pop("format"), entry["steps"]
         if not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
             raise ValueError(f"steps cannot be {steps!r}")
-        if not all(isinstance(entry.get(part, {}), dict) for part in PARTS):
-            raise ValueError("a config is no object")
+        if not is_description(entry):
+            raise ValueError("it is no description of a run")
     except (
         ValueError,
         LookupError,

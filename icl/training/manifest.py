@@ -16,6 +16,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from icl.files import content
+
 MANIFEST = "manifest.json"
 
 MOST_STEPS = 2**53
@@ -29,6 +31,7 @@ EXPANSION = 2**14
 Arrays are compressed by zstd, which makes at most about so many zeros of a byte."""
 
 PARTS = ("task", "model", "train")  # what a description may consist of, among others
+DRAWN = "drawn"  # what a description says of the batches, besides the configs
 
 
 class CheckpointError(ValueError):
@@ -78,9 +81,7 @@ def read_statement(folder: Path, known: int) -> dict[str, Any]:
 def _loaded(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        if not path.is_file():  # a pipe in its place would never end
-            raise FileNotFoundError(path)
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(content(path))
         manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{folder} is damaged: no readable manifest.") from error
@@ -104,7 +105,7 @@ def _check_values(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Refuses a manifest with values of which no checkpoint can consist."""
     wanted: dict[str, tuple[Callable[[Any], bool], str]] = {
         "step": (_is_step, "a number of steps"),
-        "about": (_is_description, "a description of the run"),
+        "about": (is_description, "a description of the run"),
         "arrays": (_are_arrays, "shapes and dtypes of arrays by name"),
         "files": (_are_files, "checksums of files by name"),
     }
@@ -129,9 +130,24 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_description(value: Any) -> bool:
+def is_description(value: Any) -> bool:
+    """Returns whether JSON may be the description of a run."""
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value[part], dict) for part in PARTS if part in value)
+        and (value.get(DRAWN) is None or _is_sketch(value[DRAWN]))
+    )
+
+
+def _is_sketch(value: Any) -> bool:
+    """Returns whether JSON may be what `icl.tasks.drawing.sketch` returns."""
     return isinstance(value, dict) and all(
-        isinstance(value[part], dict) for part in PARTS if part in value
+        name.isprintable()
+        and isinstance(pair, list)
+        and len(pair) == 2
+        # An integer that no float holds is not there either.
+        and all(isinstance(each, float) or _is_step(each) for each in pair)
+        for name, pair in value.items()
     )
 
 
@@ -168,7 +184,11 @@ def _are_files(value: Any) -> bool:
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Compares the files that are there with those that the manifest names."""
-    found, stated = checksums(folder), manifest["files"]
+    try:
+        found, stated = checksums(folder), manifest["files"]
+    except OSError as error:
+        what = f"{error.filename} cannot be read ({error.strerror})"
+        raise CheckpointError(f"{folder} is damaged: {what}.") from error
     for name in stated:
         if found.get(name) != stated[name]:
             state = "was changed" if name in found else "is missing"
@@ -195,7 +215,7 @@ def checksums(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
     names.pop(MANIFEST, None)
-    return {name: checksum(path.read_bytes()) for name, path in names.items()}
+    return {name: checksum(content(path)) for name, path in names.items()}
 
 
 def checksum(data: bytes) -> str:

@@ -174,7 +174,10 @@ def load(path: str | Path, *, tasks: Sequence[type[Task]] = ()) -> Trained:
     place = expanded(path)
     if export.is_export(place):
         stored = export.read(place)
-        found = _understood(path, stored, tasks)
+        try:
+            found = _understood(path, stored, tasks)
+        except CheckpointError as error:
+            raise checkpoint.naming(place, error) from error
     else:
         read: list[Trained] = []
         stored = checkpoint.find(

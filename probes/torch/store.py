@@ -4,6 +4,7 @@ Shapes: (layers, prompts, tokens, features), in float32. A file appears under it
 once it is complete.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,4 +80,19 @@ class Collected:
         """Returns an array to be filled."""
         if self.file is None:
             return np.empty(shape, np.float32)
-        return np.lib.format.open_memmap(self._draft(), "w+", np.float32, shape)
+        states = np.lib.format.open_memmap(self._draft(), "w+", np.float32, shape)
+        _reserve(self._draft())
+        return states
+
+
+def _reserve(file: Path) -> None:
+    """Reserves the space of a file that is going to be filled in memory.
+
+    Where a disk is full by then, the system ends the process.
+
+    Raises:
+        OSError: there is not enough space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)

@@ -94,7 +94,11 @@ def test_what_is_not_a_number_is_undecided_and_says_so(name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"relation": "=="}, "relation must be one of <, <=, >, >=, within; got '=='"),
+        ({"relation": "=="}, "relation must be one of '<', '<=', .*; got '=='"),
+        ({"value": "0.1"}, "value must hold real numbers, got '0.1'"),
+        ({"value": True}, "value must be a number, got True"),
+        ({"unit": 3}, "unit must be text, got 3"),
+        ({"longer": [0.1]}, "longer must be a number and the ends of its interval"),
         ({"low": 0.7}, r"must not end before it begins, got \[0.7, 0.006\]"),
         ({"threshold": math.nan}, "threshold must be finite"),
     ],

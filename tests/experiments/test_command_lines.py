@@ -50,6 +50,7 @@ def results(tmp_path_factory):
         ("experiments.akyurek2023.fig1", "tiny", "--task.dim", "9" * 20),
         ("experiments.akyurek2023.fig1", "tiny", "--train.steps", "9" * 20),
         ("experiments.akyurek2023.fig1", "tiny", "--task.length", "9" * 5_000),
+        ("experiments.akyurek2023.fig1", "tiny", "--devices", "1000000000"),
         ("experiments.akyurek2023.fig1", "tiny", "--results", ""),
         ("experiments.akyurek2023.fig1", "tiny", "--results", "~nobody-here/x"),
         ("experiments.pretrained", "--name", "d9"),

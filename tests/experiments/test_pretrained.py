@@ -1,5 +1,6 @@
 """Models that come with the package: whole, reproducible, and what their card says."""
 
+import errno
 import json
 import os
 import re
@@ -277,17 +278,22 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def put_in_place(model, folder):
+    with publishing.replaced(folder) as draft:
+        publishing.write_model(model, draft)
+
+
 def test_a_model_is_put_in_place_once(
     trained, task, model_config, train_config, tmp_path
 ):
     folder = tmp_path / "t"
-    publishing.replace_model(trained, folder)
+    put_in_place(trained, folder)
     first = files(folder)
-    publishing.replace_model(trained, folder)
+    put_in_place(trained, folder)
     assert files(folder) == first
     # Another model, though of the same settings, takes its place.
     other = train(task, model_config, train_config, key=jax.random.key(1))
-    publishing.replace_model(other, folder)
+    put_in_place(other, folder)
     assert files(folder).keys() == first.keys() and files(folder) != first
     found = load(folder / pretrained.MODEL)
     np.testing.assert_array_equal(found.history.loss, other.history.loss)
@@ -296,8 +302,16 @@ def test_a_model_is_put_in_place_once(
 def test_what_is_too_large_is_refused(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(publishing, "LARGEST", 1_000)
     with pytest.raises(ValueError, match="1,000 are shipped"):
-        publishing.replace_model(trained, tmp_path / "t")
+        put_in_place(trained, tmp_path / "t")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_leaves_the_model_that_was_there(trained, tmp_path):
+    put_in_place(trained, tmp_path / "t")
+    before = files(tmp_path)
+    with pytest.raises(OSError, match="No space"), publishing.replaced(tmp_path / "t"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert files(tmp_path) == before
 
 
 def test_all_that_a_model_needs_is_written(tmp_path):

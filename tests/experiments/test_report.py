@@ -1,5 +1,6 @@
 import base64
 import math
+import os
 import re
 import struct
 import zlib
@@ -268,6 +269,13 @@ def test_a_bad_picture_is_named_and_nothing_is_written(
     with pytest.raises(ValueError, match=message):
         write_report(tmp_path / "report.html", [figure], {})
     assert (tmp_path / "report.html").read_text() == "the last good report"
+
+
+def test_a_pipe_in_place_of_a_picture_blocks_nothing(figure, tmp_path):
+    figure.figure_png.unlink()
+    os.mkfifo(figure.figure_png)
+    with pytest.raises(ValueError, match=r"cannot be read from .* \(it is no file\)"):
+        write_report(tmp_path / "report.html", [figure], {})
 
 
 def test_figures_need_names_of_their_own(figure, tmp_path):

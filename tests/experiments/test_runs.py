@@ -205,6 +205,13 @@ def test_a_pipe_in_place_of_a_file_blocks_nothing(tmp_path, folder, name):
         made(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["data.nc", "run.json", "claims.json"])
+def test_a_file_that_is_mostly_a_hole_takes_no_memory(tmp_path, folder, name):
+    os.truncate(folder / name, 2**42)
+    with pytest.raises(ValueError, match=name):
+        made(tmp_path)
+
+
 def test_other_folders_beside_a_run_are_left(tmp_path, folder):
     config = Config(size=3)
     mine = folder.with_name(f".writing-{folder.name}-my notes")

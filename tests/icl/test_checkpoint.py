@@ -121,8 +121,8 @@ def test_a_directory_without_permission(task, model_config, train_config, tmp_pa
     tmp_path.chmod(0o700)
 
 
-# What orbax was still writing meets a closed event loop: not ours to handle.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# What orbax was still writing meets a closed event loop, and says nothing of it.
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_leaves_what_was_there(tmp_path, capfd):
     write(tmp_path, stored(1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import time
 import warnings
@@ -24,6 +25,7 @@ from icl.training.checkpoint import (
     read_latest,
     write,
 )
+from icl.training.description import check_sizes
 
 # --- Damage --------------------------------------------------------------------------
 
@@ -234,7 +236,10 @@ def first_array(**changes):
     return lambda content: content["arrays"]["a"].update(changes)
 
 
+SKETCHES = ([1], {"a": 1}, {"a": [0.1]}, {"a": ["x", 0.1]}, {"a": [0.1, 10**400]})
+
 FORGERIES = [
+    *(put("about", {"drawn": value}) for value in (*SKETCHES, {"\x1b": [0.1, 0.2]})),
     *(put("step", value) for value in ("20", None, math.nan, -5, 10**30, 1.5, True)),
     *(put("step", value) for value in ([], {}, 19)),
     *(put("about", value) for value in (None, "x", [], 1, {"task": "x"})),
@@ -274,6 +279,14 @@ def test_a_pipe_in_place_of_the_manifest_blocks_nothing(tmp_path):
         assert read_latest(tmp_path).step == 10
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "arrays/manifest.ocdbt"])
+def test_a_file_that_is_mostly_a_hole_takes_no_memory(tmp_path, name):
+    write(tmp_path, stored(10))
+    os.truncate(write(tmp_path, stored(20)) / name, 2**42)
+    with pytest.warns(UserWarning, match=r"is damaged: .* Using the one before it"):
+        assert read_latest(tmp_path).step == 10
+
+
 def test_files_that_no_manifest_names_are_noticed_but_not_notes_of_file_managers(
     tmp_path,
 ):
@@ -308,6 +321,24 @@ def test_a_forged_config_is_passed_over_at_once(trained, tmp_path, part, changes
     with pytest.warns(UserWarning, match=r"cannot be read: .* Using the one before"):
         assert_same_model(load(tmp_path), trained)
     assert time.monotonic() - started < 20
+
+
+def test_what_cannot_be_read_is_named(trained, tmp_path):
+    whole = read(save(tmp_path, trained))
+    about = {**whole.about, "train": {"steps": "x"}}
+    folder = write(tmp_path, whole._replace(step=999, about=about))
+    for path in (folder, tmp_path):
+        shutil.rmtree(tmp_path / "step_00000300", ignore_errors=True)
+        with pytest.raises(CheckpointError, match=rf"{re.escape(str(folder))}: .*'x'"):
+            load(path)
+
+
+def test_a_number_in_a_task_is_no_size():
+    """Fixed weights of 1,000 take no more room than those of 1."""
+    arrays = {"state.params.head.bias": np.zeros(1)}
+    check_sizes({"task": {"dim": 1, "fixed_weights": 1_000}}, arrays)
+    with pytest.raises(CheckpointError, match="fixed_weights cannot be 1000"):
+        check_sizes({"task": {"dim": 1, "fixed_weights": [1.0] * 1_000}}, arrays)
 
 
 @pytest.mark.parametrize("name", ["history.loss", "history.evaluated"])

@@ -215,9 +215,16 @@ def test_words_that_say_nothing_are_refused(exported, text):
         load(exported)
 
 
+@pytest.mark.parametrize("sketch", [{"a": ["x", 0.1]}, [0.1], {"a\n": [0.1, 0.2]}])
+def test_a_sketch_of_batches_that_is_none_is_refused(exported, sketch):
+    with pytest.raises(CheckpointError, match=r"is not what Trained.export writes"):
+        load(changed(exported, drawn=sketch))
+
+
 def test_other_formats_and_unknown_fields_are_refused(trained, exported):
     said = describe(trained.task, trained.model_config, trained.train_config)
-    with pytest.raises(CheckpointError, match=r"cannot be read: .*'depth'"):
+    message = rf"^{re.escape(str(exported))}: .* cannot be read: .*'depth'"
+    with pytest.raises(CheckpointError, match=message):
         load(changed(exported, model=said["model"] | {"depth": 3}))
     with pytest.raises(OtherFormatError, match=r"has format 2, this .* icl reads 1"):
         load(changed(exported, format=2))

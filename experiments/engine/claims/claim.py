@@ -20,12 +20,16 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from icl.files import write_whole
+import numpy as np
+
+from icl import checks
+from icl.arrays import real, shown
+from icl.files import content, write_whole
 
 Relation = Literal["<", "<=", ">", ">=", "within"]
 Verdict = Literal["holds", "fails", "unreached", "undecided", "empty"]
@@ -34,6 +38,12 @@ Subject = Literal["models", "theory"]
 
 ID = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 """A claim's id: the paper, a dot, and the claim's number or a word."""
+
+WORDS = ("id", "text", "source", "unit", "figure", "note", "interval_over", "empty")
+"""The fields of a claim that are text."""
+
+NOT_FINITE = ("nan", "inf", "-inf")
+"""Numbers that are text in JSON, which has none of them."""
 
 COMPARE = {
     "<": operator.lt,
@@ -96,7 +106,7 @@ class Claim:
 
     Raises:
         ValueError: an unknown relation, an interval whose ends are swapped, a threshold
-            that is not a finite number.
+            that is not a finite number, a field of another kind.
 
     Example:
         >>> claim = Claim("x.1", "Error is small.", "Fig. 1", 0.02, 0.01, 0.04, 0.05)
@@ -125,15 +135,12 @@ class Claim:
 
     def __post_init__(self) -> None:
         for name, known in (("relation", Relation), ("bar", Bar), ("subject", Subject)):
-            if getattr(self, name) not in get_args(known):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(get_args(known))}; "
-                    f"got {getattr(self, name)!r}."
-                )
+            checks.one_of(name, getattr(self, name), get_args(known))
+        for name in WORDS:
+            checks.of_kind(name, getattr(self, name), str, "text")
         if self.longer is not None:
-            object.__setattr__(self, "longer", Interval(*map(float, self.longer)))
-        for name in ("value", "low", "high", "threshold"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+            object.__setattr__(self, "longer", _interval("longer", self.longer))
+        checks.normalise(self, number, "value", "low", "high", "threshold")
         if not math.isfinite(self.threshold):
             raise ValueError(f"threshold must be finite, got {self.threshold}.")
         if self.low > self.high:
@@ -232,6 +239,23 @@ class Claim:
         return f"{text} ({self.unit})" if self.unit else text
 
 
+def number(name: str, value: Any) -> float:
+    """Returns a number of any library as a float, which may be NaN or infinite."""
+    found = np.asarray(real(name, value))
+    if found.ndim or found.dtype == bool:
+        raise ValueError(f"{name} must be a number, got {shown(value)}.")
+    return float(found)
+
+
+def _interval(name: str, value: Any) -> Interval:
+    """Returns a number and the ends of its interval."""
+    if not isinstance(value, Sequence) or len(value) != 3:
+        raise ValueError(
+            f"{name} must be a number and the ends of its interval, got {shown(value)}."
+        )
+    return Interval(*(number(name, each) for each in value))
+
+
 def format_number(number: float) -> str:
     """Returns a number in three digits, thousands in full.
 
@@ -261,7 +285,7 @@ def load_claims(path: str | os.PathLike[str]) -> list[Claim]:
         FileNotFoundError: there is no such file.
     """
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = json.loads(content(Path(path)))
         claims = [_claim(row) for row in rows]
         names = [claim.id for claim in claims]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -291,6 +315,9 @@ def _claim(row: dict[str, Any]) -> Claim:
     name = fields["id"]
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise ValueError(f"{name!r} is no id of a claim, such as 'akyurek2023.4a'")
+    for field in ("value", "low", "high"):
+        if fields[field] in NOT_FINITE:
+            fields[field] = float(fields[field])
     claim = Claim(**fields)
     if claim.verdict != verdict:
         raise ValueError(

@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
 
-from experiments.engine.claims.claim import Bar, Claim, Interval, Relation, Subject
+from experiments.engine.claims.claim import (
+    Bar,
+    Claim,
+    Interval,
+    Relation,
+    Subject,
+    number,
+)
 from experiments.engine.claims.estimates import SIMULTANEOUS, estimate
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.statistics import SEED, Statistic
+from icl import checks
+from icl.arrays import real, shown
 from icl.resampling import HEAVY
 
 COMPUTED = "nothing: it is computed, not sampled"
@@ -45,6 +55,13 @@ class Judge:
     note: str = ""
     resampled: Resampled = field(default_factory=_nothing, repr=False)
     subject: Subject = "models"
+
+    def __post_init__(self) -> None:
+        for name in ("series", "figure", "source", "note"):
+            checks.of_kind(name, getattr(self, name), str, "text")
+        wanted = "resampled means, as `resample` returns"
+        checks.of_kind("resampled", self.resampled, Resampled, wanted)
+        checks.one_of("subject", self.subject, get_args(Subject))
 
     def __call__(
         self,
@@ -86,13 +103,21 @@ class Judge:
             missing: why this run cannot judge the claim, which is then undecided.
             empty: why the number says nothing about what a model has learnt.
             follows: why the claim says nothing if it holds: what else fulfils it.
+
+        Raises:
+            ValueError: an argument is of another kind; the message names it.
         """
+        words = {"id": id, "missing": missing, "follows": follows}
+        for name, value in words.items():
+            checks.of_kind(name, value, str, "text")
+        if over is not None:
+            over = _contexts(over)
         if over is not None and not len(over):
             missing = "This run has no such context lengths."
         note = missing or (self.note if note is None else note)
-        found, words = Interval(*(3 * [float("nan")])), ""
+        found, sampled = Interval(*(3 * [float("nan")])), ""
         if not missing:
-            found, words, remark = self._measure(measured, over)
+            found, sampled, remark = self._measure(measured, over)
             note = f"{note} {remark}".strip()
         claim = Claim(
             f"{self.series}.{id}",
@@ -104,7 +129,7 @@ class Judge:
             unit=unit,
             figure=self.figure,
             note=note,
-            interval_over=words if interval_over is None else interval_over,
+            interval_over=sampled if interval_over is None else interval_over,
             bar=bar,
             subject=self.subject if subject is None else subject,
             empty=empty,
@@ -121,8 +146,8 @@ class Judge:
         """Returns a number with its interval, what that is over, and a remark."""
         if isinstance(measured, Interval):
             return measured, "", ""
-        if isinstance(measured, int | float):
-            return Interval(*(3 * [float(measured)])), COMPUTED, ""
+        if not callable(measured):
+            return Interval(*(3 * [number("measured", measured)])), COMPUTED, ""
         resampled = self.resampled if over is None else self.resampled.at(over)
         means, draws, _ = resampled
         found = estimate(measured, means, draws)
@@ -140,6 +165,14 @@ class Judge:
             nan = float("nan")
             return Interval(found.value, nan, nan), words, f"{remark}are NaN."
         return found, words, _heaviest(measured, found, resampled)
+
+
+def _contexts(over: Any) -> np.ndarray:
+    """Returns context lengths as an array of integers."""
+    found = np.asarray(real("over", over))
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise ValueError(f"over must be a list of context lengths, got {shown(over)}.")
+    return found
 
 
 def _heaviest(measured: Statistic, found: Interval, resampled: Resampled) -> str:

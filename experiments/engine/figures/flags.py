@@ -6,6 +6,7 @@ through tyro.
 
 import difflib
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import (
@@ -229,10 +230,14 @@ def read_flags(name: str, title: str, defaults: Any, argv: Sequence[str]) -> Any
 
 
 def _unframed(message: str) -> str:
-    """Returns as one line what tyro says in a box of several paragraphs."""
+    """Returns as one line what tyro says in a box of several paragraphs.
+
+    Where an encoding has no frames, rules are dashes, and the first is below a title.
+    """
     lines = [line.strip("│ ") for line in message.splitlines()]
     inside = [line for line in lines if line and line[0] not in "╭╰"]
-    paragraphs = " ".join(inside).split("─")
+    titled = len(inside) > 1 and set(inside[1]) == {"-"}
+    paragraphs = re.split("[─-]{9,}", " ".join(inside[2 * titled :]))
     return "; ".join(part.strip() for part in paragraphs if part.strip())
 
 

@@ -35,7 +35,7 @@ from experiments.engine.figures.datasets import attribute, from_bytes, to_bytes
 from experiments.engine.figures.figure import Figure, command_line
 from experiments.engine.figures.style import usual_settings
 from experiments.engine.provenance import described, digest, provenance
-from icl.files import locked, read_json, rename_whole, write_whole
+from icl.files import content, locked, read_json, rename_whole, write_whole
 from icl.sweeps.store import Models
 from icl.terminal import say
 
@@ -216,9 +216,7 @@ def read_about(
 
 
 def _data(folder: Path) -> bytes:
-    if (folder / DATA).exists() and not (folder / DATA).is_file():
-        raise ValueError("it is no file")  # a pipe would never end
-    return (folder / DATA).read_bytes()
+    return content(folder / DATA)
 
 
 def _claims(folder: Path) -> list[Claim]:
@@ -229,15 +227,13 @@ def _claims(folder: Path) -> list[Claim]:
     """
     path = folder / CLAIMS
     try:
-        if not path.is_file():
-            raise ValueError("it is no file")
         claims = load_claims(path)
-        if not isinstance(json.loads(path.read_bytes()), list):
+        if not isinstance(json.loads(content(path)), list):
             raise ValueError("it holds no list")
     except RecursionError as error:
         raise _damaged(folder, CLAIMS, "it is nested too deeply") from error
     except (OSError, ValueError) as error:
-        if str(path) in str(error):
+        if isinstance(error, ValueError) and str(path) in str(error):
             raise
         raise _damaged(folder, CLAIMS, error) from error
     for claim in claims:

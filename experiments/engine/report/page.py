@@ -21,7 +21,7 @@ from experiments.engine.claims import checklist
 from experiments.engine.claims.checklist import Group, Judgement
 from experiments.engine.claims.claim import Claim
 from experiments.engine.report import markdown
-from icl.files import write_whole
+from icl.files import content, write_whole
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -144,7 +144,7 @@ def summary(claims: Sequence[Claim]) -> str:
 def read_picture(figure: FigureResult) -> Picture:
     """Returns the figure's picture, as the page needs it."""
     try:
-        data = Path(figure.figure_png).read_bytes()
+        data = content(Path(figure.figure_png))
     except OSError as error:
         raise ValueError(
             f"the picture of {figure.name} cannot be read from {figure.figure_png} "

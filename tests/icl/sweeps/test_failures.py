@@ -22,7 +22,7 @@ from icl import (
     NonFiniteLossError,
     sweeps,
 )
-from icl.sweeps import outcomes, store
+from icl.sweeps import jobs, outcomes, store
 from icl.sweeps.store import Models
 from icl.training import checkpoint
 
@@ -142,6 +142,19 @@ def test_a_folder_that_cannot_be_used_is_left_alone(here, tmp_path, harm, messag
     assert contents() == before
     with pytest.raises(ValueError, match=message):
         sweeps.history(SETTINGS, kept, NOISE)
+
+
+def test_somebody_else_s_files_in_the_folder_of_an_ensemble_stay(tmp_path):
+    home = tmp_path / "ensemble-1"
+    for name in ("step_00000010", "step_00000010 (copy)"):
+        (home / name).mkdir(parents=True)
+    (home / jobs.MEMBERS).write_text("{}")
+    jobs._put_away(home)
+    assert [path.name for path in home.iterdir()] == ["step_00000010 (copy)"]
+    (home / "step_00000010 (copy)").rmdir()
+    jobs._put_away(home)
+    assert not home.exists()
+    jobs._put_away(home)
 
 
 def test_mistakes_are_named_by_their_kind(tmp_path, monkeypatch):
