@@ -190,30 +190,12 @@ def _of_queries(judge: Judge, d: int) -> list[Claim]:
 
 def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
     last = 2 * d
-
-    def by_name(what: str, factors: tuple[str, ...]) -> Statistic:
-        names = [
-            f"{what} times {factor}" if factor != "1" else "none" for factor in factors
-        ]
-        return lambda means: means.error.sel(learner="ICL", shift=names, context=last)
-
-    def halved_or_doubled(means: xr.Dataset) -> xr.DataArray:
-        names = ["w times 0.5", "w times 2"]
-        part = means.error.sel(shift=names, context=last)
-        return part.sel(learner="ICL") - part.sel(learner="OLS")
-
-    def outwards(means: xr.Dataset) -> xr.DataArray:
-        """How much the error grows with each step away from the factor 1."""
-        above = by_name("x", ("1", "2", "3"))(means).diff("shift")
-        below = by_name("x", ("1", "0.5", "0.333"))(means).diff("shift")
-        return xr.concat([above, below], "shift")
-
     return [
         judge(
             "10a",
             f"With w half or twice as large, the excess at n = 2d = {last} is below "
             "0.01.",
-            Largest(halved_or_doubled, over="shift"),
+            Largest(_along(("w times 0.5", "w times 2"), last, excess=True), "shift"),
             "<",
             0.01,
             unit=EXCESS,
@@ -224,9 +206,7 @@ def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
             "10b",
             f"With w three times as large, the error at n = 2d = {last} is more than 5 "
             "times that in training.",
-            lambda means: (
-                at(last, of("w times 3"))(means) / at(last, of("none"))(means)
-            ),
+            _ratio(at(last, of("w times 3")), at(last, of("none"))),
             ">",
             5.0,
             unit="error / error as in training",
@@ -237,7 +217,7 @@ def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
             "11a",
             f"The error at n = 2d = {last} grows with each step of the scale of x away "
             "from 1, to 1/2 and 1/3 and to 2 and 3.",
-            Smallest(outwards, over="shift"),
+            Smallest(_outwards(last), over="shift"),
             ">",
             0.0,
             unit="smallest growth of error / variance of y",
@@ -246,26 +226,55 @@ def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
         judge(
             "11b",
             f"With x three times as large, the error at n = 2d = {last} is above 0.1.",
-            lambda means: at(last, of("x times 3"))(means),
+            at(last, of("x times 3")),
             ">",
             0.1,
             unit=ERROR,
             bar="ours",
             missing=short,
         ),
-        judge(
-            "12",
-            f"With noisy labels, the error at n = 2d = {last} is within 15 % of that "
-            "of ridge regression with the Bayes penalty.",
-            lambda means: (
-                at(last, of("noisy labels"))(means)
-                / at(last, of("noisy labels", "Ridge(1)"))(means)
-                - 1
-            ),
-            "within",
-            0.15,
-            unit="relative difference of errors",
-            bar="ours",
-            missing=short,
-        ),
+        _of_noise(judge, last, short),
     ]
+
+
+def _of_noise(judge: Judge, last: int, short: str) -> Claim:
+    shift = "noisy labels"
+    ratio = _ratio(at(last, of(shift)), at(last, of(shift, "Ridge(1)")))
+    return judge(
+        "12",
+        f"With noisy labels, the error at n = 2d = {last} is within 15 % of that of "
+        "ridge regression with the Bayes penalty.",
+        lambda means: ratio(means) - 1,
+        "within",
+        0.15,
+        unit="relative difference of errors",
+        bar="ours",
+        missing=short,
+    )
+
+
+def _ratio(one: Statistic, other: Statistic) -> Statistic:
+    return lambda means: one(means) / other(means)
+
+
+def _along(shifts: tuple[str, ...], n: int, *, excess: bool = False) -> Statistic:
+    """Returns the model's errors on several shifts after n examples."""
+
+    def errors(means: xr.Dataset) -> xr.DataArray:
+        part = means.error.sel(shift=list(shifts), context=n)
+        ours = part.sel(learner="ICL")
+        return ours - part.sel(learner="OLS") if excess else ours
+
+    return errors
+
+
+def _outwards(n: int) -> Statistic:
+    """Returns how much the error grows with each step of x's scale away from 1."""
+    above = _along(("none", "x times 2", "x times 3"), n)
+    below = _along(("none", "x times 0.5", "x times 0.333"), n)
+
+    def growth(means: xr.Dataset) -> xr.DataArray:
+        parts = [side(means).diff("shift") for side in (above, below)]
+        return xr.concat(parts, "shift")
+
+    return growth
