@@ -81,8 +81,10 @@ class DiscretePosterior(Learner):
         """Returns what is known after every prefix; weights where f is linear."""
         xs, ys = _checked(prompts)
         found = self._sums(xs, ys)
-        weights = found.weights if self.pool.linear else None
-        return PrefixSolution(weights, found.answers)
+        if self.pool.linear:
+            predictions = jnp.sum(found.weights * xs, axis=-1)
+            return PrefixSolution(found.weights, predictions)
+        return PrefixSolution(None, found.answers)
 
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
@@ -126,7 +128,8 @@ class _Found(NamedTuple):
 
     Attributes:
         weights: of the functions' weights; of no entries where they have none.
-        answers: of what the functions say about the queries.
+        answers: of what the functions say about the queries; 0 for linear functions,
+            whose weights say it.
     """
 
     weights: Float[Array, "batch length width"]
@@ -134,11 +137,16 @@ class _Found(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Weighted sums over the functions so far, relative to the largest exponent."""
+    """Weighted sums over the functions so far, relative to the largest exponent.
+
+    Attributes:
+        largest: the largest exponent.
+        table: of the functions' weights, if they are linear, and of 1.
+        answers: of what they say about the query, if they are not.
+    """
 
     largest: Float[Array, "length batch"]
-    total: Float[Array, "length batch"]
-    weights: Float[Array, "length batch width"]
+    table: Float[Array, "length batch columns"]
     answers: Float[Array, "length batch"]
 
 
@@ -164,46 +172,44 @@ def _means(
         index = start + jnp.arange(together)
         functions = pool.members(jnp.minimum(index, pool.size - 1))
         exponents = jax.lax.dynamic_slice(prior, (start,), (together,))
-        table = functions["weights"] if pool.linear else jnp.zeros((together, 0))
+        table = jnp.ones((together, 1), xs.dtype)
+        if pool.linear:
+            table = jnp.concatenate([functions["weights"], table], axis=1)
 
         def values(x: Float[Array, "batch dim"]) -> Float[Array, "batch together"]:
             if pool.linear:
-                return jnp.matmul(x, table.T, precision="highest")
+                return jnp.matmul(x, table[:, :-1].T, precision="highest")
             everywhere = jnp.broadcast_to(x[None], (together, batch, dim))
             return pool.values(functions, everywhere).T
 
         def one_pair(misfit, pair):
             x, y, query, before = pair
             said = values(x)
-            asked = said if query is None else values(query)
             logits = exponents[None] - misfit / (2 * noise_std**2)
             largest = jnp.maximum(before.largest, logits.max(axis=1))
             kept = jnp.exp(before.largest - largest)
             shares = jnp.exp(logits - largest[:, None])
-            after = _Sums(
-                largest,
-                before.total * kept + shares.sum(axis=1),
-                before.weights * kept[:, None]
-                + jnp.matmul(shares, table, precision="highest"),
-                before.answers * kept + (shares * asked).sum(axis=1),
-            )
+            added = jnp.matmul(shares, table, precision="highest")
+            answers = before.answers
+            if not pool.linear:
+                asked = said if query is None else values(query)
+                answers = answers * kept + (shares * asked).sum(axis=1)
+            after = _Sums(largest, before.table * kept[:, None] + added, answers)
             return misfit + jnp.square(y[:, None] - said), after
 
         nothing = jnp.zeros((batch, together), xs.dtype)
         return jax.lax.scan(one_pair, nothing, (*by_pair, sums))[1], None
 
-    width = dim if pool.linear else 0
-    shape = (length, batch)
-    nothing = jnp.zeros(shape, xs.dtype)
+    columns = 1 + (dim if pool.linear else 0)
     start = _Sums(
-        jnp.full(shape, NEVER, xs.dtype),
-        nothing,
-        jnp.zeros((*shape, width), xs.dtype),
-        nothing,
+        jnp.full((length, batch), NEVER, xs.dtype),
+        jnp.zeros((length, batch, columns), xs.dtype),
+        jnp.zeros((length, batch), xs.dtype),
     )
     starts = jnp.arange(0, pool.size, together)
     found, _ = jax.lax.scan(some_functions, start, starts)
-    means = _Found(found.weights / found.total[..., None], found.answers / found.total)
+    total = found.table[..., -1]
+    means = _Found(found.table[..., :-1] / total[..., None], found.answers / total)
     return jax.tree.map(lambda array: jnp.moveaxis(array, 0, 1), means)
 
 
