@@ -47,10 +47,14 @@ FOUND = {
 def test_cells_are_scored_as_scikit_learn_scores_them(monkeypatch):
     monkeypatch.setattr(cells, "SHAPES", ((40, 60, 2), (60, 5, 2)))
     monkeypatch.setattr(cells, "CALLS", 1)
+    monkeypatch.setattr(cells, "LABELLED", ((60, 5, 1, 2), (60, 5, 2, 3)))
     rows = list(cells.main(1))
-    assert len(rows) == 2 and all(made.ratio > 0 for made in rows)
+    numbers, labels = rows[:2], rows[2:]
+    assert len(labels) == 2 and all(made.ratio > 0 for made in rows)
     # The same penalties, in float64.
-    assert all(float(made.note.split()[-1]) < 1e-9 for made in rows)
+    assert all(float(made.note.split()[-1]) < 1e-9 for made in numbers)
+    # A gradient of 1e-4 on either side.
+    assert all(float(made.note.split()[-2]) < 0.01 for made in labels)
 
 
 # --- rows ---

@@ -4,23 +4,16 @@
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from probes.grid.cells import Cell, Fitter, fit_cells
+from probes.grid.guesses import Guesses, by_class, known_classes
 from probes.grid.labels import LabelBoard
 from probes.grid.problem import Problem
 from probes.labels import decoded
-
-
-class Guesses(NamedTuple):
-    """What the probes of one cell guess for the test prompts: see `LabelBoard.put`."""
-
-    codes: np.ndarray
-    values: np.ndarray
-    chances: np.ndarray | None
 
 
 def run(states: np.ndarray, problem: Problem, board: LabelBoard, probe: Any) -> None:
@@ -51,57 +44,31 @@ def _guess(
         fitter(_of_target, probe, cell, block, names[i % len(names)])
         for i, block in enumerate(blocks)
     ]
-    codes = np.stack([one.codes for one in fitted], axis=1)
-    values = np.hstack([one.values for one in fitted])[:, :width]
-    own = [one.chances for one in fitted[: len(names)] if one.chances is not None]
-    chances = cell.for_all(np.hstack(own)) if len(own) == len(names) else None
-    return Guesses(cell.for_all(codes), cell.for_all(values), chances)
+    return Guesses.joined(fitted, len(names), width, cell)
 
 
 def _of_target(probe: Any, cell: Cell, block: np.ndarray, name: str) -> Guesses:
     """Returns the guesses of one target's labels."""
     labels, size = decoded(block), block.shape[1]
-    known = np.unique(labels)
-    if len(known) == 1:
-        raise ValueError(
-            f"target {name!r} has one label only among the training prompts at token "
-            f"{cell.token}; leave this token out (at=...), or give more prompts of the "
-            "other labels."
-        )
+    known = known_classes(labels, name, cell.token)
     # Copies throughout: some estimators work in place.
     fitted = _fit(probe, cell.seen.copy(), labels.copy(), name)
     codes = np.asarray(fitted.predict(cell.unseen.copy()), int)
     chances = None
     if hasattr(fitted, "predict_proba"):
-        chances = _by_class(fitted.predict_proba(cell.unseen.copy()), known, size, 0.0)
+        chances = by_class(fitted.predict_proba(cell.unseen.copy()), known, size, 0.0)
     if hasattr(fitted, "decision_function"):
         values = np.asarray(fitted.decision_function(cell.unseen.copy()), float)
         if values.ndim == 1:  # of the larger of two known labels
             values = np.stack([-values, values], axis=1)
         if values.shape[1] != len(known):  # one against one, and not one for each
             values = np.eye(known.max() + 1)[codes][:, known]
-        values = _by_class(values, known, size, -np.inf)
+        values = by_class(values, known, size, -np.inf)
     elif chances is not None:
         values = chances
     else:
-        values = _by_class(np.eye(known.max() + 1)[codes][:, known], known, size, 0.0)
+        values = by_class(np.eye(known.max() + 1)[codes][:, known], known, size, 0.0)
     return Guesses(codes, values, chances)
-
-
-def _by_class(
-    values: np.ndarray, known: np.ndarray, size: int, unknown: float
-) -> np.ndarray:
-    """Returns values of the known labels with a column for each, or that of the second.
-
-    Args:
-        values: (prompts, known).
-        known: the labels among the training prompts.
-        size: the number of columns: 1 for two labels.
-        unknown: the value of labels that are not known.
-    """
-    every = np.full((len(values), max(size, 2)), unknown)
-    every[:, known] = values
-    return every[:, 1:] if size == 1 else every
 
 
 def _fit(probe: Any, features: np.ndarray, labels: np.ndarray, name: str) -> Any:

@@ -2,8 +2,8 @@
 
 An engine fits one probe for every layer, token and target and counts its guesses on the
 test prompts in. Ridge regression, of numbers or of labels, needs one pass over the
-prompts; pooled probes and all other regressors and classifiers need all training
-prompts at once, and so an array of hidden states.
+prompts; logistic regression, pooled probes and all other regressors and classifiers
+need all training prompts at once, and so an array of hidden states.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from probes import cautions, checks
 from probes.arrays import shown
-from probes.grid import classifiers, pooled_prefixes, regressors, ridge
+from probes.grid import classifiers, logistic, pooled_prefixes, regressors, ridge
+from probes.grid.columns import Columns
 from probes.grid.labels import LabelBoard
+from probes.grid.logistic_spec import LogisticSpec
 from probes.grid.problem import Problem
 from probes.grid.ridge_spec import ALPHAS, RidgeSpec
 from probes.grid.scoreboard import Board, Scoreboard
@@ -84,6 +86,9 @@ def engine_for(
     spec = RidgeSpec.of(probe)
     if spec is not None:
         return RidgeEngine(spec, probe, coefficients)
+    logistic_spec = LogisticSpec.of(probe)
+    if logistic_spec is not None:
+        return LogisticEngine(logistic_spec, probe, coefficients)
     if checks.classifies(probe):
         return ClassifierEngine(probe)
     if isinstance(probe, PooledProbe):
@@ -143,13 +148,48 @@ class RidgeEngine:
             "alpha": (axes, board.columns.by_target(fitted.alphas[..., : board.width]))
         }
         if self.coefficients:
-            # The targets' own coordinates take the place of columns.
-            by_feature = np.moveaxis(fitted.coef[..., : board.width], 2, 0)
-            coef = np.moveaxis(board.columns.by_target(by_feature), 0, -1)
-            intercept = board.columns.by_target(fitted.intercept[..., : board.width])
-            found["coef"] = (*axes, "feature"), coef
-            found["intercept"] = axes, intercept
+            found |= _coefficients(board.columns, fitted.coef, fitted.intercept)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class LogisticEngine:
+    """Logistic regression, all targets of a cell at once: see `probes.grid.logistic`.
+
+    Attributes:
+        spec: the kind of logistic regression.
+        probe: the user's own probe.
+        coefficients: whether the probes themselves are returned.
+    """
+
+    spec: LogisticSpec
+    probe: BaseEstimator
+    coefficients: bool
+    chooses = False
+    classifies = True
+
+    def validation_share(self, asked: float | None, *, once: bool) -> float:
+        """Returns 0: there is nothing to choose."""
+        return 0.0
+
+    def describe(self) -> str:
+        """Returns the probe in one line."""
+        return _one_line(self.probe)
+
+    def run(self, problem: Problem, board: LabelBoard) -> Variables:
+        """Returns the probes, if they were asked for."""
+        states = _all_states(problem, self.probe)
+        fitted = logistic.run(states, problem, board, self.spec, self.coefficients)
+        unfinished = int((~fitted.converged).sum())
+        if unfinished:
+            cautions.warn(
+                f"{unfinished} of {fitted.converged.size} probes did not converge in "
+                f"max_iter={self.spec.max_iter} steps; raise max_iter or tol.",
+                ConvergenceWarning,
+            )
+        if not self.coefficients:
+            return {}
+        return _coefficients(board.columns, fitted.coef, fitted.intercept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +283,27 @@ class ClassifierEngine:
         states = _all_states(problem, self.probe)
         classifiers.run(states, problem, board, self.probe)
         return {}
+
+
+def _coefficients(
+    columns: Columns, coef: np.ndarray, intercept: np.ndarray
+) -> Variables:
+    """Returns probes by target: the coordinates take the place of columns.
+
+    Args:
+        columns: the targets; the columns of controls are left out.
+        coef: (layers, tokens, features, columns).
+        intercept: (layers, tokens, columns).
+    """
+    width, axes = columns.starts[-1], (*CELL, "coordinate")
+    by_feature = np.moveaxis(coef[..., :width], 2, 0)
+    return {
+        "coef": (
+            (*axes, "feature"),
+            np.moveaxis(columns.by_target(by_feature), 0, -1),
+        ),
+        "intercept": (axes, columns.by_target(intercept[..., :width])),
+    }
 
 
 def _one_line(probe: BaseEstimator) -> str:

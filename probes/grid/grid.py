@@ -114,7 +114,9 @@ def probe_grid(
             or pipeline is cloned for each cell and target, and given all training
             prompts and the features as they are; so is any classifier, but a
             `RidgeClassifier` with settings as those of `Ridge` is fitted in the fast
-            way.
+            way. So is a `LogisticRegression` with an intercept, a penalty on squares
+            and no class weights, alone or after a `StandardScaler`: all targets of a
+            cell at once, until its own `tol` or `max_iter` stops it.
         alphas: penalties that the default probe chooses from, not scaled by the number
             of prompts.
         contexts: for each token the index on the second axis of a target, (tokens,);
@@ -139,7 +141,8 @@ def probe_grid(
             a probe is decided by its `random_state`.
         batch: number of prompts that are looked at together; an iterator decides the
             size of its batches itself.
-        coefficients: whether the ridge probes themselves are returned.
+        coefficients: whether the probes themselves are returned, where they are ridge
+            or logistic regressions that are fitted in the fast way.
         keep_resamples: whether R2 in every resample is returned, as `probes.onset`
             needs it.
         progress: whether a bar on standard error shows how far the call is. None: in

@@ -248,7 +248,8 @@ def _auroc_of_class(
     ins, outs = weights * member, weights * ~member
     below = np.cumsum(outs, axis=1)
     # Of prompts with one value, half of those on the other side count as below.
-    starts = np.concatenate([[True], np.diff(values[order]) > 0])
+    ascending = values[order]
+    starts = np.concatenate([[True], ascending[1:] > ascending[:-1]])
     ends = np.concatenate([starts[1:], [True]])
     number = np.cumsum(starts) - 1
     until = below[:, ends]

@@ -36,7 +36,7 @@ def test_fits_that_do_not_converge_are_counted(states, n_jobs):
     """scikit-learn's own fits, one by one, tell how many there are."""
     names = np.array(["a", "b", "c"])[(states[0, :, 0, :2] > 0).sum(axis=1)]
     signs = states[1, :, 1, 0] > 0
-    probe = LogisticRegression(C=1e6, max_iter=12)
+    probe = LogisticRegression(C=1e6, max_iter=12, class_weight="balanced")
     labels, before = {"name": names, "sign": signs}, list(warnings.filters)
     with joblib.parallel_config(n_jobs=n_jobs), pytest.warns() as caught:
         grid = probe_grid(states, labels, probe=probe, control=False, groups=range(60))

@@ -59,7 +59,7 @@ def labels_split(truth, parts):
     [
         make_pipeline(StandardScaler(), RidgeClassifier(3.0)),
         RidgeClassifier(0.5),
-        LogisticRegression(),
+        LogisticRegression(tol=1e-12, solver="newton-cholesky"),
         GaussianNB(),
         KNeighborsClassifier(5),
         LinearSVC(),
