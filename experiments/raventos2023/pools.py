@@ -10,7 +10,7 @@ Paper: Figures 2 and 3 of Raventós et al. 2023 (claims 1-6 and 13).
 Run: python -m experiments.raventos2023.pools quick
 
 How to read it: each point is a model that was trained on a pool of so many functions;
-"all" draws new ones for every prompt. On the left is the risk, the mean squared
+"all", behind the dotted line, draws new ones for every prompt. On the left is the risk, the mean squared
 difference to the label without noise over d, on functions of the pool ("seen") and on
 new ones; both are averaged over all contexts. On the right are the distances of the
 model to the Bayes predictor for the pool and to ridge regression, on new functions;
