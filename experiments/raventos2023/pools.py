@@ -10,12 +10,12 @@ Paper: Figures 2 and 3 of Raventós et al. 2023 (claims 1-6 and 13).
 Run: python -m experiments.raventos2023.pools quick
 
 How to read it: each point is a model that was trained on a pool of so many functions;
-"all", behind the dotted line, draws new ones for every prompt. On the left is the risk, the mean squared
-difference to the label without noise over d, on functions of the pool ("seen") and on
-new ones; both are averaged over all contexts. On the right are the distances of the
-model to the Bayes predictor for the pool and to ridge regression, on new functions;
+"all", behind the dotted line, draws new ones for every prompt. On the left is the risk,
+the mean squared difference to the label without noise over d, on functions of the pool
+and on new ones; both are averaged over all contexts. On the right are the distances of
+the model to the Bayes predictor for the pool and to ridge regression, on new functions;
 where they cross, the model is as near to one as to the other. Bands are 95 % intervals
-over prompts and seeds; each seed has a pool of its own.
+over prompts, and over seeds if there are several; each seed has a pool of its own.
 """
 
 import sys
