@@ -16,7 +16,7 @@ import numpy as np
 from icl import checks
 from icl.codecs import Pairs
 from icl.tasks.base import Task, with_values
-from icl.tasks.drawing import drawn
+from icl.tasks.drawing import compiled_sample, drawn
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
             f"codec is {type(task.codec).__name__}); use Curriculum(), which is none."
         )
     if curriculum.dims and task.codec.dim > 1:
-        masked = with_values(task, {"active_dims": 1})
+        masked, key = with_values(task, {"active_dims": 1}), jax.random.key(0)
         try:
-            xs = masked.sample(jax.random.key(0), batch=2).xs
+            xs = compiled_sample(masked, 2, key)(key).xs
         except Exception as error:  # whatever the task's own code raises
             raise ValueError(
                 f"sample of {name} cannot draw with `active_dims` ({error}), which a "

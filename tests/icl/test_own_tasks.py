@@ -91,10 +91,9 @@ def test_two_classes_of_one_name_are_refused(monkeypatch, untyped):
 
 
 def test_other_settings_of_a_task_in_a_runs_directory_are_named(tmp_path):
-    short = replace(CONFIG, steps=1, chunk=1)
-    train(Sparse(), MODEL, short, key=KEY, directory=tmp_path)
+    train(Sparse(), MODEL, CONFIG, key=KEY, directory=tmp_path)
     with pytest.raises(ValueError, match=r"task\.k: 2 there, 3 asked for"):
-        train(Sparse(k=3), MODEL, short, key=KEY, directory=tmp_path)
+        train(Sparse(k=3), MODEL, CONFIG, key=KEY, directory=tmp_path)
 
 
 def test_a_task_inside_a_task_is_described_and_read():
@@ -148,7 +147,7 @@ def test_an_ensemble_is_of_tasks_that_share_a_program():
 
 
 def test_its_sweep_finds_what_is_trained(tmp_path):
-    base = sweeps.Setting(Sparse(), MODEL, replace(CONFIG, steps=2, chunk=2))
+    base = sweeps.Setting(Sparse(), MODEL, CONFIG)
     settings = sweeps.grid(base, {"task.k": (1, 2)})
     models = sweeps.Models(tmp_path, jobs=1)
     assert [o.state for o in sweeps.train_all(settings, models)] == ["done"] * 2
@@ -212,7 +211,8 @@ def first_loss(task):
     program = compile_program(program_key(task, MODEL, config), devices, None)
     from icl.training.compiled import scales_of
 
-    params = jax.tree.map(jnp.zeros_like, program.init(KEY).params)
+    shapes = program.abstract(KEY).params
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return np.asarray(program.evaluate(params, KEY, scales_of(task, config)))
 
 

@@ -94,6 +94,18 @@ def test_processes_side_by_side(serial, tmp_path, capsys):
     assert "training:" not in said  # the workers' own bars
 
 
+def test_a_backend_that_answers_at_the_end_only(serial, tmp_path, monkeypatch):
+    """As Ray's does; here joblib's own processes stand for it.
+
+    They are those of the test before, which have compiled the program already.
+    """
+    backend = type(joblib.parallel.get_active_backend()[0])
+    monkeypatch.setattr(backend, "supports_return_generator", False)
+    reports = sweeps.train_all(SETTINGS, Models(tmp_path, jobs=2))
+    assert states(reports) == ["done"] * 4
+    assert_same_bits(tmp_path, serial, SETTINGS)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 @pytest.mark.skipif(joblib.cpu_count() < 2, reason="has one thread anyway")
 def test_workers_have_one_thread_each(tmp_path, monkeypatch):
@@ -135,15 +147,6 @@ def test_a_dask_cluster_needs_no_change_to_the_code(serial, tmp_path, monkeypatc
         reports = sweeps.train_all([*SETTINGS, deadly], Models(tmp_path.name))
     assert states(reports) == ["done"] * 4 + ["failed"]
     assert "process that trained it died, 2 times" in reports[4].message
-    assert_same_bits(tmp_path, serial, SETTINGS)
-
-
-def test_a_backend_that_answers_at_the_end_only(serial, tmp_path, monkeypatch):
-    """As Ray's does; here joblib's own processes stand for it."""
-    backend = type(joblib.parallel.get_active_backend()[0])
-    monkeypatch.setattr(backend, "supports_return_generator", False)
-    reports = sweeps.train_all(SETTINGS, Models(tmp_path, jobs=2))
-    assert states(reports) == ["done"] * 4
     assert_same_bits(tmp_path, serial, SETTINGS)
 
 
