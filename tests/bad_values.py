@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 HANG = 30.0  # seconds after which a call is said to hang, also on a busy machine
-OURS = ("icl", "probes")
+OURS = ("icl", "probes", "experiments")
 
 SCALARS = {
     "None": None,

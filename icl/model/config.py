@@ -15,6 +15,12 @@ from icl import checks
 
 Norm = Literal["pre", "paper", "code", "none"]
 
+MOST_LAYERS = 10_000
+"""The most layers. All of them are traced, which takes minutes for a thousand."""
+
+WIDEST = 2**20
+"""The largest size of a vector inside a layer; its square is that of a matrix."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -60,16 +66,20 @@ class ModelConfig:
     init: Literal["lecun", "uniform"] = "lecun"
 
     def __post_init__(self) -> None:
-        checks.normalise(self, checks.positive_int, "layers", "width", "heads")
+        checks.normalise(self, checks.positive_int, "layers", maximum=MOST_LAYERS)
+        widest = {"maximum": WIDEST}
+        checks.normalise(self, checks.positive_int, "width", "heads", **widest)
         if self.head_dim is not None:
-            checks.normalise(self, checks.positive_int, "head_dim")
+            checks.normalise(self, checks.positive_int, "head_dim", **widest)
         elif self.width % self.heads:
             raise ValueError(
                 f"width must be divisible by heads, got width={self.width} and "
                 f"heads={self.heads}; change one of them or give head_dim."
             )
         if self.mlp_width is not None:
-            checks.normalise(self, checks.positive_int, "mlp_width", minimum=0)
+            checks.normalise(
+                self, checks.positive_int, "mlp_width", minimum=0, **widest
+            )
         checks.normalise(self, checks.flag, "final_norm", "scale_scores")
         checks.one_of("norm", self.norm, get_args(Norm))
         checks.one_of("activation", self.activation, ("tanh", "erf"))

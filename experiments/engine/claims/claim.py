@@ -145,8 +145,8 @@ class Claim:
             raise ValueError(f"threshold must be finite, got {self.threshold}.")
         if self.low > self.high:
             raise ValueError(
-                f"the interval of claim {self.id!r} must not end before it begins, "
-                f"got [{self.low:g}, {self.high:g}]."
+                f"the interval of claim {self.id!r}, low to high, must not end before "
+                f"it begins, got [{self.low:g}, {self.high:g}]."
             )
         if self._unknown and not self.note:
             note = "Could not be judged: the value or its interval is not a number."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jax
 
 from icl import LinearRegression, Prompts, Task, checks, inference
+from icl.resampling.draws import MOST
 from icl.sweeps.setting import Setting
 from icl.tasks.linear import as_linear
 
@@ -34,7 +35,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         self.require_prompts(2)
         checks.positive_int("evaluation.seed", self.seed, minimum=0)
-        checks.positive_int("evaluation.resamples", self.resamples)
+        checks.positive_int("evaluation.resamples", self.resamples, maximum=MOST)
 
     def require_prompts(self, minimum: int) -> None:
         """Refuses fewer prompts than an experiment needs."""
@@ -62,6 +63,7 @@ class Evaluation:
                 fitted to.
             whole: prompts have all pairs of the task; see `icl.inference.sample`.
         """
+        more = checks.positive_int("more", more, minimum=0)
         return inference.sample(task, self.prompts + more, self.seed, whole=whole)
 
 
