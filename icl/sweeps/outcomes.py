@@ -12,7 +12,7 @@ from icl.arrays import shown
 from icl.sweeps.grids import Axes, columns, grid
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-from icl.sweeps.workers import train_all
+from icl.sweeps.workers import Outcome, train_all
 
 
 def train_missing(settings: Sequence[Setting], models: Models) -> list[Setting]:
@@ -26,16 +26,27 @@ def train_missing(settings: Sequence[Setting], models: Models) -> list[Setting]:
             which.
     """
     became = train_all(settings, models)
-    found = [
-        outcome.setting
-        for outcome in became
-        if models.last_losses(outcome.setting) is not None
-    ]
+    found = [each.setting for each in became if not _has_diverged(each, models)]
     if not found:
         raise ValueError(
             f"All {len(became)} trainings diverged; the first: {became[0].message}"
         )
     return found
+
+
+def _has_diverged(outcome: Outcome, models: Models) -> bool:
+    """Returns whether training diverged.
+
+    Raises:
+        ValueError: the model is missing for another reason; the message says which.
+    """
+    try:
+        return models.last_losses(outcome.setting) is None
+    except ValueError as error:
+        why = outcome.message
+        if why and why not in str(error):
+            raise ValueError(f"{error} It stopped because: {why}") from error
+        raise
 
 
 def history(settings: Sequence[Setting], models: Models, axes: Axes) -> xr.Dataset:

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,13 +62,13 @@ def test_an_ensemble_in_which_all_diverge(tmp_path, request):
 
 
 def test_a_model_that_is_missing_is_refused(here, monkeypatch):
-    reports = [SimpleNamespace(setting=s, message="") for s in SETTINGS]
+    reports = [sweeps.Outcome(s, "done", "", 0.0) for s in SETTINGS]
     monkeypatch.setattr(outcomes, "train_all", lambda *_: reports)
     kept = Models(here)
     assert sweeps.train_missing(SETTINGS, kept) == SETTINGS
     missing = replace(SETTINGS[0], seed=99)
-    reports.append(SimpleNamespace(setting=missing, message="No space left on device"))
-    with pytest.raises(ValueError, match="is not trained yet; run it again"):
+    reports.append(sweeps.Outcome(missing, "failed", "No space left on device", 0.0))
+    with pytest.raises(ValueError, match=r"is not trained yet; run it again.*No space"):
         sweeps.train_missing([*SETTINGS, missing], kept)
 
 
@@ -90,6 +89,8 @@ def test_a_full_disk_stops_one_run_only(tmp_path, monkeypatch, capsys):
     assert f"failed: model {full}: No space left" in capsys.readouterr().err
     with pytest.raises(ValueError, match=f"{full} is not trained yet"):
         sweeps.history(SETTINGS, kept, NOISE)
+    with pytest.raises(ValueError, match=f"{full} is not .*because: No space left"):
+        sweeps.train_missing(SETTINGS, kept)
     monkeypatch.undo()  # space is made: only this one is left to be trained
     assert states(sweeps.train_all(SETTINGS, kept)) == ["done"] * 4
 
