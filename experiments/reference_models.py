@@ -55,7 +55,7 @@ SHIPPED = {
     "d8": Setting(
         task=LinearRegression(dim=8, length=17),
         model=ModelConfig(layers=12, width=64),
-        train=TrainConfig(steps=60_000, batch=64, learning_rate=1e-3),
+        train=replace(MUON, steps=50_000, learning_rate=7e-3),
     ),
     "d4": Setting(
         task=LinearRegression(dim=4, length=9),
