@@ -176,9 +176,8 @@ def answers(learner: Any, shifted: Shifted) -> np.ndarray:
     if shifted.queries is None:
         return predictions(learner, shifted.prompts)
     queries = shifted.queries[:, :, None, :]
-    return np.concatenate(list(predictions_at(learner, shifted.prompts, queries)))[
-        ..., 0
-    ]
+    found = list(predictions_at(learner, shifted.prompts, queries))
+    return np.concatenate(found)[..., 0]
 
 
 def hidden_states(model: Any, batch: Any) -> np.ndarray:
