@@ -183,11 +183,18 @@ def answers(learner: Any, shifted: Shifted) -> np.ndarray:
 def hidden_states(model: Any, batch: Any) -> np.ndarray:
     """Returns a model's residual stream, (layers + 1, prompts, tokens, width).
 
+    Args:
+        model: a `Transformer`, or a module of your own that returns an object with
+            `.hidden` when it is called on a batch.
+        batch: the batch, such as `Prompts`.
+
     Raises:
-        ValueError: this is no transformer, or it refuses the batch.
+        ValueError: this is no module, or it refuses the batch.
     """
-    checks.of_kind("model", model, Transformer, "a transformer")
-    batch = model.codec.check(batch)
+    checks.of_kind("model", model, nnx.Module, "a transformer, or a module of flax.nnx")
+    if isinstance(model, Transformer):
+        batch = model.codec.check(batch)
+    _check_batch("batch", batch)
     return np.concatenate(list(_batched(model, _hidden, batch)), axis=1)
 
 
@@ -195,7 +202,8 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
     """Returns what a model predicts at its last slot from the states at a layer.
 
     Args:
-        model: the transformer.
+        model: a `Transformer`, or a module of your own with a method
+            `resume(hidden, layer)` that returns an object with `.predictions`.
         hidden: the states, edited or not, (prompts, tokens, width).
         layer: the layer of these states.
 
@@ -203,12 +211,15 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
         The predictions, (prompts,).
 
     Raises:
-        ValueError: this is no transformer, it has no such layer, or the states have
-            another width or are not finite.
+        ValueError: this is no module, it has no such layer, or the states have another
+            width or are not finite.
     """
-    checks.of_kind("model", model, Transformer, "a transformer")
-    layer = checks.positive_int("layer", layer, minimum=0, maximum=len(model.body))
-    sizes, axes = (None, None, model.config.width), "(prompts, tokens, width)"
+    checks.of_kind("model", model, nnx.Module, "a transformer, or a module of flax.nnx")
+    ours = model if isinstance(model, Transformer) else None
+    deepest = {"maximum": len(ours.body)} if ours else {}
+    layer = checks.positive_int("layer", layer, minimum=0, **deepest)
+    sizes = None, None, ours.config.width if ours else None
+    axes = "(prompts, tokens, width)"
     hidden = np.asarray(checks.array("hidden", hidden, sizes, axes))
     return np.concatenate(list(_batched(model, _resuming(layer), hidden)))
 
@@ -235,7 +246,7 @@ def _check_batch(name: str, batch: Any) -> int:
     return shapes[0][0]
 
 
-def _hidden(model: Transformer, batch: Any) -> jax.Array:
+def _hidden(model: Any, batch: Any) -> jax.Array:
     return model(batch).hidden
 
 
@@ -243,7 +254,7 @@ def _hidden(model: Transformer, batch: Any) -> jax.Array:
 def _resuming(layer: int) -> Callable[..., jax.Array]:
     """Returns the function that predicts at the last slot from this layer's states."""
 
-    def last(model: Transformer, hidden: jax.Array) -> jax.Array:
+    def last(model: Any, hidden: jax.Array) -> jax.Array:
         return model.resume(hidden, layer).predictions[:, -1]
 
     return last
