@@ -21,6 +21,7 @@ PAGES = (
     "RESULTS.md",
     "probes/README.md",
     "docs/coming_from.md",
+    "docs/emergence.md",
     "docs/over_training.md",
     "docs/torch.md",
     "docs/weights.md",
@@ -46,6 +47,7 @@ def test_docstrings(name):
     [
         "README.md",
         "docs/coming_from.md",
+        "docs/emergence.md",
         "docs/over_training.md",
         "docs/weights.md",
         "probes/README.md",

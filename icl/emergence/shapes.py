@@ -225,7 +225,7 @@ def shape_of(
         np.asarray(linearity / steps),
         np.asarray(bounded / steps),
         np.asarray(floored),
-        _ambiguous(y, size),
+        _ambiguous(y, np.asarray(size)),
     )
 
 

@@ -1,0 +1,31 @@
+"""Numbers of curves that are dimensions of a Dataset, for every resample at once."""
+
+import xarray as xr
+
+from icl.emergence.shapes import shape_of
+from icl.emergence.transitions import crossing
+
+
+def linearity(scores: xr.DataArray, over: str) -> xr.DataArray:
+    """Returns L / (n - 1) along a dimension, of scores where higher is better."""
+    return _along(
+        lambda y: shape_of(y, finite=False).normalised_linearity, scores, over
+    )
+
+
+def breakthroughness(scores: xr.DataArray, over: str) -> xr.DataArray:
+    """Returns B / (n - 1) along a dimension, with the floor of `shape_of`."""
+    return _along(
+        lambda y: shape_of(y, finite=False).normalised_breakthroughness, scores, over
+    )
+
+
+def half(scores: xr.DataArray, over: str) -> xr.DataArray:
+    """Returns where shares first pass one half, by interpolation in log scale."""
+    scale = scores[over].values.astype(float)
+    return _along(lambda y: crossing(scale, y, 0.5), scores, over)
+
+
+def _along(function, scores: xr.DataArray, over: str) -> xr.DataArray:
+    """Returns a function of the last axis, which is one dimension."""
+    return xr.apply_ufunc(function, scores, input_core_dims=[[over]])
