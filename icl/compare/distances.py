@@ -251,6 +251,9 @@ def linearity(fit: ImpliedWeights, *, resamples: int = 1000, seed: int = 0) -> E
 
     `per_prompt` of the result holds each prompt's own R2.
 
+    The linearity of a curve of scores by scale is another number: see
+    `icl.emergence.shape`.
+
     Raises:
         ValueError: fit is not what `implied_weights` returns, or there are fewer than
             two prompts.
