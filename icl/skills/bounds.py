@@ -77,8 +77,7 @@ def divergence(q: float, p: float) -> float:
         0.153663586803799
     """
     q, p = arguments.probability("q", q), arguments.fraction("p", p)
-    pair = scipy.special.rel_entr(q, p), scipy.special.rel_entr(1 - q, 1 - p)
-    return float(sum(pair))
+    return _divergence(q, p)
 
 
 def margin(
@@ -148,8 +147,10 @@ def bound(
     theta, k, alpha = _numbers(theta, k, alpha)
     each = arguments.pieces_per_skill(pieces_per_skill)
 
-    def excess(beta: int | float) -> float:
-        return _margin(theta, k, alpha, beta, each)
+    choices = _choices(theta, alpha, each)
+
+    def excess(beta: float) -> float:
+        return k * theta * _divergence(min(beta * alpha, 1.0), alpha) - choices
 
     if excess(1 / alpha) <= 0:
         return None
@@ -298,8 +299,17 @@ def _margin(
     theta: float, k: int, alpha: float, beta: int | float, each: float
 ) -> float:
     """Returns `margin`, of numbers that were checked."""
-    inside = min(beta * alpha, 1.0)
-    gained = scipy.special.rel_entr(inside, alpha)
-    gained = gained + scipy.special.rel_entr(1 - inside, 1 - alpha)
-    choices = entropy(theta) + entropy(alpha) / each
-    return float(k * theta * gained - choices)
+    gained = _divergence(min(beta * alpha, 1.0), alpha)
+    return k * theta * gained - _choices(theta, alpha, each)
+
+
+def _choices(theta: float, alpha: float, each: float) -> float:
+    """Returns the left side of the inequality: what there is to choose, in nats."""
+    return entropy(theta) + entropy(alpha) / each
+
+
+def _divergence(q: float, p: float) -> float:
+    """Returns `divergence`, of numbers that were checked; q may be 0 or 1."""
+    one = q * math.log(q / p) if q > 0 else 0.0
+    other = (1 - q) * (math.log1p(-q) - math.log1p(-p)) if q < 1 else 0.0
+    return one + other

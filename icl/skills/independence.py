@@ -114,9 +114,18 @@ def composition(
             f"pieces that use a tuple of {size} skills, got {least}."
         )
     products = _products(graph, np.nan_to_num(skill_successes(graph, right)))
-    observed = (np.bincount(number, right[piece], len(members)) / used.clip(1))[kept]
-    product = (np.bincount(number, products[piece], len(members)) / used.clip(1))[kept]
-    low, high = wilson_interval(observed, used[kept].astype(float))
+    weights = graph.weights[piece]
+    total, observed, product, squares = (
+        np.bincount(number, weights * values, len(members))[kept]
+        for values in (1.0, right[piece], products[piece], weights)
+    )
+    there = total > 0
+    observed, product = (
+        np.divide(part, total, out=np.full(total.shape, np.nan), where=there)
+        for part in (observed, product)
+    )
+    worth = np.divide(total**2, squares, out=np.zeros(total.shape), where=there)
+    low, high = wilson_interval(observed, worth)
     return xr.Dataset(
         {
             "observed": ("tuple", observed),

@@ -123,6 +123,8 @@ def test_pieces_count_by_their_measure(graph, success):
     for measure in (competence, tuple_competence):
         one, other = measure(weighted, success), measure(doubled, again)
         np.testing.assert_allclose(one.competence, other.competence)
+    one, other = composition(weighted, success), composition(doubled, again)
+    np.testing.assert_allclose(one.ratio, other.ratio, rtol=1e-4)
     np.testing.assert_allclose(weighted.skill_measure, doubled.skill_measure)
 
 
