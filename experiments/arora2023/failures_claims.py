@@ -156,10 +156,10 @@ def _of_learner(judge, letter, learner, subject, measured, missing) -> list[Clai
 def _waiting(judge: Judge) -> list[Claim]:
     """Returns the claims about models that are not there yet."""
     texts = {
-        "5c": "Failures of a trained model of addition obey the bound.",
-        "6c": "They are far from the worst case.",
+        "5c": "Failures of a model of addition obey the bound at their own theta.",
+        "6c": "Failures of a model of addition are far from the worst case.",
         "9b": "Frequent skills of addition are learnt first.",
-        "11c": "Success at pairs of columns is the product of single ones.",
+        "11c": "Success of a model of addition at pairs of columns is the product.",
         "13": "Sparse parity: subtasks are learnt in the order of their frequency.",
         "14": "A model that is trained on up to two switches succeeds on three.",
     }
