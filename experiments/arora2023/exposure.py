@@ -200,6 +200,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         ranks.set_xscale("log")
         ranks.set(title="fast and slow skills", xlabel="rank of a skill")
         ranks.set_ylabel("competence")
+        ranks.set_ylim(-0.2, 1.04)  # the legend stands below the curves
         ranks.legend(loc="lower left")
         lines = {
             "single_measure": ("skills, by use", BLUE, "-", "o"),

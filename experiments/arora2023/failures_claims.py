@@ -122,7 +122,7 @@ def _of_learner(judge, letter, learner, subject, measured, missing) -> list[Clai
     return [
         judge(
             f"5{letter}",
-            f"Failures of the {learner} obey the bound at their own theta, {where}: no "
+            f"Failures of {learner} obey the bound at their own theta, {where}: no "
             "larger share of coordinates than alpha is above it.",
             measured[0],
             "<=",
@@ -142,7 +142,7 @@ def _of_learner(judge, letter, learner, subject, measured, missing) -> list[Clai
         ),
         judge(
             f"11{letter}",
-            f"Success of the {learner} at pairs of coordinates is the product of "
+            f"Success of {learner} at pairs of coordinates is the product of "
             f"single ones, {where}.",
             measured[2],
             "<",
