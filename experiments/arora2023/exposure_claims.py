@@ -78,7 +78,7 @@ def _new(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             ">",
             0.5,
             unit="smallest share of competent tuples that are new",
-            bar="ours",
+            bar="ours, set after a first look",
             interval_over="nothing: one corpus of each size",
         )
         for id, (which, share) in kinds.items()
