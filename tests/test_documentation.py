@@ -39,7 +39,7 @@ def modules():
 
 
 @pytest.mark.parametrize("name", list(modules()))
-def test_docstrings(name):
+def test_docstrings(name, untyped):
     result = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
     assert result.failed == 0
 

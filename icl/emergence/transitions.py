@@ -130,7 +130,7 @@ def onset(
         >>> right = rng.random((4, 1000)) < np.array([[0.5], [0.5], [0.57], [0.9]])
         >>> found = onset(Curve([1, 2, 4, 8], right), chance=0.5)
         >>> found.onset.item(), found.onset_low.item(), found.onset_high.item()
-        (4.0, 4.0, 8.0)
+        (4.0, 2.0, 4.0)
     """
     checks.of_kind("curve", curve, Curve, "an icl.emergence.Curve")
     line = _level("chance", chance, curve) + checks.finite_number("margin", margin)

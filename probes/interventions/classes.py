@@ -85,8 +85,16 @@ def write_class(
     if coef.ndim == 1:  # as a ridge classifier of two classes has it
         coef, intercept = coef[None], np.atleast_1d(intercept)
     coef = matrix("coef", coef, "(classes, features)")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.square(np.asarray(coef, float)).sum()):
+            raise ValueError("coef must hold numbers whose squares float64 holds.")
     intercept = intercept_of(intercept, len(coef))
-    states = opened("hidden", hidden, coef.shape[1])
+    states = opened("hidden", hidden)
+    if states.shape[-1] != coef.shape[1]:
+        raise ValueError(
+            f"coef must have a column for each of the {states.shape[-1]} features of "
+            f"hidden, got shape {coef.shape}."
+        )
     if is_traced(states):
         raise ValueError(
             "hidden must be known where a class is written; call write_class outside "

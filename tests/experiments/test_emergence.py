@@ -186,8 +186,8 @@ def test_the_plateau_is_in_the_loss_of_the_shipped_model():
     dataset = plateau.compute(plateau.PRESETS["tiny"], models)
     (claim,) = plateau.claims(dataset)
     assert claim.verdict == "holds" and 1.9 < claim.value < 2.6
-    at = dataset.loss.sel(step=[613, 1533, 3833], method="nearest")
-    np.testing.assert_allclose(at, [0.98, 0.75, 0.34], atol=0.006)
+    # Predicting nothing has a loss of 1; the best that can be known, about 0.26.
+    assert float(dataset.loss[0]) > 1 and 0.25 < float(dataset.loss[-1]) < 0.28
     assert len(plateau.plot(dataset).axes) == 3
     flat = xr.full_like(dataset.loss, 1.0) + 0.01 * np.arange(13) % 0.03
     smooth = dataset.assign(loss=flat, breaks=dataset.breaks * 0 + 0.3)

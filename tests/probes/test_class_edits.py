@@ -186,7 +186,10 @@ THREE, TWO = np.eye(3, FEATURES), np.eye(1, FEATURES)
         ),
         (lambda h: write_class(h, TWO, [0.0], 0.5, [0, 1]), "must hold labels"),
         (lambda h: write_class(h, TWO, [0.0], 1, [0, 1], margin=0), "above 0, got 0.0"),
-        (lambda h: write_class(h[:, :4], TWO, [0.0], 1, [0, 1]), "5 features"),
+        (
+            lambda h: write_class(h[:, :4], TWO, [0.0], 1, [0, 1]),
+            r"4 features of hidden, got shape \(1, 5\)",
+        ),
         (
             lambda h: write_class(h, THREE[[0, 1, 1]], np.zeros(3), 1, [0, 1, 2]),
             "only 1 independent ways",

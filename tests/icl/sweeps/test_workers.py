@@ -157,7 +157,7 @@ def test_a_worker_that_joblib_replaces_alarms_nobody():
     (message,) = [re.sub(r'"\s*"', "", part) for part in parts]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        workers._silence_replaced_workers()
+        workers.silence_replaced_workers()
         warnings.warn(message, UserWarning, stacklevel=1)
         warnings.warn("another", UserWarning, stacklevel=1)
     assert [str(one.message) for one in caught] == ["another"]
