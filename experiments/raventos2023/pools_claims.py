@@ -12,11 +12,10 @@ from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Largest, Smallest, Statistic
+from experiments.raventos2023.pools_measure import LEARNERS
 
 FEW = 16
 """Pools of up to so many functions are small."""
-
-ORDER = ("model", "posterior", "ridge", "truth")
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
@@ -27,7 +26,7 @@ def resample(dataset: xr.Dataset) -> Resampled:
 
 def distance(law: str, one: str, other: str) -> Statistic:
     """Returns the distance of two learners by the size of the pool."""
-    pair = ", ".join(sorted((one, other), key=ORDER.index))
+    pair = ", ".join(sorted((one, other), key=LEARNERS.index))
     return lambda means: means.distance.sel(law=law, pair=pair)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from icl import checks
 from icl.skills import arguments
 from icl.skills.graph import SkillGraph
-from icl.skills.measuring import FEW, tuples_of, wilson_interval
+from icl.skills.measuring import FEW, used_tuples, wilson_interval
 
 ROUNDS = 2000
 """The largest number of rounds of a fit."""
@@ -105,14 +105,8 @@ def composition(
     checks.of_kind("graph", graph, SkillGraph, "a SkillGraph")
     right = arguments.booleans("success", success, graph.pieces)
     least = checks.positive_int("least", least)
-    members, piece, number = tuples_of(graph, size)
-    used = np.bincount(number, minlength=len(members))
+    members, piece, number, used = used_tuples(graph, size, least)
     kept = used >= least
-    if not kept.any():
-        raise ValueError(
-            f"least must be at most {used.max(initial=0)}, the largest number of "
-            f"pieces that use a tuple of {size} skills, got {least}."
-        )
     products = _products(graph, np.nan_to_num(skill_successes(graph, right)))
     weights = graph.weights[piece]
     total, observed, product, squares = (

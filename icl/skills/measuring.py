@@ -107,14 +107,8 @@ def tuple_competence(
     checks.of_kind("graph", graph, SkillGraph, "a SkillGraph")
     right = arguments.booleans("success", success, graph.pieces)
     least = checks.positive_int("least", least)
-    members, piece, number = tuples_of(graph, size)
-    used = np.bincount(number, minlength=len(members))
+    members, piece, number, used = used_tuples(graph, size, least)
     kept = used >= least
-    if not kept.any():
-        raise ValueError(
-            f"least must be at most {used.max(initial=0)}, the largest number of "
-            f"pieces that use a tuple of {size} skills, got {least}."
-        )
     weights = graph.weights[piece]
     total = np.bincount(number, weights, len(members))
     squares = np.bincount(number, weights**2, len(members))
@@ -180,6 +174,24 @@ def tuples_of(
     members, number = _unique_rows(np.concatenate(rows), graph.skills)
     order = np.argsort(pieces := np.concatenate(piece), kind="stable")
     return members, pieces[order], number[order]
+
+
+def used_tuples(
+    graph: SkillGraph, size: int, least: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns what `tuples_of` does, and how many pieces use each tuple.
+
+    Raises:
+        ValueError: `tuples_of` raises it, or no tuple is used by `least` pieces.
+    """
+    members, piece, number = tuples_of(graph, size)
+    used = np.bincount(number, minlength=len(members))
+    if not (used >= least).any():
+        raise ValueError(
+            f"least must be at most {used.max(initial=0)}, the largest number of "
+            f"pieces that use a tuple of {size} skills, got {least}."
+        )
+    return members, piece, number, used
 
 
 def failure_quantiles(

@@ -13,6 +13,7 @@ of the pool it is, and `latents["component"]` which task of a mixture.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,8 +33,27 @@ LARGEST = 2**24
 """The largest pool: above it, float32, in which scales are given, skips numbers."""
 
 
+class _OfTask(Task):
+    """A task that has its sizes and tokens from the one in its field `task`."""
+
+    @property
+    def dim(self) -> int:
+        """The dimension of x, that of the task."""
+        return self.task.dim
+
+    @property
+    def length(self) -> int:
+        """The number of pairs in a prompt, that of the task."""
+        return self.task.length
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the task."""
+        return self.task.codec
+
+
 @dataclass(frozen=True)
-class Pool(FunctionClass):
+class Pool(_OfTask, FunctionClass):
     """A task of finitely many functions of another task, which are drawn once.
 
     Functions are drawn with replacement: a batch may hold one several times. Their
@@ -88,21 +108,6 @@ class Pool(FunctionClass):
         return self.task.linear
 
     @property
-    def dim(self) -> int:
-        """The dimension of x, that of the task."""
-        return self.task.dim
-
-    @property
-    def length(self) -> int:
-        """The number of pairs in a prompt, that of the task."""
-        return self.task.length
-
-    @property
-    def codec(self) -> Codec:
-        """The codec of the task."""
-        return self.task.codec
-
-    @property
     def normaliser(self) -> float:
         """The mean square of f(x) for fresh functions of the task."""
         return self.task.normaliser
@@ -115,13 +120,7 @@ class Pool(FunctionClass):
         """
         if not isinstance(index, jax.core.Tracer):
             index = _checked_index(index, self.size)
-        root = jax.random.key(self.seed)
-
-        def one(number: Int[Array, ""]) -> Functions:
-            drawn = self.task.functions(jax.random.fold_in(root, number), 1)
-            return jax.tree.map(lambda array: array[0], dict(drawn))
-
-        return jax.vmap(one)(index)
+        return _each(lambda key: dict(self.task.functions(key, 1)), self.seed, index)
 
     def functions(self, key: Key[Array, ""], count: int) -> Functions:
         """Draws functions of the pool, with their numbers as "index"."""
@@ -148,7 +147,7 @@ class Pool(FunctionClass):
 
 
 @dataclass(frozen=True)
-class PromptPool(Task):
+class PromptPool(_OfTask):
     """A task of finitely many prompts of another task, which are drawn once.
 
     Attributes:
@@ -170,21 +169,6 @@ class PromptPool(Task):
         check_is_task(self.task)
         _check_size(self)
 
-    @property
-    def dim(self) -> int:
-        """The dimension of x, that of the task."""
-        return self.task.dim
-
-    @property
-    def length(self) -> int:
-        """The number of pairs in a prompt, that of the task."""
-        return self.task.length
-
-    @property
-    def codec(self) -> Codec:
-        """The codec of the task."""
-        return self.task.codec
-
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:
@@ -196,13 +180,7 @@ class PromptPool(Task):
         checks.typed_key("key", key)
         batch = checks.positive_int("batch", batch)
         index = _indices(key, batch, self.size, None)
-        root = jax.random.key(self.seed)
-
-        def one(number: Int[Array, ""]) -> Any:
-            drawn = self.task.sample(jax.random.fold_in(root, number), batch=1)
-            return jax.tree.map(lambda array: array[0], drawn)
-
-        return jax.vmap(one)(index)
+        return _each(lambda key: self.task.sample(key, batch=1), self.seed, index)
 
 
 @dataclass(frozen=True)
@@ -301,6 +279,17 @@ class Mixture(Task):
             None if any(w is None for w in weights) else chosen(*weights),
             {"component": component},
         )
+
+
+def _each(draw: Callable[..., Any], seed: int, index: Int[Array, " count"]) -> Any:
+    """Returns what `draw` gives for the key of each number, which is one of each."""
+    root = jax.random.key(seed)
+
+    def one(number: Int[Array, ""]) -> Any:
+        drawn = draw(jax.random.fold_in(root, number))
+        return jax.tree.map(lambda array: array[0], drawn)
+
+    return jax.vmap(one)(index)
 
 
 def _indices(

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Key
 
 from icl import checks
 from icl.prompts import Prompts, check_prompts
+from icl.tasks.function_class import linear_values
 
 Vectors = Float[Array, "batch length dim"]
 
@@ -207,9 +208,9 @@ def _inputs(prompts: Prompts) -> Vectors:
 
 
 def _values(prompts: Prompts, xs: Vectors) -> Float[Array, "batch length"]:
-    """Returns w.x, as a sum of products: a matmul in TF32 would add 1e-3."""
+    """Returns w.x."""
     assert prompts.weights is not None
-    return jnp.sum(xs * jnp.asarray(prompts.weights)[:, None, :], axis=-1)
+    return linear_values(jnp.asarray(prompts.weights), xs)
 
 
 def _variance(prompts: Prompts, xs: Vectors) -> float:
