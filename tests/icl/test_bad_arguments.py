@@ -296,6 +296,15 @@ VALID = {
     "scores": lambda: {2: 0.5},
     "share": lambda: np.array([0.5, 1.0]),
     "wilson_interval.count": lambda: np.array([10.0, 20.0]),
+    # closed forms
+    "eigenvalues": lambda: np.array([[0.5, 1.0], [0.2, 2.0]]),
+    **{
+        f"{name}.eigenvalues": lambda: np.ones(2) for name in ("plateaus", "first_drop")
+    },
+    **dict.fromkeys(("rates", "gammas"), lambda: np.array([0.1, 0.2])),
+    **dict.fromkeys(("plus_plus", "shared"), lambda: True),
+    "layer_risk.layer": lambda: np.eye(2),
+    "query_covariance": lambda: np.eye(2),
     # curves and outcomes
     "curve": lambda: Curve(SCALE, RNG.random((4, 6))),
     **{
@@ -448,6 +457,7 @@ PACKAGES = (
     "icl.tasks",
     "icl.tasks.shifts",
     "icl.testing",
+    "icl.theory",
 )
 
 
