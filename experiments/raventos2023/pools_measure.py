@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from experiments.engine.figures.evaluation import Evaluation
 from icl import LinearRegression, ModelConfig, Prompts, TrainConfig, checks, inference
@@ -22,6 +23,7 @@ from icl.tasks import Pool, Task
 
 LAWS = ("seen", "new")
 LEARNERS = ("model", "posterior", "ridge", "truth")
+PAIRS = [f"{a}, {b}" for a, b in itertools.combinations(LEARNERS, 2)]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Config:
     def __post_init__(self) -> None:
         checks.positive_int("seeds", self.seeds)
         checks.finite_number("task.noise_std", self.task.noise_std, positive=True)
-        if self.task.weight_std != 1 or self.task.fixed_weights is not None:
+        if self.task.weight_std != 1 or not self.task.standard_weights:
             raise ValueError(
                 "task must have weights N(0, I), for which ridge regression is the "
                 f"Bayes predictor, got {self.task}."
@@ -86,26 +88,34 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         is such as "model, ridge".
     """
     sizes = (*config.sizes, None)
-    pairs = [f"{a}, {b}" for a, b in itertools.combinations(LEARNERS, 2)]
-    shape = (config.seeds, len(sizes), len(LAWS), len(pairs), config.evaluation.prompts)
+    shape = (config.seeds, len(sizes), len(LAWS), len(PAIRS), config.evaluation.prompts)
     found = np.full(shape, np.nan, np.float32)
     for seed, (place, size) in itertools.product(range(config.seeds), enumerate(sizes)):
         task = task_of(config, size, seed)
         setting = Setting(task, config.model, config.train, seed)
-        for row, law in enumerate((task, config.task)):
-            prompts, _ = config.evaluation.sample(law, whole=True)
-            said = _answers(config, task, models(setting).model, prompts)
-            found[seed, place, row] = _distances(said, config.task.dim)
+        found[seed, place] = distances(config, task, models(setting).model)
     return xr.Dataset(
         {"distance": (("seed", "size", "law", "pair", "prompt"), found)},
         coords={
             "seed": range(config.seeds),
             "size": [np.inf if size is None else float(size) for size in sizes],
             "law": list(LAWS),
-            "pair": pairs,
+            "pair": PAIRS,
         },
         attrs={"dim": config.task.dim, "resamples": config.evaluation.resamples},
     )
+
+
+def distances(
+    config: Config, task: Task, model: object
+) -> Float[np.ndarray, "laws pairs prompts"]:
+    """Returns the distances between all learners on functions seen and on new ones."""
+    found = []
+    for law in (task, config.task):
+        prompts, _ = config.evaluation.sample(law, whole=True)
+        said = _answers(config, task, model, prompts)
+        found.append(_distances(said, config.task.dim))
+    return np.stack(found)
 
 
 def _answers(

@@ -17,6 +17,7 @@ from icl.baselines.iterative import GradientFlow as GradientFlow
 from icl.baselines.iterative import Newton as Newton
 from icl.baselines.iterative import optimal_rate as optimal_rate
 from icl.baselines.kernels import GaussianProcess as GaussianProcess
+from icl.baselines.mixture import MixturePosterior as MixturePosterior
 from icl.baselines.neighbors import NearestNeighbors as NearestNeighbors
 from icl.baselines.posterior import DiscretePosterior as DiscretePosterior
 from icl.baselines.sequential import OnePassSGD as OnePassSGD

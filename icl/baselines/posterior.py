@@ -9,6 +9,12 @@ and the prediction is the weighted mean of the f_m. As M grows it becomes the po
 mean under the law that the pool was drawn from, which is ridge regression for normal
 weights.
 
+The prior may be smoothed: a normal law of deviation h around the weights of each
+function (a kernel density estimate of the law that the pool was drawn from). With K =
+h^2 XX' + noise_std^2 I = LL' of the prompt, the labels L^-1 y of the inputs L^-1 X have
+unit noise around each function of the pool, so that the mean m of the functions is that
+of above for these; and w = m + h^2 sum_j b_j (a_j - b_j.m) for their pairs (b_j, a_j).
+
 The pool is gone through in parts, with the largest exponent so far taken out of every
 sum, so that 2^20 functions need little memory and no exponent overflows.
 """
@@ -20,6 +26,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from icl import checks
@@ -45,10 +52,12 @@ class DiscretePosterior(Learner):
         pool: the functions, and how probable they are.
         noise_std: the standard deviation of the noise that it reckons with, above 0;
             None is that of the pool's task.
+        smoothing: the deviation h of a normal law around each function's weights; 0 is
+            the pool as it is.
 
     Raises:
         ValueError: no pool, or no noise: without noise, most contexts rule out every
-            function but one or none.
+            function but one or none; or smoothing of functions that are not linear.
 
     Example:
         >>> from icl import LinearRegression
@@ -61,6 +70,7 @@ class DiscretePosterior(Learner):
 
     pool: Pool
     noise_std: float | None = None
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         checks.of_kind("pool", self.pool, Pool, "an icl.tasks.Pool")
@@ -71,20 +81,28 @@ class DiscretePosterior(Learner):
             )
         if self.noise_std is not None:
             checks.normalise(self, checks.finite_number, "noise_std", positive=True)
+        checks.normalise(self, checks.finite_number, "smoothing")
+        if self.smoothing and not self.pool.linear:
+            raise ValueError(
+                f"smoothing must be 0 for {type(self.pool.task).__name__}, whose "
+                "functions are not linear and have no weights to smooth."
+            )
 
     @property
     def name(self) -> str:
-        """The label, such as "dMMSE(64)"."""
-        return f"dMMSE({self.pool.size})"
+        """The label, such as "dMMSE(64)" or, smoothed, "dMMSE(64, 0.1)"."""
+        smoothing = f", {self.smoothing:g}" if self.smoothing else ""
+        return f"dMMSE({self.pool.size}{smoothing})"
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
         """Returns what is known after every prefix; weights where f is linear."""
         xs, ys = _checked(prompts)
-        found = self._sums(xs, ys)
-        if self.pool.linear:
-            predictions = jnp.sum(found.weights * xs, axis=-1)
-            return PrefixSolution(found.weights, predictions)
-        return PrefixSolution(None, found.answers)
+        if not self.pool.linear:
+            return PrefixSolution(None, self._sums(xs, ys).answers)
+        weights = (
+            self._smoothed(xs, ys) if self.smoothing else self._sums(xs, ys).weights
+        )
+        return PrefixSolution(weights, jnp.sum(weights * xs, axis=-1))
 
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
@@ -102,15 +120,30 @@ class DiscretePosterior(Learner):
         ]
         return jnp.stack(each, axis=2)
 
+    def _smoothed(
+        self, xs: Float[Array, "batch length dim"], ys: Float[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        """Returns the weights after every prefix, with the smoothed prior."""
+        with jax.enable_x64(True):
+            b, a = _whitened(xs, ys, self.smoothing, self._noise_std)
+        mean = self._sums(b, a, noise_std=1.0).weights
+        with jax.enable_x64(True):
+            return _corrected(b, a, mean, self.smoothing)
+
+    @property
+    def _noise_std(self) -> float:
+        return self.pool.task.noise_std if self.noise_std is None else self.noise_std
+
     def _sums(
         self,
         xs: Float[Array, "batch length dim"],
         ys: Float[Array, "batch length"],
         queries: Float[Array, "batch length dim"] | None = None,
+        *,
+        noise_std: float | None = None,
     ) -> "_Found":
         """Returns the weighted means, for some prompts at a time; None asks at xs."""
-        own = self.pool.task.noise_std
-        noise_std = own if self.noise_std is None else self.noise_std
+        noise_std = self._noise_std if noise_std is None else noise_std
         arrays = xs, ys, queries
         parts = [
             _means(
@@ -153,6 +186,37 @@ class _Sums(NamedTuple):
 def _checked(prompts: Prompts) -> tuple[Array, Array]:
     xs, ys, *_ = check_prompts(prompts)
     return xs, ys.astype(xs.dtype)
+
+
+@jax.jit
+def _whitened(
+    xs: Float[Array, "batch length dim"],
+    ys: Float[Array, "batch length"],
+    smoothing: Float[Array, ""] | float,
+    noise_std: Float[Array, ""] | float,
+) -> tuple[Float[Array, "batch length dim"], Float[Array, "batch length"]]:
+    """Returns pairs whose noise is 1 around each function of the pool."""
+    x, y = xs.astype(jnp.float64), ys.astype(jnp.float64)
+    gram = smoothing**2 * jnp.einsum("bid,bjd->bij", x, x, precision="highest")
+    factor = jnp.linalg.cholesky(gram + noise_std**2 * jnp.eye(x.shape[1])[None])
+    pairs = jnp.concatenate([x, y[..., None]], axis=2)
+    pairs = solve_triangular(factor, pairs, lower=True).astype(xs.dtype)
+    return pairs[..., :-1], pairs[..., -1]
+
+
+@jax.jit
+def _corrected(
+    b: Float[Array, "batch length dim"],
+    a: Float[Array, "batch length"],
+    mean: Float[Array, "batch length dim"],
+    smoothing: Float[Array, ""] | float,
+) -> Float[Array, "batch length dim"]:
+    """Returns m + h^2 sum_j b_j (a_j - b_j.m) of the module's text."""
+    b64, a64, m = (array.astype(jnp.float64) for array in (b, a, mean))
+    earlier = jnp.tril(jnp.ones((b.shape[1], b.shape[1])), -1)
+    left = a64[:, None] - jnp.einsum("bld,bjd->blj", m, b64, precision="highest")
+    added = jnp.einsum("blj,bjd->bld", left * earlier[None], b64, precision="highest")
+    return (m + smoothing**2 * added).astype(b.dtype)
 
 
 @functools.partial(jax.jit, static_argnames="pool")

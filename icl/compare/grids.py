@@ -22,6 +22,7 @@ from icl.baselines import (
     Lasso,
     Learner,
     LeastSquares,
+    MixturePosterior,
     NearestNeighbors,
     Newton,
     OnePassSGD,
@@ -29,11 +30,14 @@ from icl.baselines import (
     ScikitLearner,
     WithIntercept,
 )
+from icl.baselines.mixture import refusal
 from icl.codecs import Pairs
 from icl.tasks import (
     DecisionTree,
     FunctionClass,
     LinearClassification,
+    LinearRegression,
+    Mixture,
     Pool,
     ReluNetwork,
     SparseLinear,
@@ -42,6 +46,7 @@ from icl.tasks import (
 
 STEPS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 PER_DECADE = 10
+SMOOTHING = (0.03, 0.1, 0.3, 1.0)
 
 
 def families(dim: int | Task) -> dict[str, list[Learner]]:
@@ -70,7 +75,10 @@ def families(dim: int | Task) -> dict[str, list[Learner]]:
 
     For a task, by its kind:
 
-    - "Bayes of the pool", for a `Pool` with noise: the posterior over its functions.
+    - "Bayes of the pool", for a `Pool` with noise: the posterior over its functions;
+      and "smoothed Bayes of the pool" where these are linear, smoothed by 0.03 to 1.
+    - "Bayes of the mixture", for a `Mixture` of linear regressions with normal weights
+      and noise; and "Bayes" for one of them whose weights have a mean or covariance.
     - "Lasso", for `SparseLinear`: alpha from 1 to 0.0001, powers of 10.
     - "with intercept": least squares, where functions are not linear.
     - "Gaussian process", for `ReluNetwork`: the arc-cosine kernel, with the task's
@@ -130,6 +138,15 @@ def _of_task(task: Task) -> dict[str, list[Learner]]:
     kind = task.task if isinstance(task, Pool) else task
     if isinstance(task, Pool) and kind.noise_std > 0:
         found["Bayes of the pool"] = [DiscretePosterior(task)]
+        if task.linear:
+            found["smoothed Bayes of the pool"] = [
+                DiscretePosterior(task, smoothing=h) for h in SMOOTHING
+            ]
+    if isinstance(task, LinearRegression | Mixture) and not refusal(task):
+        mixed = isinstance(task, Mixture)
+        if mixed or task.weight_mean or task.weight_covariance:
+            family = "Bayes of the mixture" if mixed else "Bayes"
+            found[family] = [MixturePosterior(task)]
     if isinstance(kind, SparseLinear):
         found["Lasso"] = [Lasso(10.0**-power) for power in range(5)]
     if isinstance(kind, FunctionClass) and not kind.linear:

@@ -23,7 +23,7 @@ row of a dictionary of arrays whose first axis counts functions.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,12 +32,9 @@ from jaxtyping import Array, Float, Key
 from icl import checks
 from icl.prompts import Prompts
 from icl.tasks.base import Task
+from icl.tasks.laws import LAWS, standard
 
 Functions = Mapping[str, Array]
-NoiseLaw = Literal["normal", "uniform", "laplace", "student"]
-
-DEGREES = 5.0
-"""The degrees of freedom of Student's law of noise, whose kurtosis is then finite."""
 
 
 class FunctionClass(Task):
@@ -71,7 +68,7 @@ class FunctionClass(Task):
         self, key: Key[Array, ""], values: Float[Array, "batch length"]
     ) -> Float[Array, "batch length"]:
         """Returns f(x) with noise."""
-        noise = standard_noise(key, values.shape, self.noise_law)
+        noise = standard(key, values.shape, self.noise_law)
         return values + self.noise_std * noise
 
     @property
@@ -91,9 +88,8 @@ class FunctionClass(Task):
     ) -> Float[Array, "... dim"]:
         """Draws x ~ N(0, I), of shape `(*shape, dim)`."""
         checks.typed_key("key", key)
-        checks.of_kind("shape", shape, tuple | list, "a tuple of sizes")
-        sizes = [checks.positive_int("shape", size, minimum=0) for size in shape]
-        return self.mask_inputs(jax.random.normal(key, (*sizes, self.dim)))
+        sizes = (*check_sizes(shape), self.dim)
+        return self.mask_inputs(jax.random.normal(key, sizes))
 
     def sample(self, key: Key[Array, ""], *, batch: int) -> Prompts:
         """Draws a batch of prompts on the device, as a pure function of the key."""
@@ -107,23 +103,20 @@ class FunctionClass(Task):
         return Prompts(xs, ys, weights, functions or None)
 
 
-def standard_noise(
-    key: Key[Array, ""], shape: tuple[int, ...], law: NoiseLaw
-) -> Float[Array, "..."]:
-    """Returns draws of mean 0 and variance 1."""
-    if law == "uniform":
-        return jax.random.uniform(key, shape, minval=-(3.0**0.5), maxval=3.0**0.5)
-    if law == "laplace":
-        return jax.random.laplace(key, shape) / 2.0**0.5
-    if law == "student":
-        return jax.random.t(key, DEGREES, shape) * (1 - 2 / DEGREES) ** 0.5
-    return jax.random.normal(key, shape)
+def check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the sizes of the axes of inputs, all but the last one.
+
+    Raises:
+        ValueError: this is no tuple of integers, or one of them is negative.
+    """
+    checks.of_kind("shape", shape, tuple | list, "a tuple of sizes")
+    return tuple(checks.positive_int("shape", size, minimum=0) for size in shape)
 
 
 def check_noise(task: Any) -> None:
     """Refuses a deviation of the noise that is negative, and a law that is unknown."""
     checks.normalise(task, checks.finite_number, "noise_std")
-    checks.one_of("noise_law", task.noise_law, get_args(NoiseLaw))
+    checks.one_of("noise_law", task.noise_law, LAWS)
 
 
 def linear_values(

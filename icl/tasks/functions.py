@@ -21,10 +21,10 @@ from icl.losses import logistic
 from icl.tasks.function_class import (
     FunctionClass,
     Functions,
-    NoiseLaw,
     check_noise,
     linear_values,
 )
+from icl.tasks.laws import Law
 
 DEEPEST = 16
 """The largest depth of a decision tree, whose leaves are kept for every prompt."""
@@ -65,7 +65,7 @@ class SparseLinear(FunctionClass):
     length: int = 41
     k: int = 3
     noise_std: float = 0.0
-    noise_law: NoiseLaw = "normal"
+    noise_law: Law = "normal"
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length", "k")
@@ -117,7 +117,7 @@ class Quadratic(FunctionClass):
     dim: int = 20
     length: int = 41
     noise_std: float = 0.0
-    noise_law: NoiseLaw = "normal"
+    noise_law: Law = "normal"
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
@@ -163,7 +163,7 @@ class ReluNetwork(FunctionClass):
     length: int = 101
     hidden: int = 100
     noise_std: float = 0.0
-    noise_law: NoiseLaw = "normal"
+    noise_law: Law = "normal"
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
@@ -216,7 +216,7 @@ class DecisionTree(FunctionClass):
     length: int = 101
     depth: int = 4
     noise_std: float = 0.0
-    noise_law: NoiseLaw = "normal"
+    noise_law: Law = "normal"
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")

@@ -6,8 +6,9 @@ weight vector w.
 Shapes: `xs` (batch, length, dim), `ys` (batch, length), `weights` (batch, dim).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +16,16 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from icl import checks
-from icl.arrays import real
+from icl.tasks import laws
 from icl.tasks.base import Task
 from icl.tasks.function_class import (
     FunctionClass,
     Functions,
-    NoiseLaw,
     check_noise,
+    check_sizes,
     linear_values,
 )
-
-Vector = tuple[float, ...]
-Matrix = tuple[Vector, ...]
+from icl.tasks.laws import Law, Matrix, Vector
 
 
 @dataclass(frozen=True)
@@ -37,27 +36,43 @@ class LinearRegression(FunctionClass):
     learnt in the context, and a model trained on such a task is the control of probing
     (section 5, Figure 5, with w = 1).
 
+    Inputs are x = C^(1/2) z + m, where the coordinates of z are independent, of mean 0
+    and variance 1; so are weights, times `weight_std`. With `rotated`, every prompt
+    turns its inputs by a random rotation of its own: a covariance (2, 2, 0, 0) then
+    puts them into a random subspace.
+
     Attributes:
         dim: the dimension d of x.
         length: the number n of pairs in a prompt.
         noise_std: the standard deviation of the noise, which is drawn anew for every y,
             both for labels in the context and for those to be predicted.
-        weight_std: the standard deviation of each coordinate of
-            w ~ N(0, weight_std^2 I).
-        inputs: the law of x before `covariance` is applied; both laws have mean 0 and
-            variance 1 per coordinate ("uniform" is on (-sqrt 3, sqrt 3)).
-        covariance: the covariance of x, (dim, dim), or (dim,) for a diagonal one; None
-            is the identity. Any array-like is accepted and kept as nested tuples, so
-            that a task can be compared, hashed and written to JSON.
+        weight_std: the standard deviation of each coordinate of w, before
+            `weight_covariance` is applied and `weight_mean` added.
+        inputs: the law of z for x: "normal", "uniform", "laplace" or "student", as for
+            the noise.
+        covariance: the covariance C of x, (dim, dim), or (dim,) for a diagonal one;
+            None is the identity. Any array-like is accepted and kept as nested tuples,
+            so that a task can be compared, hashed and written to JSON.
         fixed_weights: the w of every prompt, (dim,), or one number for all of its
-            coordinates; it is kept as a tuple. None draws w; otherwise `weight_std` has
-            no effect on what is sampled.
+            coordinates; it is kept as a tuple. None draws w; otherwise all that is said
+            about the law of w has no effect on what is sampled.
         noise_law: the law of the noise; see `FunctionClass`.
+        mean: the mean m of x before rotations, (dim,), or one number; None is 0.
+        rotated: whether inputs are rotated, those of every prompt in their own way;
+            `sample_inputs` does so for each entry of its first axis.
+        weight_law: the law of z for w, one of those of `inputs`.
+        weight_mean: the mean of w, (dim,), or one number; None is 0. `weight_std` does
+            not change it.
+        weight_covariance: the covariance of w / weight_std; None is the identity.
+        cap: w is uniform on the part of a sphere of radius weight_std sqrt(d) whose
+            angle to the first axis is at most so many degrees, before a covariance and
+            a mean are applied (Goddard et al. 2025); None has it drawn by `weight_law`.
 
     Raises:
-        ValueError: a size is below 1, a deviation is negative or not finite, `inputs`
-            is unknown, the covariance is not symmetric positive semi-definite, or fixed
-            weights have another length or are not finite.
+        ValueError: a size is below 1, a deviation is negative or not finite, a law is
+            unknown, a covariance is not symmetric positive semi-definite, fixed weights
+            or a mean have another length or are not finite, or a cap is not an angle
+            above 0 and at most 180, or is given beside another law.
 
     Example:
         >>> task = LinearRegression(dim=3, length=5)
@@ -75,29 +90,48 @@ class LinearRegression(FunctionClass):
     length: int = 40
     noise_std: float = 0.0
     weight_std: float = 1.0
-    inputs: Literal["normal", "uniform"] = "normal"
+    inputs: Law = "normal"
     covariance: Matrix | None = None
     fixed_weights: float | Vector | None = None
-    noise_law: NoiseLaw = "normal"
+    noise_law: Law = "normal"
+    mean: float | Vector | None = None
+    rotated: bool = False
+    weight_law: Law = "normal"
+    weight_mean: float | Vector | None = None
+    weight_covariance: Matrix | None = None
+    cap: float | None = None
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
         check_noise(self)
         checks.normalise(self, checks.finite_number, "weight_std", positive=True)
-        checks.one_of("inputs", self.inputs, ("normal", "uniform"))
-        if self.covariance is not None:
-            matrix = _check_covariance(self.covariance, self.dim)
-            object.__setattr__(self, "covariance", matrix)
-        if self.fixed_weights is not None:
-            vector = _check_fixed_weights(self.fixed_weights, self.dim)
-            object.__setattr__(self, "fixed_weights", vector)
+        checks.normalise(self, checks.flag, "rotated")
+        for name in ("inputs", "weight_law"):
+            checks.one_of(name, getattr(self, name), laws.LAWS)
+        for name in ("covariance", "weight_covariance"):
+            self._normalise(name, laws.check_covariance)
+        for name in ("fixed_weights", "mean", "weight_mean"):
+            self._normalise(name, laws.check_vector)
+        if self.cap is not None:
+            cap = laws.check_cap(self.cap, self.dim, self.weight_law)
+            object.__setattr__(self, "cap", cap)
+
+    def _normalise(self, name: str, check: Callable[[str, object, int], Any]) -> None:
+        """Puts what a check returns in the place of a field that is given."""
+        value = getattr(self, name)
+        if value is not None:
+            object.__setattr__(self, name, check(name, value, self.dim))
 
     def functions(self, key: Key[Array, ""], count: int) -> Functions:
         """Draws weights, (count, dim); they are all the same if they are fixed."""
         if self.fixed_weights is not None:
             return {"weights": jnp.tile(jnp.asarray(self.fixed_weights), (count, 1))}
-        normal = jax.random.normal(key, (count, self.dim))
-        return {"weights": self.weight_std * normal}
+        if self.cap is None:
+            drawn = laws.standard(key, (count, self.dim), self.weight_law)
+        else:
+            drawn = laws.Cap(self.dim, self.cap).draw(key, count)
+        weights = self.weight_std * laws.stretched(drawn, self.weight_covariance)
+        return {"weights": laws.moved(weights, self.weight_mean)}
 
     def values(
         self, functions: Functions, xs: Float[Array, "batch length dim"]
@@ -106,30 +140,48 @@ class LinearRegression(FunctionClass):
         return linear_values(functions["weights"], xs)
 
     @property
+    def standard_weights(self) -> bool:
+        """Whether w ~ N(0, weight_std^2 I), for which ridge regression is Bayes."""
+        shaped = self.fixed_weights, self.weight_mean, self.weight_covariance, self.cap
+        return self.weight_law == "normal" and all(each is None for each in shaped)
+
+    @property
     def normaliser(self) -> float:
-        """The mean square of w.x: |C^(1/2) w|^2, averaged over w; d by default."""
-        covariance = np.eye(self.dim) if self.covariance is None else self.covariance
+        """The mean square of w.x, tr(E[ww'] E[xx']); d by default."""
+        inputs = _or_identity(self.covariance, self.dim)
+        if self.mean is not None:
+            inputs = inputs + np.outer(self.mean, self.mean)
+        if self.rotated:
+            inputs = np.trace(inputs) / self.dim * np.eye(self.dim)
+        return float(np.sum(self._weight_moment() * inputs))
+
+    def _weight_moment(self) -> Float[np.ndarray, "dim dim"]:
+        """Returns E[ww']."""
         if self.fixed_weights is not None:
-            w = np.asarray(self.fixed_weights)
-            return float(w @ np.asarray(covariance) @ w)
-        return float(self.weight_std**2 * np.trace(covariance))
+            return np.outer(self.fixed_weights, self.fixed_weights)
+        around, moment = np.zeros(self.dim), np.eye(self.dim)
+        if self.cap is not None:
+            law = laws.Cap(self.dim, self.cap)
+            around, moment = law.mean, law.moment
+        root = laws.square_root(_or_identity(self.weight_covariance, self.dim))
+        middle = np.zeros(self.dim) if self.weight_mean is None else self.weight_mean
+        cross = np.outer(self.weight_std * root @ around, middle)
+        drawn = self.weight_std**2 * root @ moment @ root
+        return drawn + cross + cross.T + np.outer(middle, middle)
 
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:
         """Draws inputs x from the task's law, of shape `(*shape, dim)`."""
         checks.typed_key("key", key)
-        checks.of_kind("shape", shape, tuple | list, "a tuple of sizes")
-        sizes = [checks.positive_int("shape", size, minimum=0) for size in shape]
-        shape = (*sizes, self.dim)
-        if self.inputs == "normal":
-            xs = jax.random.normal(key, shape)
-        else:
-            bound = 3.0**0.5
-            xs = jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-        if self.covariance is not None:
-            root = jnp.asarray(_square_root(np.asarray(self.covariance)), xs.dtype)
-            xs = jnp.matmul(xs, root, precision="highest")
+        sizes = (*check_sizes(shape), self.dim)
+        turn = None
+        if self.rotated:
+            key, turn = jax.random.split(key)
+        xs = laws.stretched(laws.standard(key, sizes, self.inputs), self.covariance)
+        xs = laws.moved(xs, self.mean)
+        if turn is not None:
+            xs = laws.rotated(turn, xs)
         return self.mask_inputs(xs)
 
 
@@ -147,33 +199,5 @@ def as_linear(task: Task) -> LinearRegression:
     return task
 
 
-def _check_covariance(covariance: object, dim: int) -> Matrix:
-    matrix = np.asarray(real("covariance", covariance), dtype=float)
-    if matrix.ndim == 1:
-        matrix = np.diag(matrix)
-    checks.shape_of("covariance", matrix, (dim, dim), "(dim, dim) or (dim,)")
-    checks.all_finite("covariance", matrix)
-    if not np.array_equal(matrix, matrix.T):
-        raise ValueError("covariance must be symmetric; use (C + C.T) / 2.")
-    smallest = float(np.linalg.eigvalsh(matrix).min())
-    if smallest < -1e-9 * np.abs(matrix).max():
-        raise ValueError(
-            "covariance must be positive semi-definite, "
-            f"but its smallest eigenvalue is {smallest:.3g}."
-        )
-    return tuple(tuple(row) for row in matrix.tolist())
-
-
-def _check_fixed_weights(weights: object, dim: int) -> Vector:
-    vector = np.asarray(real("fixed_weights", weights), dtype=float)
-    if vector.ndim == 0:
-        vector = np.full(dim, vector)
-    checks.shape_of("fixed_weights", vector, (dim,), "(dim,), or be one number,")
-    checks.all_finite("fixed_weights", vector)
-    return tuple(vector.tolist())
-
-
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """Returns the symmetric square root, which a singular covariance also has."""
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+def _or_identity(covariance: Matrix | None, dim: int) -> Float[np.ndarray, "dim dim"]:
+    return np.eye(dim) if covariance is None else np.asarray(covariance)

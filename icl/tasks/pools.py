@@ -241,6 +241,13 @@ class Mixture(Task):
         """The codec of the tasks."""
         return self.tasks[0].codec
 
+    @property
+    def normaliser(self) -> float:
+        """The mean square of f(x), of which every task must say its own."""
+        shares = self.probabilities or [1 / len(self.tasks)] * len(self.tasks)
+        each = zip(shares, self.tasks, strict=True)
+        return sum(share * task.normaliser for share, task in each)
+
     def sample_inputs(
         self, key: Key[Array, ""], shape: tuple[int, ...]
     ) -> Float[Array, "... dim"]:

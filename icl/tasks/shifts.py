@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Key
 from icl import checks
 from icl.prompts import Prompts, check_prompts
 from icl.tasks.function_class import linear_values
+from icl.tasks.laws import rotations
 
 Vectors = Float[Array, "batch length dim"]
 
@@ -87,7 +88,7 @@ def half_subspace(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     dim = xs.shape[-1]
     if dim < 2:
         raise ValueError("half_subspace needs prompts of at least 2 dimensions, got 1.")
-    basis = _rotations(key, len(xs), dim)[:, :, : dim // 2]
+    basis = rotations(key, len(xs), dim)[:, :, : dim // 2]
     inside = _product(_product(xs, basis), jnp.swapaxes(basis, 1, 2))
     return _same_function(prompts, inside * (dim / (dim // 2)) ** 0.5)
 
@@ -102,7 +103,7 @@ def skewed(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     dim = xs.shape[-1]
     scales = 1 / np.arange(1, dim + 1)
     scales = scales * (dim / np.square(scales).sum()) ** 0.5
-    axes = _rotations(key, len(xs), dim)
+    axes = rotations(key, len(xs), dim)
     stretched = _product(xs, axes) * jnp.asarray(scales, xs.dtype)[None, None]
     return _same_function(prompts, _product(stretched, jnp.swapaxes(axes, 1, 2)))
 
@@ -266,11 +267,6 @@ def _with_lengths_of(like: Vectors, xs: Vectors) -> Vectors:
 def _signs(key: Key[Array, ""], xs: Vectors) -> Float[Array, "batch 1 dim"]:
     batch, _, dim = xs.shape
     return jax.random.rademacher(key, (batch, 1, dim), xs.dtype)
-
-
-def _rotations(key: Key[Array, ""], count: int, dim: int) -> Float[Array, "count d d"]:
-    """Returns random orthonormal bases, as the columns of matrices."""
-    return jax.random.orthogonal(key, dim, (count,))
 
 
 def _product(

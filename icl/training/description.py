@@ -28,7 +28,9 @@ Configs = tuple[Task, ModelConfig, TrainConfig]
 PARTS = ("task", "model", "train")
 PARAMETERS = "state.params."  # how a checkpoint's names of parameters begin
 LAYERS = f"{PARAMETERS}body."
-ROWS = ("covariance", "fixed_weights")  # fields of a task that may have `dim` rows
+ROWS = ("covariance", "fixed_weights", "mean", "weight_mean", "weight_covariance")
+"""Fields of a task that may have `dim` rows."""
+
 SPARE = 128
 """A size up to which nothing takes long, whatever the arrays are."""
 

@@ -31,6 +31,7 @@ from icl.baselines import (
     GradientDescent,
     Lasso,
     LeastSquares,
+    MixturePosterior,
     NearestNeighbors,
     PosteriorMean,
     Ridge,
@@ -156,7 +157,15 @@ VALID = {
     "loss": lambda: loss_functions.squared_error,
     "inputs": lambda: "normal",
     "covariance": lambda: np.eye(2),
-    "fixed_weights": lambda: np.ones(2),
+    **dict.fromkeys(
+        ("fixed_weights", "LinearRegression.mean", "weight_mean"), lambda: np.ones(2)
+    ),
+    "rotated": lambda: True,
+    "weight_law": lambda: "normal",
+    "weight_covariance": lambda: np.eye(2),
+    "cap": lambda: 60.0,
+    "smoothing": lambda: 0.1,
+    "MixturePosterior.task": lambda: TASK,
     "model_config": lambda: MODEL,
     "train_config": lambda: CONFIG,
     **dict.fromkeys(
@@ -410,6 +419,7 @@ INSTANCES = {
     "WithIntercept": lambda: WithIntercept(LeastSquares()),
     "ScikitLearner": lambda: ScikitLearner(RidgeOfScikit()),
     "DiscretePosterior": lambda: DiscretePosterior(Pool(TASK, 4), 0.5),
+    "MixturePosterior": lambda: MixturePosterior(TASK),
     "Pool": lambda: Pool(TASK, 4),
     "PromptPool": lambda: PromptPool(TASK, 4),
     "Mixture": lambda: Mixture((TASK, TASK)),
