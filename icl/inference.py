@@ -166,6 +166,30 @@ def predictions_at(
     return (np.asarray(learner.predict_at(*part)) for part in slices(prompts, queries))
 
 
+def gradients(model: Transformer, prompts: Prompts) -> np.ndarray:
+    """Returns the gradients of predictions by the input that is asked about.
+
+    Entry i is the gradient of prediction i by x_i, from the i pairs before it; for a
+    linear learner it would be its weights.
+
+    Returns:
+        The gradients, (prompts, length, dim).
+
+    Raises:
+        ValueError: this is no transformer, or it refuses the prompts.
+    """
+    checks.of_kind("model", model, Transformer, "a transformer")
+    prompts = check_prompts(model.codec.check(prompts))
+    return np.concatenate(list(_batched(model, _gradient, prompts)))
+
+
+def _gradient(model: Transformer, prompts: Prompts) -> jax.Array:
+    def total(queries: jax.Array) -> jax.Array:  # each prediction has its own query
+        return model.predict_at(prompts, queries).sum()
+
+    return jax.grad(total)(prompts.xs[:, :, None])[:, :, 0]
+
+
 def answers(learner: Any, shifted: Shifted) -> np.ndarray:
     """Returns what a learner answers to shifted prompts, (batch, length).
 

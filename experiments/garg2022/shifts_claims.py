@@ -11,7 +11,12 @@ from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import Largest, Smallest, Statistic
+from experiments.engine.claims.statistics import (
+    Largest,
+    Ratio,
+    Smallest,
+    Statistic,
+)
 
 ERROR, EXCESS = "error / variance of y", "error - that of OLS, / variance of y"
 
@@ -135,10 +140,7 @@ def _of_inputs(judge: Judge, d: int, short: str) -> list[Claim]:
             "6",
             f"With a skewed covariance of x, the error at n = d/2 = {half} is below "
             "twice that of least squares.",
-            at(
-                half,
-                lambda means: of("skewed")(means) / of("skewed", "OLS")(means),
-            ),
+            Ratio(at(half, of("skewed")), at(half, of("skewed", "OLS"))),
             "<",
             2.0,
             unit="error / error of OLS",
@@ -206,7 +208,7 @@ def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
             "10b",
             f"With w three times as large, the error at n = 2d = {last} is more than 5 "
             "times that in training.",
-            _ratio(at(last, of("w times 3")), at(last, of("none"))),
+            Ratio(at(last, of("w times 3")), at(last, of("none"))),
             ">",
             5.0,
             unit="error / error as in training",
@@ -239,7 +241,7 @@ def _of_sizes(judge: Judge, d: int, short: str) -> list[Claim]:
 
 def _of_noise(judge: Judge, last: int, short: str) -> Claim:
     shift = "noisy labels"
-    ratio = _ratio(at(last, of(shift)), at(last, of(shift, "Ridge(1)")))
+    ratio = Ratio(at(last, of(shift)), at(last, of(shift, "Ridge(1)")))
     return judge(
         "12",
         f"With noisy labels, the error at n = 2d = {last} is within 15 % of that of "
@@ -251,10 +253,6 @@ def _of_noise(judge: Judge, last: int, short: str) -> Claim:
         bar="ours",
         missing=short,
     )
-
-
-def _ratio(one: Statistic, other: Statistic) -> Statistic:
-    return lambda means: one(means) / other(means)
 
 
 def _along(shifts: tuple[str, ...], n: int, *, excess: bool = False) -> Statistic:
