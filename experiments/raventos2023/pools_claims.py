@@ -11,7 +11,12 @@ from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import Largest, Smallest, Statistic
+from experiments.engine.claims.statistics import (
+    Largest,
+    Ratio,
+    Smallest,
+    Statistic,
+)
 from experiments.raventos2023.pools_measure import LEARNERS
 
 FEW = 16
@@ -30,26 +35,27 @@ def distance(law: str, one: str, other: str) -> Statistic:
     return lambda means: means.distance.sel(law=law, pair=pair)
 
 
-def _ratio(one: Statistic, other: Statistic) -> Statistic:
-    return lambda means: one(means) / other(means)
-
-
-REMEMBERS = _ratio(
+REMEMBERS = Ratio(
     distance("new", "model", "ridge"), distance("new", "model", "posterior")
 )
 """r, by the size of the pool."""
 
 
-def _among(sizes: np.ndarray, values: Statistic) -> Statistic:
-    return lambda means: values(means).sel(size=sizes)
+def _among(sizes: np.ndarray | float, ratio: Ratio) -> Ratio:
+    """Returns a ratio for pools of these sizes."""
+    parts = ratio.numerator, ratio.denominator
+    return Ratio(
+        *(lambda means, part=part: part(means).sel(size=sizes) for part in parts)
+    )
 
 
-def _rise(means: xr.Dataset) -> xr.DataArray:
+def _rise(finite: np.ndarray) -> Ratio:
     """Returns r over the r of the next smaller pool."""
-    r = REMEMBERS(means)
-    r = r.sel(size=r["size"][np.isfinite(r["size"])])
-    before = r.isel(size=slice(None, -1)).assign_coords(size=r["size"].values[1:])
-    return r.isel(size=slice(1, None)) / before
+
+    def before(means: xr.Dataset) -> xr.DataArray:
+        return REMEMBERS(means).sel(size=finite[:-1]).assign_coords(size=finite[1:])
+
+    return Ratio(lambda means: REMEMBERS(means).sel(size=finite[1:]), before)
 
 
 def threshold_size(means: xr.Dataset) -> xr.DataArray:
@@ -90,10 +96,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _few(judge: Judge, few: np.ndarray) -> list[Claim]:
     missing = "" if len(few) else f"This run has no pool of {FEW} functions or fewer."
     words = f"pools of at most {FEW} functions"
-    near = _ratio(
+    near = Ratio(
         distance("seen", "model", "posterior"), distance("seen", "posterior", "ridge")
     )
-    risk = _ratio(distance("new", "model", "truth"), distance("new", "ridge", "truth"))
+    risk = Ratio(distance("new", "model", "truth"), distance("new", "ridge", "truth"))
     return [
         judge(
             "1",
@@ -132,14 +138,14 @@ def _few(judge: Judge, few: np.ndarray) -> list[Claim]:
 
 def _many(judge: Judge, finite: np.ndarray) -> list[Claim]:
     largest = finite[-1]
-    risk = _ratio(distance("new", "model", "truth"), distance("new", "ridge", "truth"))
+    risk = Ratio(distance("new", "model", "truth"), distance("new", "ridge", "truth"))
     several = "" if len(finite) > 1 else "This run has one size of pools only."
     return [
         judge(
             "3",
             "Trained on ever new functions, its risk is below 1.1 times that of ridge "
             "regression.",
-            lambda means: risk(means).sel(size=np.inf),
+            _among(np.inf, risk),
             "<",
             1.1,
             unit="risk / risk of ridge",
@@ -150,7 +156,7 @@ def _many(judge: Judge, finite: np.ndarray) -> list[Claim]:
             f"Trained on {int(largest):,} functions, it is nearer to ridge regression "
             "on new ones, although the Bayes predictor for the pool is best for what "
             "it saw.",
-            lambda means: REMEMBERS(means).sel(size=largest),
+            _among(largest, REMEMBERS),
             "<",
             1.0,
             unit="r, ratio of distances",
@@ -159,7 +165,7 @@ def _many(judge: Judge, finite: np.ndarray) -> list[Claim]:
             "5",
             "r falls with the number of functions: between neighbours it rises by less "
             "than a quarter.",
-            Largest(_rise, over="size"),
+            Largest(_rise(finite), over="size"),
             "<",
             1.25,
             unit="largest r / r of the next smaller pool",

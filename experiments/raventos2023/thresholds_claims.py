@@ -1,0 +1,113 @@
+"""What moves the threshold M*? Claims 7 and 9-12.
+
+M* is the number of functions where the model is as near to ridge regression as to the
+Bayes predictor for its pool, on new functions (`pools_claims.threshold_size`). Numbers
+of functions are compared by their log2.
+"""
+
+import numpy as np
+import xarray as xr
+
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import Largest, Ratio, Statistic
+from experiments.raventos2023.pools_claims import distance, resample, threshold_size
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Returns claims 7 and 9-12; where r crosses 1 nowhere they are undecided."""
+    judge = Judge(
+        "raventos2023",
+        "thresholds",
+        "Raventós et al. 2023, Figs. 5 and 6",
+        resampled=resample(dataset),
+    )
+    unit = "log2 of a ratio of M*"
+    dims = int(dataset.attrs["dim"]), int(dataset.attrs["other_dim"])
+    larger = _moved("first", "other dimension")
+    if dims[1] > dims[0]:
+        larger = _moved("other dimension", "first")
+
+    def at_least(id: str, text: str, statistic: Statistic) -> Claim:
+        return judge(id, text, statistic, ">=", 0.0, unit=unit)
+
+    return [
+        *_of_budget(judge, dataset),
+        judge(
+            "9",
+            "With a constant learning rate M* is another one than with a rate that "
+            "falls, by a factor of more than 4.",
+            lambda means: abs(_moved("constant rate", "first")(means)),
+            ">",
+            2.0,
+            unit=unit,
+            bar="ours",
+        ),
+        at_least(
+            "10a", "M* of models twice as wide is not lower.", _moved("wide", "first")
+        ),
+        at_least(
+            "10b", "M* of models twice as deep is not lower.", _moved("deep", "first")
+        ),
+        at_least(
+            "11",
+            "M* with weight decay is not higher than without.",
+            _moved("first", "weight decay"),
+        ),
+        at_least(
+            "12",
+            f"M* at d = {max(dims)} is not lower than at d = {min(dims)}.",
+            larger,
+        ),
+    ]
+
+
+def _moved(one: str, other: str) -> Statistic:
+    """Returns log2 of the M* of one row over that of another."""
+
+    def apart(means: xr.Dataset) -> xr.DataArray:
+        found = threshold_size(means)
+        return found.sel(row=one, drop=True) - found.sel(row=other, drop=True)
+
+    return apart
+
+
+def _of_budget(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    """Returns claim 7: above M*, longer training leads to ridge, below to memory."""
+    sizes, means = dataset["size"].values, judge.resampled.means
+    found = threshold_size(means.sel(row="first"))
+    middle = float(found.mean("seed")) if "seed" in found.dims else float(found)
+    above, below = sizes[np.log2(sizes) > middle], sizes[np.log2(sizes) < middle]
+    steps = int(dataset.attrs["steps"])
+    words = f"trained for {steps:,} steps and not for half as many, the model is nearer"
+    none = "" if np.isfinite(middle) else "r does not cross 1 inside this grid."
+    return [
+        judge(
+            "7a",
+            f"With more functions than M*, {words} to ridge regression on new ones.",
+            Largest(_over_half("new", "ridge", above), over="size"),
+            "<",
+            1.0,
+            unit="distance / distance after half the steps",
+            missing=none,
+        ),
+        judge(
+            "7b",
+            f"With fewer functions than M*, {words} to the Bayes predictor for the "
+            "pool, on its functions.",
+            Largest(_over_half("seen", "posterior", below), over="size"),
+            "<",
+            1.0,
+            unit="distance / distance after half the steps",
+            missing=none,
+        ),
+    ]
+
+
+def _over_half(law: str, learner: str, sizes: np.ndarray) -> Ratio:
+    values = distance(law, "model", learner)
+
+    def of(row: str) -> Statistic:
+        return lambda means: values(means).sel(row=row, size=sizes, drop=True)
+
+    return Ratio(of("first"), of("half the steps"))
