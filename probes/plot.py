@@ -19,6 +19,8 @@ import xarray as xr
 from probes import checks
 from probes.arrays import shown
 
+__all__ = ["curves", "heatmap"]
+
 SHARES = (
     "r2",
     "control_r2",
@@ -70,6 +72,7 @@ def heatmap(
         ImportError: Matplotlib is not installed.
     """
     pyplot = _pyplot()
+    _check_axes(ax)
     chosen = _of_target(grid, score, target)
     values = _along(chosen[score], ("layer", "token"))
     layers, tokens = values.shape
@@ -128,6 +131,7 @@ def curves(
         ImportError: Matplotlib is not installed.
     """
     pyplot = _pyplot()
+    _check_axes(ax)
     chosen = _of_target(grid, score, target)
     _along(chosen[score], ("layer", "token"))
     if token is not None and layer is not None:
@@ -197,6 +201,14 @@ def _pyplot() -> Any:
     return pyplot
 
 
+def _check_axes(ax: Any) -> None:
+    """Refuses what cannot be drawn into."""
+    from matplotlib.axes import Axes
+
+    if ax is not None:
+        checks.of_kind("ax", ax, Axes, "axes of Matplotlib, or None for new ones")
+
+
 def _of_target(grid: xr.Dataset, score: str, target: str | None) -> xr.Dataset:
     """Returns the grid of one target."""
     checks.of_kind("score", score, str, "the name of a variable")
@@ -211,7 +223,7 @@ def _of_target(grid: xr.Dataset, score: str, target: str | None) -> xr.Dataset:
         raise ValueError(
             f"grid has the targets {names}; choose one, target={names[0]!r}."
         )
-    if target is not None and target not in names:
+    if target is not None and not (isinstance(target, str) and target in names):
         raise ValueError(f"target must be one of {names}, got {shown(target)}.")
     if "target" not in grid.dims:
         return grid
@@ -238,10 +250,16 @@ def _along(values: xr.DataArray, axes: tuple[str, ...]) -> xr.DataArray:
 def _selected(grid: xr.Dataset, each: str, wanted: Any) -> list[Any]:
     """Returns the labels along an axis for which there are curves."""
     known = grid[each].values.tolist()
-    several = isinstance(wanted, Sequence | np.ndarray) and not isinstance(wanted, str)
+    several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+    if isinstance(wanted, np.ndarray):
+        wanted, several = wanted.tolist(), wanted.ndim > 0
     labels = known if wanted is None else list(wanted) if several else [wanted]
-    unknown = [label for label in labels if label not in known]
-    if unknown or not labels:
+    if not labels or any(
+        not isinstance(label, str | int | float)
+        or isinstance(label, bool)
+        or label not in known
+        for label in labels
+    ):
         raise ValueError(f"{each} must be among {known}, got {shown(wanted)}.")
     if len(labels) > MOST_CURVES:
         raise ValueError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from probes import checks
 from probes.torch.hooks import batches
 from probes.torch.runs import Runs
 from probes.torch.store import Collected
@@ -51,6 +52,8 @@ def states(
             be told from other arguments, inputs that do not go together.
         ImportError: PyTorch is not installed.
     """
+    if file is not None:
+        checks.of_kind("file", file, str | os.PathLike, "the name of a file")
     runs = Runs(model, inputs, blocks)
     collected = Collected(runs.prompts, None if file is None else Path(file))
     try:

@@ -130,6 +130,7 @@ def check_edits(
     runs = Runs(model, inputs, blocks)
     blocks = list(runs.blocks.values())  # `blocks` may be an iterator
     hidden = states(model, inputs, blocks=blocks, batch=batch)
+    checks.finite("the states that the inputs lead to", hidden)
     parts = [runs.read(rows, read) for rows in batches(runs.prompts, batch)]
     before = np.concatenate(parts)
     rng = np.random.default_rng([checks.seed(seed), 5])

@@ -83,8 +83,9 @@ def stream_argument(
     raise ValueError(
         "the residual stream must be the first argument of a block, or the only one by "
         "name that is a tensor of floating-point numbers with axes (prompts, tokens, "
-        f"features); got {len(args)} by position, the first of which is "
-        f"{_kind(args[0]) if args else 'absent'}, and by name {named or 'none'}."
+        f"features); with these inputs there are {len(args)} by position, the first of "
+        f"which is {_kind(args[0]) if args else 'absent'}, and by name "
+        f"{named or 'none'}."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from probes import checks
 from probes.arrays import real
 from probes.torch.hooks import (
     Visits,
@@ -191,7 +192,7 @@ def _read(output: Any, read: Callable[[Any], Any] | None, prompts: int) -> np.nd
     Raises:
         ValueError: it is no tensor with one row for each prompt.
     """
-    wanted = _main(output) if read is None else read(output)
+    wanted = _main(output) if read is None else _applied(read, output)
     if not _has_prompts(wanted) or len(wanted) != prompts:
         got = getattr(wanted, "shape", type(wanted).__name__)
         raise ValueError(
@@ -200,6 +201,18 @@ def _read(output: Any, read: Callable[[Any], Any] | None, prompts: int) -> np.nd
             "read=, such as lambda output: output.logits."
         )
     return _float32(wanted)
+
+
+def _applied(read: Callable[[Any], Any], output: Any) -> Any:
+    """Returns what the user's function takes out of an output."""
+    checks.of_kind("read", read, Callable, "a function of the model's output, or None")
+    try:
+        return read(output)
+    except Exception as error:
+        raise ValueError(
+            f"read fails on the model's output, a {type(output).__name__}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _main(output: Any) -> Any:

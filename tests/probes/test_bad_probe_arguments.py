@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -85,7 +86,42 @@ VALID = {
     "labels": lambda: np.arange(12) % 2,
     "random_labels.inputs": lambda: np.arange(12) // 2,
     "Eraser.__call__.hidden": lambda: STATES,
+    # probes.plot
+    "ax": lambda: None,
+    "curves.token": lambda: None,
+    "curves.layer": lambda: None,
+    **dict.fromkeys(("curves.target", "heatmap.target"), lambda: "w"),
+    # probes.torch
+    "model": lambda: module(),
+    **dict.fromkeys(
+        ("states.inputs", "resume.inputs", "check_edits.inputs"), lambda: STREAM
+    ),
+    "blocks": lambda: "blocks",
+    "edited": lambda: STREAM,
+    "layer": lambda: 1,
+    "read": lambda: None,
+    "file": lambda: None,
 }
+STREAM = np.float32(RNG.normal(size=(4, 2, 3)))
+
+
+@functools.cache
+def module():
+    """Returns a PyTorch model of two blocks, which reads its stream as it is."""
+    import torch
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = torch.nn.ModuleList(torch.nn.Linear(3, 3) for _ in range(2))
+
+        def forward(self, stream):
+            for block in self.blocks:
+                stream = block(stream)
+            return stream
+
+    return Model()
+
 
 INSTANCES = {"Eraser": eraser, "PooledProbe": fitted}
 
@@ -97,7 +133,13 @@ LEAVE_OUT = {
 
 
 def all_cases():
-    return cases_of(importlib.import_module("probes"), VALID, INSTANCES, LEAVE_OUT)
+    optional = {"probes.plot": "matplotlib", "probes.torch": "torch"}
+    there = [name for name, library in optional.items() if find_spec(library)]
+    return [
+        case
+        for name in ("probes", *there)
+        for case in cases_of(importlib.import_module(name), VALID, INSTANCES, LEAVE_OUT)
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
