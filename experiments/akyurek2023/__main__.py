@@ -65,7 +65,7 @@ AKYUREK = Paper(
     name=PAPER,
     statements=PUBLISHED,
     beside=BESIDE,
-    longer={"quick": "shipped"},
+    longer={"quick": ("shipped", "longer")},
 )
 
 if __name__ == "__main__":

@@ -61,11 +61,13 @@ from icl.sweeps.store import Models
 TIMES = {
     "tiny": "1 min",
     "quick": "22 min, 1 min once the models are trained",
+    "longer": "15 min, an estimate",
     "paper": "2 days on one H100, an estimate",
 }
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200), seeds=1),
     "quick": Config(PROBING["quick"]),
+    "longer": Config(PROBING["shipped"], seeds=1),
     "paper": Config(SETTINGS["paper"]),
 }
 SMALLEST_SHARE = 0.01

@@ -63,6 +63,7 @@ from icl.sweeps.store import Models
 TIMES = {
     "tiny": "1 min",
     "quick": "26 min, 1.5 min once the models are trained",
+    "longer": "75 min, an estimate",
     "paper": "1,728 models, 80 days of one H100, an estimate",
 }
 
@@ -125,6 +126,7 @@ class Config:
 PRESETS = {
     "tiny": Config(SWEEPS["tiny"], fitted=64),
     "quick": Config(SWEEPS["quick"], shallow_seeds=5),
+    "longer": Config(SWEEPS["longer"]),
     "paper": Config(SWEEPS["paper"]),
 }
 

@@ -42,15 +42,19 @@ from icl.sweeps.store import Models
 TIMES = {
     "tiny": "1 min, 10 s after fig3",
     "quick": "8 min after fig3, 1.5 min once the models are trained",
+    "longer": "30 min after fig3, an estimate",
     "paper": "6,048 models, 290 days of one H100, an estimate",
 }
 
+MORE_DIMS = (1, 2, 4, 8)
 PRESETS = {
     "tiny": SWEEPS["tiny"],
+    # The models of the last two dimensions are those of Figure 3.
     "quick": replace(
-        SWEEPS["quick"],
-        dims=(1, 2, 4, 8),
-        steps=(4_000, 4_000, 4_000, 6_000),  # the last two are Figure 3's
+        SWEEPS["quick"], dims=MORE_DIMS, steps=(4_000, 4_000, 4_000, 6_000)
+    ),
+    "longer": replace(
+        SWEEPS["longer"], dims=MORE_DIMS, steps=(12_000, 12_000, 12_000, 18_000)
     ),
     "paper": replace(SWEEPS["paper"], dims=(1, 2, 4, 8, 12, 16, 20)),
 }

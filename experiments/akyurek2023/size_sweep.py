@@ -221,9 +221,11 @@ SWEEPS = {
         pairs=40,
     ),
 }
+SWEEPS["longer"] = replace(SWEEPS["quick"], steps=(12_000, 18_000))
 """The sweeps of Figure 3, by preset; those of Figure 8 have more dimensions.
 
-At `quick` all models are trained as those of `reference_models` are.
+At `quick` all models are trained as those of `reference_models` are, and at `longer`
+for three times as many steps.
 """
 
 

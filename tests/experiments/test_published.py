@@ -134,7 +134,7 @@ def test_what_says_nothing_has_no_say_and_our_bar_is_named():
     assert Row(FOUR, (ours, FAILS)).wording == "fails"
 
 
-def test_failing_claims_are_judged_on_models_that_trained_longer(monkeypatch):
+def test_failing_claims_are_judged_on_models_that_trained_longer(monkeypatch, capsys):
     made = Run(Path("quick"), {}, [HOLDS, FAILS, replace(FAILS, id="p.9")])
     longer = [replace(HOLDS, value=9.0, high=9.0), replace(HOLDS, id=FAILS.id)]
     asked = []
@@ -143,20 +143,24 @@ def test_failing_claims_are_judged_on_models_that_trained_longer(monkeypatch):
         asked.append((preset, config))
         return Run(Path("shipped"), {}, longer)
 
+    there = {"shipped"}
     monkeypatch.setattr(papers, "run", run)
-    figure = SimpleNamespace(presets={"quick": 1, "shipped": 2})
+    monkeypatch.setattr(papers, "_has_models", lambda plan, models: plan[1] in there)
+    presets = {"quick": 1, "shipped": 2, "longer": 3}
+    figure = SimpleNamespace(presets=presets, name="experiments.p.fig1")
 
-    def judged(made, preset="shipped"):
-        return papers.judged_longer("fig1", figure, made, preset, models=None)
+    def judged(made, *presets):
+        return papers.judged_longer("fig1", figure, made, presets, models=None)
 
-    holds, moved, unknown = judged(made).claims
+    holds, moved, unknown = judged(made, "best", "shipped", "longer").claims
     assert asked == [("shipped", 2)]
     assert holds == HOLDS and unknown.verdict == "fails"
     assert moved.verdict == "unreached" and moved.longer == (0.004, 0.003, 0.006)
-    # Nothing to ask: no such preset, or nothing that fails.
+    # Nothing to ask: no such preset, nothing that fails, or models to be trained first.
     fine = replace(made, claims=[HOLDS])
-    assert judged(made, "") == made and judged(fine) == fine
-    assert len(asked) == 1
+    assert judged(made, "best") == made and judged(fine, "shipped") == fine
+    assert judged(made, "longer") == made and len(asked) == 1
+    assert "python -m experiments.p.fig1 longer" in capsys.readouterr().err
 
 
 # --- settings ---

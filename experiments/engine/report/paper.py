@@ -52,8 +52,9 @@ class Paper:
         statements: what it says.
         beside: headings for claims that are not the paper's, by the first word of their
             id.
-        longer: for a preset, another one whose models were trained longer: a claim that
-            fails is judged there too, if its figure has that preset.
+        longer: for a preset, others whose models were trained longer: a claim that
+            fails is judged at the first of them that its figure has, if the models of
+            that are there. Nothing is trained for it.
         seeds: the number of models of each figure that may look at several; None: what
             its preset says.
     """
@@ -64,7 +65,7 @@ class Paper:
     name: str
     statements: Sequence[Statement]
     beside: Mapping[str, str]
-    longer: Mapping[str, str] = field(default_factory=dict)
+    longer: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seeds: int | None = None
 
     def part(
@@ -105,8 +106,8 @@ class Paper:
             if made_run is None:
                 missing[short] = why
             else:
-                other, figure = self.longer.get(preset, ""), planned[short][0]
-                judged = judged_longer(short, figure, made_run, other, models)
+                figure, others = planned[short][0], self.longer.get(preset, ())
+                judged = judged_longer(short, figure, made_run, others, models)
                 made[short] = figure, judged
             say(f"{publish(planned)} has {counted(len(made), 'figure')} so far")
         failed = [short for short in planned if short in missing]
@@ -210,7 +211,7 @@ def attempt(
 
 
 def judged_longer(
-    name: str, figure: Figure[Any], made: Run, preset: str, models: Models
+    name: str, figure: Figure[Any], made: Run, presets: Sequence[str], models: Models
 ) -> Run:
     """Returns a run whose failing claims know what longer training makes of them.
 
@@ -218,17 +219,24 @@ def judged_longer(
         name: of the figure.
         figure: what was run.
         made: its run.
-        preset: whose models were trained longer; "" if there is none.
-        models: where they come from.
+        presets: whose models were trained longer; the first that the figure has counts.
+        models: where they come from; what is not there is not trained.
     """
     failing = {
         claim.id
         for claim in made.claims
         if claim.verdict == "fails" and claim.subject == "models"
     }
-    if not failing or preset not in figure.presets:
+    preset = next((preset for preset in presets if preset in figure.presets), None)
+    if not failing or preset is None:
         return made
     config = figure.presets[preset]
+    if not _has_models((figure, preset, config), models):
+        say(
+            f"{name} has claims that fail; `python -m {figure.name} {preset}` tells "
+            "whether longer training moves them"
+        )
+        return made
     say(f"{name} has claims that fail; the preset {preset} is judged beside it")
     try:
         other = run(figure, preset, config, models)
