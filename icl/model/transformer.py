@@ -11,6 +11,7 @@ from an edited state, `read_out` reads any layer, and `patterns` returns what at
 looks at.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -252,7 +253,8 @@ class Transformer(nnx.Module):
         states = [state]
         for index in range(layer, len(self.body)):
             last = index == len(self.body) - 1
-            states.append(self.body[index](states[-1], mask, at if last else ALL))
+            tokens = at if last else ALL
+            states.append(_through(self.body[index], states[-1], mask, tokens))
         return states
 
     def _head(self, state: Array) -> Array:
@@ -283,6 +285,24 @@ class Transformer(nnx.Module):
         double = self.positions[...].dtype == jnp.float64
         if double and jnp.result_type(float) != jnp.float64:
             raise ValueError("this model is float64: use `with jax.enable_x64(True):`.")
+
+
+def _through(block: Block, state: Array, mask: Array, at: slice) -> Array:
+    """Returns the state after a layer.
+
+    Outside of a compiled program a layer is a program of its own, which all layers
+    share: one operation at a time, a new shape would cost a hundred small ones.
+    """
+    if isinstance(state, jax.core.Tracer):
+        return block(state, mask, at)
+    return _compiled(*nnx.split(block), state, mask, (at.start, at.stop, at.step))
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _compiled(
+    graph: Any, parameters: Any, state: Array, mask: Array, at: tuple[int | None, ...]
+) -> Array:
+    return nnx.merge(graph, parameters)(state, mask, slice(*at))
 
 
 def _branches(length: int) -> tuple[Array, Array]:
