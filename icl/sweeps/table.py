@@ -1,9 +1,10 @@
 """How far are the runs of a sweep, and what do they cost? A table as text."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from icl.sweeps.grids import leaves, read
 from icl.sweeps.notes import training_seconds
@@ -14,6 +15,9 @@ from icl.terminal import counted, duration
 
 SHAPE = ("model.layers", "model.width", "model.heads", "task.dim", "task.length")
 ALWAYS_SHOWN = {*SHAPE, "train.steps"}
+INSIDE = "task.task."
+NONE = "-"
+"""What stands for a field that a task does not have."""
 
 
 def table(settings: Sequence[Setting], models: Models) -> str:
@@ -29,10 +33,10 @@ def table(settings: Sequence[Setting], models: Models) -> str:
         ValueError: there are no settings, or two of them are of one model.
     """
     known = distinct(settings, models)
-    fields_of = [{n: read(setting, n) for n in leaves(setting)} for setting in settings]
+    fields_of = [_fields(setting) for setting in settings]
     varied = [
         name
-        for name in fields_of[0]
+        for name in dict.fromkeys(name for row in fields_of for name in row)
         if name not in ALWAYS_SHOWN
         and len({str(row.get(name)) for row in fields_of}) > 1
     ]
@@ -48,7 +52,7 @@ def table(settings: Sequence[Setting], models: Models) -> str:
         values = (
             str(status.state),
             f"{status.step} of {setting.train.steps}",
-            *(str(row[name]) for name in (*SHAPE, *varied)),
+            *(str(row.get(name, NONE)) for name in (*SHAPE, *varied)),
             f"{setting.cost / 1e12:.2g}",
             "?" if time is None else duration(time),
             folder.name,
@@ -60,6 +64,20 @@ def table(settings: Sequence[Setting], models: Models) -> str:
         if status.message:
             lines.append(f"{folder.name}: {' '.join(status.message.split())}")
     return "\n".join([*lines, _summary(settings, statuses, times)])
+
+
+def _fields(setting: Setting) -> dict[str, Any]:
+    """Returns the fields of a setting by name, with its shape and kind of task.
+
+    Fields of the task that a pool draws from are called as if they were its own.
+    """
+    found = {
+        name.replace(INSIDE, "task."): read(setting, name) for name in leaves(setting)
+    }
+    for name in SHAPE:
+        with contextlib.suppress(AttributeError, ValueError):  # a task of no pairs
+            found[name] = read(setting, name)
+    return {"task": type(setting.task).__name__} | found
 
 
 def _summary(

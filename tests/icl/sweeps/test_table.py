@@ -18,6 +18,8 @@ from icl import (
 )
 from icl.model.building import abstract_params
 from icl.sweeps.store import Models
+from icl.tasks import DecisionTree, Pool
+from icl.tasks.linear import as_linear
 
 
 def test_the_table_says_what_is_there_and_what_it_costs(here, tmp_path):
@@ -48,6 +50,24 @@ def test_the_table_says_what_is_there_and_what_it_costs(here, tmp_path):
         f"3 runs: 1 done, 2 waiting; {left / 1e12:.2g} TFLOP left, "
         f"{120 * (0.5 + share) / 60:.0f} min for one worker"
     )
+
+
+def test_tasks_of_several_kinds_have_one_table():
+    pool = replace(BASE, task=Pool(as_linear(BASE.task), 5))
+    tree = replace(BASE, task=DecisionTree(1, 4, depth=2))
+    heads, *rows, _ = sweeps.table([BASE, pool, tree], Models()).splitlines()
+    at = heads.split().index
+    for row, kind, size, depth in zip(
+        rows,
+        ("LinearRegression", "Pool", "DecisionTree"),
+        ("-", "5", "-"),
+        ("-", "-", "2"),
+        strict=True,
+    ):
+        words = row.replace(" of ", "/").split()
+        assert words[at("d")] == "1" and words[at("pairs")] == "4"
+        assert words[at("task")] == kind
+        assert (words[at("size")], words[at("depth")]) == (size, depth)
 
 
 def test_the_cost_is_that_of_the_matrix_products():
