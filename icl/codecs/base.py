@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class Codec(ABC):
@@ -45,6 +45,11 @@ class Codec(ABC):
     @abstractmethod
     def count(self) -> int:
         """The number of tokens of the longest sequence."""
+
+    @property
+    def places(self) -> int:
+        """The number of rows of the table of positions; by default one for a token."""
+        return self.count
 
     @property
     def loss_name(self) -> str:
@@ -78,6 +83,10 @@ class Codec(ABC):
     @abstractmethod
     def encode(self, batch: Any) -> Array:
         """Returns the tokens of a batch, vectors or integers."""
+
+    def positions(self, batch: Any) -> Int[Array, "batch tokens"] | None:
+        """Returns each token's row in the table of positions; None is 0, 1, 2, ..."""
+        return None
 
     @abstractmethod
     def losses(self, predictions: Array, batch: Any) -> Float[Array, "batch slots"]:

@@ -138,5 +138,5 @@ def check_reads(model: Transformer, codec: Codec) -> None:
 
 def sizes(codec: Codec) -> dict[str, Any]:
     """Returns what a codec says of the shapes of a model's ends."""
-    names = ("entries", "count", "outputs", "discrete", "tied")
+    names = ("entries", "count", "places", "outputs", "discrete", "tied")
     return {name: getattr(codec, name) for name in names}

@@ -71,7 +71,7 @@ class Transformer(nnx.Module):
             self.read_in = nnx.Embed(codec.entries, config.width, rngs=rngs)
         else:
             self.read_in = linear(config, codec.entries, config.width, rngs)
-        table = (codec.count, config.width)
+        table = (codec.places, config.width)
         if config.init == "uniform":
             positions = uniform(rngs.params(), table)
         else:
@@ -92,7 +92,7 @@ class Transformer(nnx.Module):
                 longer than the table of positions, have shapes that disagree, or hold
                 NaN or infinity.
         """
-        return self.resume(self.embed(self._tokens(batch)), 0)
+        return self.resume(self._embedded(batch), 0)
 
     def predict(self, batch: Any) -> Float[Array, "batch slots *outputs"]:
         """Returns the predictions of a call, up to round-off, in less time.
@@ -103,7 +103,7 @@ class Transformer(nnx.Module):
         Raises:
             ValueError: the batch is refused, as in a call.
         """
-        hidden = self.embed(self._tokens(batch))
+        hidden = self._embedded(batch)
         causal = jnp.tri(hidden.shape[1], dtype=bool)
         return self._head(self._run_body(hidden, causal, 0, self.codec.read_at)[-1])
 
@@ -118,7 +118,7 @@ class Transformer(nnx.Module):
         Raises:
             ValueError: the batch is refused, as in a call.
         """
-        state = self.embed(self._tokens(batch))
+        state = self._embedded(batch)
         mask = jnp.tri(state.shape[1], dtype=bool)
         found = []
         for block in self.body:
@@ -129,12 +129,13 @@ class Transformer(nnx.Module):
     def embed(
         self,
         sequence: Array,
-        positions: Int[Array, " tokens"] | None = None,
+        positions: Int[Array, "*batch tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Returns tokens as vectors, which are layer 0.
 
         Tokens are those of the codec: (batch, tokens, entries), or integers
-        (batch, tokens) for a discrete codec. Positions default to 0, 1, 2, ...
+        (batch, tokens) for a discrete codec. Positions, rows of the table that all
+        sequences share or (batch, tokens), default to 0, 1, 2, ...
         """
         sequence = jnp.asarray(real("sequence", sequence))
         wide = () if self.codec.discrete else (self.codec.entries,)
@@ -146,10 +147,15 @@ class Transformer(nnx.Module):
         tokens = sequence.shape[1]
         positions = jnp.arange(tokens) if positions is None else positions
         positions = jnp.asarray(real("positions", positions))
-        checks.shape_of("positions", positions, (tokens,), "(tokens,)")
+        if positions.ndim == 2:
+            sizes = (sequence.shape[0], tokens)
+            checks.shape_of("positions", positions, sizes, "(batch, tokens)")
+        else:
+            checks.shape_of("positions", positions, (tokens,), "(tokens,)")
         if not jnp.issubdtype(positions.dtype, jnp.integer):
             raise ValueError(f"positions must be integers, got {positions.dtype}.")
-        return self.read_in(sequence) + self.positions[...][positions][None]
+        rows = self.positions[...][positions]
+        return self.read_in(sequence) + (rows if rows.ndim == 3 else rows[None])
 
     def resume(
         self,
@@ -274,8 +280,10 @@ class Transformer(nnx.Module):
             )
         return hidden
 
-    def _tokens(self, batch: Any) -> Array:
-        return self.codec.encode(self._check(batch))
+    def _embedded(self, batch: Any) -> Array:
+        """Returns layer 0 of a batch, at the positions that its codec says."""
+        batch = self._check(batch)
+        return self.embed(self.codec.encode(batch), self.codec.positions(batch))
 
     def _check(self, batch: Any) -> Any:
         self._check_float64()

@@ -13,6 +13,10 @@ There are three kinds, of which different amounts can be known:
   has a higher R2 than 1 - E[Var(f(w) | context)] / Var f(w), by the law of total
   variance.
 
+Targets of lines of text are functions of their latents, such as the carries of a sum
+(`sum_targets`); how much of them can be known at each character follows from all lines
+that can occur (`prefix_ceilings`).
+
 `target_values` and `target_ceilings` compute many at once, from one decomposition of
 the prompts, and return NumPy arrays by name, which `probes.probe_grid` takes. `TARGETS`
 lists those that are usually asked for; a target of your own is one line:
@@ -42,5 +46,12 @@ from icl.targets.named import moment as moment
 from icl.targets.named import residual as residual
 from icl.targets.named import true_weights as true_weights
 from icl.targets.named import weight_norm as weight_norm
+from icl.targets.prefixes import prefix_ceilings as prefix_ceilings
+from icl.targets.sums import answer_digit as answer_digit
+from icl.targets.sums import carry as carry
+from icl.targets.sums import cascade as cascade
+from icl.targets.sums import column_sum as column_sum
+from icl.targets.sums import nine as nine
+from icl.targets.sums import sum_targets as sum_targets
 from icl.targets.values import target_ceilings as target_ceilings
 from icl.targets.values import target_values as target_values

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from icl import checks
 from icl.arrays import shown
 from icl.baselines import PosteriorMean, Spectrum, decompose, solve
+from icl.codecs import Lines
 from icl.prompts import Prompts, check_prompts
 from icl.targets.kinds import OfContext, OfLatents, OfWeights, Target
 from icl.targets.named import itself
@@ -19,12 +20,15 @@ MOST_DRAWS = 1_000_000
 Values = Float[np.ndarray, "batch *contexts_and_q"]
 
 
-def target_values(targets: Iterable[Target], prompts: Prompts) -> dict[str, Values]:
+def target_values(
+    targets: Iterable[Target], prompts: Prompts | Lines
+) -> dict[str, Values]:
     """Returns the values of each target for each prompt, by name.
 
     Args:
         targets: of any kind; the linear learners among them share one decomposition.
-        prompts: the prompts, with their `weights` if a target is a function of those.
+        prompts: the prompts, with their `weights` if a target is a function of those;
+            or lines of text, whose targets are functions of latents.
 
     Returns:
         (batch, q), or (batch, length, q) by context length, in the prompts' dtype.
@@ -40,7 +44,10 @@ def target_values(targets: Iterable[Target], prompts: Prompts) -> dict[str, Valu
         >>> {name: array[0, :, 0].tolist() for name, array in values.items()}
         {"X'y": [0.0, 2.0, 6.0], 'residual OLS': [0.0, 2.0, 2.0]}
     """
-    targets, prompts = _named(targets), check_prompts(prompts)
+    targets = named_targets(targets)
+    if isinstance(prompts, Lines):
+        return {target.name: _of_line(target, prompts) for target in targets}
+    prompts = check_prompts(prompts)
     xs, ys = (np.asarray(array, float) for array in (prompts.xs, prompts.ys))
     wanted = (t.learner for t in targets if isinstance(t, OfContext))
     learners = list(dict.fromkeys(learner for learner in wanted if learner))
@@ -115,7 +122,7 @@ def target_ceilings(
         >>> {name: array.tolist() for name, array in ceilings.items()}
         {'w': [0.0, 0.5, 1.0], "X'y / n": [1.0, 1.0, 1.0]}
     """
-    targets = _named(targets)
+    targets = named_targets(targets)
     checks.positive_int("draws", draws, minimum=2, maximum=MOST_DRAWS)
     checks.positive_int("seed", seed, minimum=0)
     prior = PosteriorMean(noise_std, weight_std)
@@ -156,7 +163,18 @@ def _unknown(
     return unknown
 
 
-def _of_latents(target: OfLatents, prompts: Prompts) -> Any:
+def _of_line(target: Target, lines: Lines) -> np.ndarray:
+    """Returns the values of a target of lines of text, (batch, q)."""
+    if not isinstance(target, OfLatents):
+        raise ValueError(
+            f"target {target.name!r} must be a function of latents (OfLatents) for "
+            "lines of text, which have no pairs and no weights."
+        )
+    found = _of_latents(target, lines)
+    return _checked_values(target, found, np.shape(lines.ids)[:1]).astype(np.float32)
+
+
+def _of_latents(target: OfLatents, prompts: Prompts | Lines) -> Any:
     latents = {n: np.asarray(array) for n, array in (prompts.latents or {}).items()}
     try:
         return target.function(latents)
@@ -164,11 +182,11 @@ def _of_latents(target: OfLatents, prompts: Prompts) -> Any:
         there = ", ".join(latents) or "none"
         raise ValueError(
             f"target {target.name!r} needs the latent {error}, which the prompts do "
-            f"not hold (there are: {there}); give Prompts(xs, ys, latents=...)."
+            f"not hold (there are: {there}); give them as latents={{...}} of the batch."
         ) from error
 
 
-def _named(targets: Iterable[Target]) -> list[Target]:
+def named_targets(targets: Iterable[Target]) -> list[Target]:
     several = isinstance(targets, Iterable) and not isinstance(targets, str | Mapping)
     wanted = "a list of targets, such as [true_weights(), moment()]"
     if not several:

@@ -2,6 +2,7 @@
 
 from icl.prompts import Prompts as Prompts
 from icl.prompts import check_prompts as check_prompts
+from icl.tasks.addition import Addition as Addition
 from icl.tasks.base import Task as Task
 from icl.tasks.function_class import FunctionClass as FunctionClass
 from icl.tasks.functions import DecisionTree as DecisionTree

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from icl.arrays import shown
+from icl.tasks.addition import Addition
 from icl.tasks.base import Task
 from icl.tasks.functions import (
     DecisionTree,
@@ -33,6 +34,7 @@ TASKS: dict[str, type[Task]] = {
         Pool,
         PromptPool,
         Mixture,
+        Addition,
     )
 }
 """Every registered class by its name."""

@@ -1,0 +1,79 @@
+"""What does a written line say? Its answer as a number, and what of it is right.
+
+The text after the end of the answer is ignored, because a model that writes on has
+given its answer by then. A line that does not end gives no answer.
+"""
+
+from typing import NamedTuple
+
+from icl import checks
+from icl.arithmetic.formats import LAYOUTS, SCRATCHPADS, Layout
+
+
+class Score(NamedTuple):
+    """What of an answer with a scratchpad is right.
+
+    A right answer after a wrong trace is a finding, and so is the opposite.
+
+    Attributes:
+        trace: whether all that stands before the answer is right.
+        answer: whether the answer is right.
+    """
+
+    trace: bool
+    answer: bool
+
+
+def answer_of(text: str, layout: Layout) -> int | None:
+    r"""Returns the answer that a line gives, or None where it gives no number.
+
+    Args:
+        text: the whole line, with its prompt.
+        layout: how it is written.
+
+    Raises:
+        ValueError: this is no text, or there is no such layout.
+
+    Example:
+        >>> answer_of("$128+367=5940$\n$", "reverse"), answer_of("1+1=2", "plain")
+        (495, None)
+    """
+    checks.of_kind("text", text, str, "text")
+    checks.one_of("layout", layout, LAYOUTS)
+    if layout in SCRATCHPADS:
+        found = _split(text, layout)[1]
+    else:
+        given = text.partition("=")[2]
+        line, end, _ = given.partition("\n")
+        found = line.removesuffix("$") if end else None
+        found = found and (found[::-1] if layout == "reverse" else found)
+    digits = found is not None and found.isascii() and found.isdigit()
+    return int(found) if digits and found else None
+
+
+def score(text: str, expected: str, layout: Layout) -> Score:
+    """Returns what a line with a scratchpad has right.
+
+    Args:
+        text: the line that a model has written, with its prompt.
+        expected: the line as it should be, as `Addition.line` returns.
+        layout: how it is written, "simplified" or "detailed".
+
+    Raises:
+        ValueError: these are no texts, or the layout has no scratchpad.
+    """
+    checks.of_kind("text", text, str, "text")
+    checks.of_kind("expected", expected, str, "text")
+    checks.one_of("layout", layout, SCRATCHPADS)
+    trace, answer = _split(text, layout)
+    right_trace, right_answer = _split(expected, layout)
+    return Score(trace == right_trace, answer is not None and answer == right_answer)
+
+
+def _split(text: str, layout: Layout) -> tuple[str, str | None]:
+    """Returns a scratchpad and the answer behind it, None where there is no end."""
+    last = "</scratch>\n" if layout == "detailed" else ".\n"
+    given = text.partition("Target:\n")[2]
+    trace, mark, rest = given.partition(last)
+    line, end, _ = rest.partition("\n")
+    return trace + mark, line.replace(" ", "") if end else None

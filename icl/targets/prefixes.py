@@ -1,0 +1,100 @@
+"""How much of a target can be known at each character of a line? By enumeration.
+
+Whoever reads a line up to a character knows which lines begin so, and no more. The best
+prediction of a target is then its mean over these lines, and what remains is its
+variance among them:
+
+    ceiling of R2 = 1 - E[Var(target | prefix)] / Var(target)
+
+Both are sums over the lines that are handed over, which must be *all* lines that can
+occur, each with its probability. Of a sample of lines nearly every prefix occurs once,
+and the ceiling would be 1 everywhere.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from icl import checks
+from icl.codecs import Lines
+from icl.targets.kinds import OfLatents
+from icl.targets.values import named_targets, target_values
+
+
+def prefix_ceilings(
+    targets: Iterable[OfLatents], lines: Lines, shares: ArrayLike | None = None
+) -> dict[str, Float[np.ndarray, " tokens"]]:
+    """Returns the highest R2 that any reader of a prefix can reach, by name and token.
+
+    Entry t is that of a reader of the characters 0 to t. The R2 is that of all
+    coordinates of a target together, weighted by variance.
+
+    Args:
+        targets: functions of what made the lines, such as `sum_targets(3).values()`.
+        lines: all lines that can occur, such as `Addition(digits=3).every_sum()`.
+        shares: how probable each is, (batch,); None is the same for all.
+
+    Returns:
+        Arrays (tokens,) by name; NaN where a target is the same for all lines.
+
+    Raises:
+        ValueError: two targets have one name, or one is no function of latents; or
+            shares are negative, all 0, or not one for each line.
+
+    Example:
+        >>> from icl.targets import carry
+        >>> from icl.tasks import Addition
+        >>> ceilings = prefix_ceilings([carry(0, 1)], Addition(digits=1).every_sum())
+        >>> ceilings["carry 0"].round(4).tolist()  # at a0, +, b0, =, s1, s0, end
+        [0.3333, 0.3333, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    targets = named_targets(targets)
+    checks.of_kind("lines", lines, Lines, "lines of text, icl.codecs.Lines")
+    values = target_values(targets, lines)
+    ids = np.asarray(lines.ids)
+    weights = _shares(shares, len(ids))
+    found = {name: np.full(ids.shape[1], np.nan) for name in values}
+    means = {name: weights @ array for name, array in values.items()}
+    whole = {
+        name: float((weights @ np.square(array - means[name])).sum())
+        for name, array in values.items()
+    }
+    group = np.zeros(len(ids), np.int64)
+    for token in range(ids.shape[1]):
+        group = _split(group, ids[:, token])
+        mass = np.bincount(group, weights)
+        for name, array in values.items():
+            if whole[name] > 0:
+                known = _between(group, mass, weights, array - means[name])
+                found[name][token] = known / whole[name]
+    return found
+
+
+def _split(group: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Returns new numbers of groups, without gaps, of lines with one prefix."""
+    numbers = group * (int(ids.max()) + 1) + ids
+    there = np.zeros(int(numbers.max()) + 1, bool)
+    there[numbers] = True
+    return (np.cumsum(there) - 1)[numbers]
+
+
+def _between(
+    group: np.ndarray, mass: np.ndarray, weights: np.ndarray, values: np.ndarray
+) -> float:
+    """Returns the variance of the means of groups, summed over coordinates."""
+    sums = [np.bincount(group, weights * column) for column in values.T]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = [np.square(each) / mass for each in sums]
+    return float(np.nansum(parts))  # groups without any share have no mass
+
+
+def _shares(shares: Any, count: int) -> np.ndarray:
+    """Returns probabilities that sum to 1."""
+    if shares is None:
+        return np.full(count, 1 / count)
+    found = np.asarray(checks.array("shares", shares, (count,), "(batch,)"), float)
+    if (found < 0).any() or not found.any():
+        raise ValueError("shares must not be negative, nor all 0.")
+    return found / found.sum()

@@ -1,0 +1,148 @@
+"""What may a model hold in its head about a sum? Digits, column sums, carries.
+
+All are functions of the operands, the latents "a" and "b" of lines (`icl.codecs.Lines`,
+as `icl.tasks.Addition` draws them); of a sequence of several sums they are about the
+last one. Columns are counted from the units. How much of each can be known at a token,
+`prefix_ceilings` says.
+
+Quirke and Barez (2023) call three of them base add (`column_sum`), make carry (`carry`)
+and use nine (`nine`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from icl import checks
+from icl.arithmetic import columns
+from icl.arithmetic.columns import MOST_DIGITS
+from icl.targets.kinds import OfLatents
+
+Latents = Mapping[str, np.ndarray]
+
+
+def carry(column: int, digits: int) -> OfLatents:
+    """Returns the target "carry i", the carry out of a column, 0 or 1, (batch, 1).
+
+    Args:
+        column: the column i, from 0, the units, to digits - 1.
+        digits: the number of digits of an operand.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+    return _of_column("carry", columns.carries, column, digits)
+
+
+def column_sum(column: int, digits: int) -> OfLatents:
+    """Returns the target "sum i", a_i + b_i without a carry into it, (batch, 1).
+
+    Args:
+        column: the column i, from 0, the units, to digits - 1.
+        digits: the number of digits of an operand.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+    return _of_column("sum", columns.column_sums, column, digits)
+
+
+def nine(column: int, digits: int) -> OfLatents:
+    """Returns the target "nine i": whether a_i + b_i is 9, so that it hands carries on.
+
+    Args:
+        column: the column i, from 0, the units, to digits - 1.
+        digits: the number of digits of an operand.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+
+    def nines(a: Any, b: Any, digits: int) -> np.ndarray:
+        return columns.column_sums(a, b, digits) == 9
+
+    return _of_column("nine", nines, column, digits)
+
+
+def cascade(column: int, digits: int) -> OfLatents:
+    """Returns the target "cascade i", the number of nines right below a column.
+
+    Args:
+        column: the column i, from 0, the units, to digits - 1.
+        digits: the number of digits of an operand.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+    return _of_column("cascade", columns.cascades, column, digits)
+
+
+def answer_digit(column: int, digits: int, phase: int | None = None) -> OfLatents:
+    """Returns the target "answer i", a digit of the sum, one-hot, (batch, 10).
+
+    Args:
+        column: the column i, from 0, the units, to `digits`, which has the last carry.
+        digits: the number of digits of an operand.
+        phase: a number k from 1 to 5; the target is then "answer i phase k", the cosine
+            and sine of 2 pi k d / 10 for the digit d, (batch, 2).
+
+    Raises:
+        ValueError: there is no such column, or no such phase.
+    """
+    column = _checked(column, digits, more=1)
+    if phase is not None:
+        phase = checks.positive_int("phase", phase, maximum=5)
+
+    def coded(latents: Latents) -> np.ndarray:
+        a, b = _last(latents)
+        found = columns.digits_of(a + b, digits + 1)[:, column]
+        return np.eye(10)[found] if phase is None else _phases(found, phase)
+
+    name = f"answer {column}" + ("" if phase is None else f" phase {phase}")
+    return OfLatents(name, coded)
+
+
+def sum_targets(digits: int) -> dict[str, OfLatents]:
+    """Returns every carry, column sum, nine, cascade and digit of the answer, by name.
+
+    Raises:
+        ValueError: there is no such number of digits.
+
+    Example:
+        >>> list(sum_targets(1))
+        ['carry 0', 'sum 0', 'nine 0', 'cascade 0', 'answer 0', 'answer 1']
+    """
+    digits = checks.positive_int("digits", digits, maximum=MOST_DIGITS)
+    makers = (carry, column_sum, nine, cascade)
+    found = [maker(i, digits) for maker in makers for i in range(digits)]
+    found += [answer_digit(i, digits) for i in range(digits + 1)]
+    return {target.name: target for target in found}
+
+
+def _of_column(
+    name: str, function: Callable[..., np.ndarray], column: int, digits: int
+) -> OfLatents:
+    column = _checked(column, digits)
+
+    def found(latents: Latents) -> np.ndarray:
+        values = function(*_last(latents), digits)
+        return values[:, column, None].astype(float)
+
+    return OfLatents(f"{name} {column}", found)
+
+
+def _checked(column: int, digits: int, more: int = 0) -> int:
+    digits = checks.positive_int("digits", digits, maximum=MOST_DIGITS)
+    last = digits - 1 + more
+    return checks.positive_int("column", column, minimum=0, maximum=last)
+
+
+def _last(latents: Latents) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the operands of the last sum of each sequence."""
+    return latents["a"][:, -1], latents["b"][:, -1]
+
+
+def _phases(digits: np.ndarray, phase: int) -> np.ndarray:
+    angles = 2 * np.pi * phase * digits / 10
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
