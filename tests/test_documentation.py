@@ -20,6 +20,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "RESULTS.md",
     "probes/README.md",
+    "docs/arithmetic.md",
     "docs/coming_from.md",
     "docs/emergence.md",
     "docs/flax.md",
@@ -48,6 +49,7 @@ def test_docstrings(name, untyped):
     "page",
     [
         "README.md",
+        "docs/arithmetic.md",
         "docs/coming_from.md",
         "docs/emergence.md",
         "docs/flax.md",

@@ -33,7 +33,7 @@ def digits_of(numbers: Numbers, count: int) -> Columns:
     """
     numbers = natural("numbers", numbers)
     count = checks.positive_int("count", count, maximum=MOST_DIGITS + 1)
-    return numbers[..., None] // _powers(count) % 10
+    return numbers[..., None] // _powers(count, numbers) % 10
 
 
 def lengths_of(numbers: Numbers, most: int) -> Numbers:
@@ -44,7 +44,7 @@ def lengths_of(numbers: Numbers, most: int) -> Numbers:
     """
     numbers = natural("numbers", numbers)
     most = checks.positive_int("most", most, maximum=MOST_DIGITS + 1)
-    return 1 + (numbers[..., None] >= _powers(most)[1:]).sum(axis=-1)
+    return 1 + (numbers[..., None] >= _powers(most, numbers)[..., 1:]).sum(axis=-1)
 
 
 def carries(a: Numbers, b: Numbers, digits: int) -> Columns:
@@ -59,7 +59,7 @@ def carries(a: Numbers, b: Numbers, digits: int) -> Columns:
     """
     a, b = operands(a, b, digits)
     # 10^(i + 1) is a number of 32 bits for all columns of operands of 9 digits.
-    powers = _powers(digits + 1)[1:]
+    powers = _powers(digits + 1, a)[..., 1:]
     carried = a[..., None] % powers + b[..., None] % powers >= powers
     return carried.astype(a.dtype)
 
@@ -130,6 +130,7 @@ def natural(name: str, numbers: Any, digits: int = MOST_DIGITS + 1) -> Any:
     return numbers if isinstance(numbers, jax.Array) else numbers.astype(np.int64)
 
 
-def _powers(count: int) -> np.ndarray:
-    """Returns 1, 10, 100, ... as integers that JAX has too."""
-    return (10 ** np.arange(count)).astype(np.int32)
+def _powers(count: int, numbers: Any) -> np.ndarray:
+    """Returns 1, 10, ... with an axis more than numbers, as integers that JAX has."""
+    powers = (10 ** np.arange(count)).astype(np.int32)
+    return powers.reshape((1,) * numbers.ndim + (count,))

@@ -105,11 +105,8 @@ def complete(table: ArrayLike, shown: ArrayLike, rule: Rule = "additive") -> Com
         [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     """
     checks.one_of("rule", rule, get_args(Rule))
-    flags = np.asarray(real("shown", shown))
-    if flags.dtype != bool:
-        raise ValueError(f"shown must hold booleans, got an array of {flags.dtype}.")
-    n = len(flags) if flags.ndim else 0
-    checks.shape_of("shown", flags, (n, n), "(n, n)")
+    flags = _flags(shown)
+    n = len(flags)
     values = np.asarray(real("table", table), float)
     checks.shape_of("table", values, (n, n), "(n, n)")
     if not flags.any():
@@ -124,13 +121,27 @@ def complete(table: ArrayLike, shown: ArrayLike, rule: Rule = "additive") -> Com
     return _blocks(values, flags, ratio=rule == "ratio")
 
 
-def components(shown: Bool[np.ndarray, "n n"]) -> tuple[np.ndarray, np.ndarray]:
+def components(shown: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns the number of the component of each row, and that of each column.
 
     Rows and columns are the nodes of a graph, and shown cells its edges.
+
+    Raises:
+        ValueError: `shown` is no square of booleans.
     """
+    shown = _flags(shown)
     numbers = connected_components(_graph(shown), directed=False)[1]
     return numbers[: len(shown)], numbers[len(shown) :]
+
+
+def _flags(shown: ArrayLike) -> Bool[np.ndarray, "n n"]:
+    """Returns which cells are shown, and refuses what is no square of booleans."""
+    flags = np.asarray(real("shown", shown))
+    if flags.dtype != bool:
+        raise ValueError(f"shown must hold booleans, got an array of {flags.dtype}.")
+    n = len(flags) if flags.ndim else 0
+    checks.shape_of("shown", flags, (n, n), "(n, n)")
+    return flags
 
 
 def _graph(shown: np.ndarray) -> coo_array:
@@ -191,7 +202,7 @@ def _corners(n: int, down: int, right: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def one_hot_features(n: int) -> Float[np.ndarray, "cells 2n"]:
+def one_hot_features(n: int) -> Float[np.ndarray, "cells features"]:
     """Returns the row and the column of every cell, one-hot, row by row.
 
     Least squares on them is the rule "additive".

@@ -85,6 +85,11 @@ class Characters(Codec):
         checks.normalise(self, checks.positive_int, "start", minimum=0, **most)
         if self.rows is not None:
             checks.normalise(self, checks.positive_int, "rows")
+        several = isinstance(self.labels, tuple | list)
+        if not several or not all(isinstance(name, str) for name in self.labels):
+            raise ValueError(
+                f"labels must be a tuple of names, got {shown(self.labels)}."
+            )
         if self.labels and len(self.labels) != self.tokens:
             raise ValueError(
                 f"labels must be {self.tokens} names, one for each token, got "
@@ -160,7 +165,7 @@ class Characters(Codec):
             ValueError: these are no lines, or other characters or another number of
                 them, or answers begin before `start`.
         """
-        checks.of_kind("batch", batch, Lines, "lines of text, icl.codecs.Lines")
+        batch = _lines(batch)
         ids = jnp.asarray(real("ids", batch.ids))
         sizes = (None, self.tokens)
         checks.shape_of("ids", ids, sizes, "(batch, tokens)")
@@ -183,17 +188,17 @@ class Characters(Codec):
 
     def encode(self, batch: Lines) -> Int[Array, "batch tokens"]:
         """Returns the characters."""
-        return batch.ids
+        return _lines(batch).ids
 
     def positions(self, batch: Lines) -> Int[Array, "batch tokens"] | None:
         """Returns each character's row in the table of positions, if lines say so."""
-        return batch.positions
+        return _lines(batch).positions
 
     def losses(
         self, predictions: Float[Array, "batch slots alphabet"], batch: Lines
     ) -> Float[Array, "batch slots"]:
         """Returns the cross-entropy of every character that is predicted."""
-        return cross_entropy(predictions, batch.ids[:, self.start + 1 :])
+        return cross_entropy(predictions, _lines(batch).ids[:, self.start + 1 :])
 
     def slot_weights(self, batch: Lines) -> Float[Array, "batch slots"]:
         """Returns how much each character counts."""
@@ -210,3 +215,9 @@ class Characters(Codec):
                 f"ids must be 0 to {self.entries - 1}, the places in the alphabet, got "
                 f"{least if least < 0 else most}."
             )
+
+
+def _lines(batch: Any) -> Lines:
+    """Returns lines of text, and refuses what is none."""
+    checks.of_kind("batch", batch, Lines, "lines of text, icl.codecs.Lines")
+    return batch

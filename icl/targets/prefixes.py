@@ -50,9 +50,9 @@ def prefix_ceilings(
         >>> ceilings["carry 0"].round(4).tolist()  # at a0, +, b0, =, s1, s0, end
         [0.3333, 0.3333, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    targets = named_targets(targets)
+    checked = named_targets(targets)
     checks.of_kind("lines", lines, Lines, "lines of text, icl.codecs.Lines")
-    values = target_values(targets, lines)
+    values = target_values(checked, lines)
     ids = np.asarray(lines.ids)
     weights = _shares(shares, len(ids))
     found = {name: np.full(ids.shape[1], np.nan) for name in values}

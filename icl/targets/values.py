@@ -187,6 +187,7 @@ def _of_latents(target: OfLatents, prompts: Prompts | Lines) -> Any:
 
 
 def named_targets(targets: Iterable[Target]) -> list[Target]:
+    """Returns targets as a list, and refuses what is none, and two of one name."""
     several = isinstance(targets, Iterable) and not isinstance(targets, str | Mapping)
     wanted = "a list of targets, such as [true_weights(), moment()]"
     if not several:

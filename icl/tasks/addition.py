@@ -155,36 +155,46 @@ class Addition(Task):
         start = jax.random.randint(start_key, (batch, 1), 0, spare + 1)
         return self._lines(a, b, start)
 
-    def test(self, count: int) -> Lines:
+    def test(self, count: int, lines: int = 1) -> Lines:
         """Returns sums that no training has seen, the same ones whenever it is called.
 
         They are uniform over all sums that are not in the training set, and all differ.
-        Without a training set every sum may occur in training; with several lines, each
-        sequence has so many of these sums.
+        Without a training set every sum may occur in training.
+
+        Args:
+            count: the number of sequences.
+            lines: the number of sums in each, at most the task's; all but the last are
+                worked examples for it.
 
         Raises:
-            ValueError: there are not so many sums left.
+            ValueError: there are not so many sums left, or more lines than the task's.
         """
         count = checks.positive_int("count", count)
+        lines = checks.positive_int("lines", lines, maximum=self.lines)
         seen = None if self.examples is None else self._training(self.examples)
-        pairs = unseen_pairs(self.digits, count * self.lines, seen, self.seed)
-        return self.of(*(part.reshape(count, self.lines) for part in pairs))
+        pairs = unseen_pairs(self.digits, count * lines, seen, self.seed)
+        return self.of(*(part.reshape(count, lines) for part in pairs))
 
     def of(self, a: Any, b: Any) -> Lines:
         """Returns given sums as lines.
 
         Args:
-            a: the first operands, integers, (batch,) or (batch, lines).
+            a: the first operands, integers, (batch,) or (batch, lines), where there may
+                be fewer lines than a sequence has room for.
             b: the second operands.
 
         Raises:
-            ValueError: they are no integers from 0 to 10^n - 1, or not as many as a
-                sequence has lines.
+            ValueError: they are no integers from 0 to 10^n - 1, or more than a sequence
+                has room for.
         """
         a, b = operands(a, b, self.digits)
-        if a.ndim == 1 and self.lines == 1:
+        if a.ndim == 1:
             a, b = a[:, None], b[:, None]
-        checks.shape_of("a", a, (None, self.lines), "(batch, lines)")
+        checks.shape_of("a", a, (None, None), "(batch, lines)")
+        if not 1 <= a.shape[1] <= self.lines:
+            raise ValueError(
+                f"a must have 1 to {self.lines} sums in a sequence, got {a.shape[1]}."
+            )
         return self._lines(a, b, np.zeros((len(a), 1), np.int32))
 
     def every_sum(self) -> Lines:
@@ -276,7 +286,7 @@ class Addition(Task):
 
         `start`, (batch, 1), is how far the positions of digits are moved.
         """
-        worked = [self._worked(a[:, line], b[:, line]) for line in range(self.lines)]
+        worked = [self._worked(a[:, line], b[:, line]) for line in range(a.shape[1])]
         ids, answers, lengths = self._rendered(worked)
         counted, positions = answers, None
         if self.loss_on == "all":
@@ -304,11 +314,11 @@ class Addition(Task):
             )
 
     def _check_corrupt(self) -> None:
-        letters = tuple(self.corrupt) if isinstance(self.corrupt, tuple | list) else ()
-        if letters != self.corrupt and list(letters) != self.corrupt:
+        if not isinstance(self.corrupt, tuple | list):
             raise ValueError(
                 f"corrupt must be a tuple of letters, got {shown(self.corrupt)}."
             )
+        letters = tuple(self.corrupt)
         for letter in letters:
             checks.one_of("corrupt", letter, ("A", "C"))
         if letters and self.layout != "simplified":

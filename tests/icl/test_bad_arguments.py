@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import arithmetic_values
 import jax
 import numpy as np
 import pytest
@@ -383,6 +384,8 @@ VALID = {
     "dataset": runs,
     "over": lambda: ["rate"],
     "by": lambda: "validation_loss",
+    # sums and lines of text
+    **arithmetic_values.VALUES,
 }
 
 
@@ -435,6 +438,7 @@ INSTANCES = {
     "Hits": lambda: Hits(SCALE, OUTCOMES > 0),
     "LogProbabilities": lambda: LogProbabilities(SCALE, LOGS[..., 0]),
     "Choices": lambda: Choices(SCALE, LOGS),
+    **arithmetic_values.INSTANCES,
 }
 
 LEAVE_OUT = {
@@ -467,7 +471,11 @@ PACKAGES = (
     "icl.tasks",
     "icl.tasks.shifts",
     "icl.testing",
+<<<<<<< HEAD
     "icl.theory",
+=======
+    *arithmetic_values.PACKAGES,
+>>>>>>> b8341c3 (Sums: a task of text with exact ceilings, completion of its table, and figures of Lee et al. 2023)
 )
 
 

@@ -1,0 +1,1 @@
+"""Lee et al. 2023: teaching arithmetic to small transformers."""

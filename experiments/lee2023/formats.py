@@ -1,0 +1,152 @@
+"""From how many sums is addition learnt, by how the sums are written?
+
+Claim: small transformers learn to add from few examples if the answer is written with
+its units first, and from fewer if the working is written out.
+
+Paper: sections 3 and 4 of Lee et al. 2023 (claims L1, L3, L14 and L20).
+
+Run: python -m experiments.lee2023.formats quick
+
+How to read it: on the left, the share of sums without any training on them that are
+answered rightly, by the number of sums in the training set; faint points are single
+seeds, which differ by whole transitions. On the right, the shares of each digit of the
+answer that are right after right ones, at the largest training set. Bands are 95 %
+intervals over sums and seeds. Lines are padded, and answers are greedy; the released
+accuracies are of unpadded lines, of models with 10.6M parameters, and sampled at a
+temperature of 0.8: plain 0.4, 1.7, 62 and 81 % after 1,000, 2,000, 4,000 and 5,000
+examples, reverse 1.6, 31, 98 and 100 %.
+"""
+
+import sys
+
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    canvas,
+)
+from experiments.lee2023.formats_claims import claims, exact, resample
+from experiments.lee2023.formats_measure import FORMATS, Config, measure, settings
+from icl import ModelConfig, TrainConfig, sweeps
+from icl.sweeps.store import Models
+from icl.tasks import Addition
+
+TIMES = {
+    "tiny": "1 min",
+    "quick": "10 min, 1 min once the models are trained",
+    "paper": "36 models, 2.1e16 floating-point operations each: a GPU",
+}
+SMALL = ModelConfig(layers=2, width=32, heads=2)
+"""26,400 parameters, which suffice for sums of three digits."""
+
+TRAIN = TrainConfig(
+    steps=1_000,
+    batch=64,
+    learning_rate=5e-3,
+    warmup=0.05,
+    b2=0.99,
+    weight_decay=0.1,
+    evaluate_every=250,
+)
+PRESETS = {
+    "tiny": Config(
+        Addition(digits=2),
+        ModelConfig(layers=1, width=16),
+        TrainConfig(
+            steps=60,
+            batch=32,
+            learning_rate=5e-3,
+            chunk=20,
+            evaluate_every=60,
+            held_out=32,
+            checkpoint_every=60,
+        ),
+        examples=(150, 500),
+        seeds=1,
+        evaluation=Evaluation(prompts=64, resamples=200),
+    ),
+    "quick": Config(Addition(law="carries"), SMALL, TRAIN),
+    "paper": Config(
+        Addition(law="carries", padded=False, lines=20, loss_on="all"),
+        ModelConfig(layers=6, width=384, heads=6),
+        TrainConfig(
+            steps=5_000,
+            batch=256,
+            learning_rate=1e-3,
+            warmup=0.02,
+            b2=0.99,
+            weight_decay=0.1,
+        ),
+        formats=("plain, unpadded", "reverse, unpadded", "simplified", "detailed"),
+        examples=(250, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000, 20_000),
+        seeds=1,
+        evaluation=Evaluation(prompts=10_000),
+    ),
+}
+
+
+def compute(config: Config, models: Models) -> xr.Dataset:
+    """Trains the missing models and asks them: see `formats_measure.measure`."""
+    sweeps.train_missing(settings(config), models)
+    return measure(config, models)
+
+
+# --- the picture ---
+
+COLOURS = dict(
+    zip(FORMATS, (VERMILLION, BLUE, SKY, ORANGE, PURPLE, GREEN, GREY), strict=True)
+)
+MARKERS = dict(zip(FORMATS, "osD^vPX", strict=True))
+
+
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
+    """Draws shares of right answers by examples, and of right digits by place."""
+    resampled = resample(dataset)
+    with canvas(9, 4) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for name in dataset.format.values.tolist():
+            style = {"color": COLOURS[name], "marker": MARKERS[name]}
+            _curve(left, resampled.band(exact(name)), "examples", label=name, **style)
+            single = resampled.means.exact.sel(format=name).transpose("examples", ...)
+            faint = style | {"linestyle": "none", "alpha": 0.35, "markersize": 3}
+            left.plot(single.examples, single.values, **faint)
+            largest = dataset.examples.values[-1]
+
+            def digits(means: xr.Dataset, name: str = name, m: int = largest):
+                return means.digit.sel(format=name, examples=m)
+
+            if np.isfinite(digits(resampled.means)).all():
+                _curve(right, resampled.band(digits), "column", **style)
+        left.set(xscale="log", xlabel="sums in the training set")
+        left.set_ylabel("share that is right, unseen sums")
+        right.set_xlabel("digit of the answer (0: units)")
+        right.set_xticks(dataset.column.values)
+        right.set_title(f"digit by digit, {dataset.examples.values[-1]:,} examples")
+        figure.legend(
+            *left.get_legend_handles_labels(), loc="outside lower center", ncols=4
+        )
+    return figure
+
+
+def _curve(axes: Axes, band: tuple[xr.DataArray, ...], dim: str, **style) -> None:
+    value, low, high = band
+    axes.plot(value[dim], value, **style)
+    axes.fill_between(value[dim], low, high, color=style["color"], alpha=0.15, lw=0)
+
+
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
+
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -1,0 +1,92 @@
+"""Sets of sums have the counts of the released ones, and test sets are apart."""
+
+import jax
+import numpy as np
+import pytest
+
+from icl.arithmetic import carries, count_by_carries
+from icl.arithmetic.columns import lengths_of
+from icl.arithmetic.fresh import fresh_pairs
+from icl.arithmetic.pairs import training_pairs, unseen_pairs
+
+
+def longer(pairs, digits):
+    return np.maximum(*(lengths_of(part, digits) for part in pairs))
+
+
+def test_a_balanced_set_has_the_counts_of_the_released_file():
+    """10,000 sums: 2,500 of each number of carries, 100 of one digit, 10 % of two."""
+    pairs = training_pairs(3, 10_000, "carries")
+    assert np.bincount(carries(*pairs, 3).sum(axis=1)).tolist() == [2_500] * 4
+    counts = np.bincount(longer(pairs, 3))[1:]
+    assert counts[0] == 100
+    assert abs(counts[1] - 971) < 60  # the file has 971, drawn by chance
+    assert len(set(zip(*map(np.ndarray.tolist, pairs), strict=True))) == 10_000
+
+
+def test_a_uniform_set_has_few_short_sums():
+    pairs = training_pairs(3, 10_000)
+    shares = np.bincount(carries(*pairs, 3).sum(axis=1)) / 10_000
+    expected = np.array(count_by_carries(3)) / 10**6
+    # Standard errors are at most 0.005.
+    np.testing.assert_allclose(shares, expected, atol=0.02)
+    assert np.bincount(longer(pairs, 3))[1] < 10
+
+
+@pytest.mark.parametrize("digits", [2, 5])
+def test_a_set_of_several_lengths_has_as_many_of_each(digits):
+    counts = np.bincount(longer(training_pairs(digits, 1_000, "lengths"), digits))[1:]
+    assert counts[0] == 100
+    assert counts[1:].max() - counts[1:].min() <= 1
+
+
+def test_sets_follow_from_their_seed_and_all_differ():
+    one, same, other = (training_pairs(2, 500, "uniform", (), s) for s in (1, 1, 2))
+    assert (one.a == same.a).all() and not (one.a == other.a).all()
+    for law in ("uniform", "carries", "lengths"):
+        pairs = training_pairs(2, 2_000, law)
+        assert len(np.unique(pairs.a * 100 + pairs.b)) == 2_000
+
+
+def test_a_test_set_has_nothing_of_the_training_set():
+    for digits, count in ((1, 40), (3, 900)):
+        seen = training_pairs(digits, 60, "uniform")
+        unseen = unseen_pairs(digits, count, seen)
+        both = [
+            set(zip(p.a.tolist(), p.b.tolist(), strict=True)) for p in (seen, unseen)
+        ]
+        assert not both[0] & both[1] and len(both[1]) == count
+    with pytest.raises(ValueError, match="count must be at most the 40 sums that are"):
+        unseen_pairs(1, 41, training_pairs(1, 60, "uniform"))
+
+
+def test_operands_that_are_left_out_occur_nowhere():
+    left = (0, 7, 42, 99)
+    for law in ("uniform", "carries", "lengths"):
+        pairs = training_pairs(2, 1_000, law, left)
+        assert not np.isin(np.concatenate(pairs), left).any()
+    a, _ = fresh_pairs(jax.random.key(0), (4_000,), 2, "uniform", left)
+    assert set(np.unique(a)) == set(range(100)) - set(left)
+
+
+def test_fresh_sums_of_several_lengths():
+    pairs = jax.jit(fresh_pairs, static_argnums=(1, 2, 3))(
+        jax.random.key(0), (3_000,), 3, "lengths"
+    )
+    shares = np.bincount(longer([np.asarray(part) for part in pairs], 3))[1:] / 3_000
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.04)  # 4 standard errors
+
+
+@pytest.mark.parametrize(
+    ("digits", "examples", "law", "said"),
+    [
+        (1, 100, "uniform", "fewer than the 100 sums there are"),
+        (3, 99, "carries", "at least 100, which is how many sums of one digit"),
+        (2, 99, "lengths", "at least 100"),
+        (1, 95, "carries", "at most 90 .* only 45 sums have 1 carries, got 95"),
+        (3, 600_000, "carries", "at most 544,500 .* only 136,125 sums have 3"),
+    ],
+)
+def test_sets_that_cannot_be_are_refused(digits, examples, law, said):
+    with pytest.raises(ValueError, match=f"examples must be .*{said}"):
+        training_pairs(digits, examples, law)

@@ -1,0 +1,108 @@
+"""What is probed for in sums, and how much of it can be known at each character."""
+
+import numpy as np
+import pytest
+
+from icl.codecs import Lines
+from icl.targets import (
+    answer_digit,
+    carry,
+    column_sum,
+    prefix_ceilings,
+    sum_targets,
+    target_values,
+    true_weights,
+)
+from icl.tasks import Addition
+
+TASK = Addition(2, "reverse")
+
+
+def test_targets_of_one_sum():
+    """949 + 52 = 1001: every column carries."""
+    lines = Addition(3).of(np.array([949]), np.array([52]))
+    values = {n: v[0].tolist() for n, v in target_values(TARGETS, lines).items()}
+    assert [values[f"carry {i}"] for i in range(3)] == [[1], [1], [1]]
+    assert [values[f"sum {i}"] for i in range(3)] == [[11], [9], [9]]
+    assert [values[f"nine {i}"] for i in range(3)] == [[0], [1], [1]]
+    assert [values[f"cascade {i}"] for i in range(3)] == [[0], [0], [1]]
+    assert [np.argmax(values[f"answer {i}"]) for i in range(4)] == [1, 0, 0, 1]
+    phase = target_values([answer_digit(0, 3, phase=5)], lines)["answer 0 phase 5"]
+    np.testing.assert_allclose(phase, [[-1, 0]], atol=1e-6)
+
+
+TARGETS = list(sum_targets(3).values())
+
+
+def test_ceilings_of_three_digits_are_those_of_the_enumeration():
+    """R2 by token a2 a1 a0 + b2 b1 b0 = for padded sums, over all 10^6 pairs."""
+    lines = Addition(3).every_sum()
+    lines = lines._replace(ids=lines.ids[:, :8])
+    wanted = [carry(1, 3), carry(2, 3), column_sum(2, 3)]
+    found = prefix_ceilings(wanted, lines)
+    expected = {
+        "carry 1": [0, 0.33, 0.3333, 0.3333, 0.3333, 0.9340, 1, 1],
+        "carry 2": [0.33, 0.3333, 0.3333, 0.3333, 0.9333, 0.9934, 1, 1],
+        "sum 2": [0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1],
+    }
+    for name, ceilings in expected.items():
+        np.testing.assert_allclose(found[name], ceilings, atol=1e-4)
+
+
+def test_ceilings_are_the_variance_of_means_given_a_prefix():
+    lines = TASK.every_sum()
+    shares = np.random.default_rng(0).random(10_000)
+    shares[:50] = 0
+    target = answer_digit(1, 2)
+    found = prefix_ceilings([target], lines, shares)["answer 1"]
+    values = target_values([target], lines)["answer 1"].astype(float)
+    shares = shares / shares.sum()
+    centred = values - shares @ values
+    token, known = 4, 0.0
+    ids = np.asarray(lines.ids)[:, : token + 1]
+    for prefix in np.unique(ids, axis=0):
+        rows = (ids == prefix).all(axis=1)
+        mass = shares[rows].sum()
+        if mass:
+            known += np.square(shares[rows] @ centred[rows]).sum() / mass
+    whole = (shares @ np.square(centred)).sum()
+    np.testing.assert_allclose(found[token], known / whole)
+    assert (np.diff(found) > -1e-12).all() and found[-1] == pytest.approx(1)
+
+
+def test_lines_that_cannot_differ_have_no_ceiling():
+    lines = TASK.of(np.array([1, 2]), np.array([1, 2]))
+    assert np.isnan(prefix_ceilings([carry(0, 2)], lines)["carry 0"]).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: carry(3, 3), "column must be an integer of at most 2, got 3"),
+        (lambda: answer_digit(4, 3), "column must be an integer of at most 3, got 4"),
+        (lambda: answer_digit(0, 3, phase=6), "phase must be an integer of at most 5"),
+        (
+            lambda: target_values([true_weights()], TASK.test(2)),
+            "must be a function of",
+        ),
+        (
+            lambda: target_values([carry(0, 2)], TASK.test(2)._replace(latents=None)),
+            "target 'carry 0' needs the latent 'a'",
+        ),
+        (
+            lambda: prefix_ceilings([carry(0, 2)], TASK.test(2), np.array([1.0, -1.0])),
+            "shares must not be negative",
+        ),
+        (lambda: prefix_ceilings([carry(0, 2)], TASK), "lines must be lines of text"),
+    ],
+)
+def test_bad_targets_are_refused(call, said, untyped):
+    with pytest.raises(ValueError, match=said):
+        call()
+
+
+def test_targets_of_several_sums_are_about_the_last():
+    task = Addition(2, lines=2)
+    lines = task.of(np.array([[1, 99]]), np.array([[1, 1]]))
+    assert isinstance(lines, Lines)
+    assert target_values([carry(1, 2)], lines)["carry 1"].tolist() == [[1]]
