@@ -471,11 +471,8 @@ PACKAGES = (
     "icl.tasks",
     "icl.tasks.shifts",
     "icl.testing",
-<<<<<<< HEAD
     "icl.theory",
-=======
     *arithmetic_values.PACKAGES,
->>>>>>> b8341c3 (Sums: a task of text with exact ceilings, completion of its table, and figures of Lee et al. 2023)
 )
 
 
