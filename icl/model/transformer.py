@@ -154,8 +154,8 @@ class Transformer(nnx.Module):
             checks.shape_of("positions", positions, (tokens,), "(tokens,)")
         if not jnp.issubdtype(positions.dtype, jnp.integer):
             raise ValueError(f"positions must be integers, got {positions.dtype}.")
-        rows = self.positions[...][positions]
-        return self.read_in(sequence) + (rows if rows.ndim == 3 else rows[None])
+        vectors, rows = self.read_in(sequence), self.positions[...][positions]
+        return vectors + (rows if rows.ndim == 3 else rows[None])
 
     def resume(
         self,
