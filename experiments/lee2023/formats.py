@@ -77,9 +77,9 @@ PRESETS = {
         seeds=1,
         evaluation=Evaluation(prompts=64, resamples=200),
     ),
-    "quick": Config(Addition(law="carries"), SMALL, TRAIN),
+    "quick": Config(Addition(examples=1_000, law="carries"), SMALL, TRAIN),
     "paper": Config(
-        Addition(law="carries", padded=False, lines=20, loss_on="all"),
+        Addition(examples=1_000, law="carries", padded=False, lines=20, loss_on="all"),
         ModelConfig(layers=6, width=384, heads=6),
         TrainConfig(
             steps=5_000,

@@ -161,6 +161,7 @@ def _grid(
     return probe_grid(
         inference.hidden_states(model, lines),
         values,
+        groups=np.arange(len(lines.ids)),  # each sum is another, whatever they share
         tokens=list(model.codec.names),
         ceilings=ceilings,
         test_fraction=config.test_fraction,
