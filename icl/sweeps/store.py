@@ -83,9 +83,9 @@ class Models:
             raise NotADirectoryError(number, os.strerror(number), str(self.results))
         self.jobs, self.together, self.devices = jobs, together, devices
         # By `_name`, for a class may be defined again while its models are here.
-        self._trained: dict[tuple[Path, str], Trained] = {}
-        self._failed: dict[tuple[Path, str], str] = {}  # of models not kept on disk
-        self._elsewhere: dict[tuple[Path, str], Callable[[], Trained]] = {}
+        self._trained: dict[tuple[str, str], Trained] = {}
+        self._failed: dict[tuple[str, str], str] = {}  # of models not kept on disk
+        self._elsewhere: dict[tuple[str, str], Callable[[], Trained]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns what another process is told; it reads models from the folder."""
@@ -169,9 +169,10 @@ class Models:
         assert stored is not None  # the model is finished
         return history_of(stored.arrays)["held_out_loss"][-1]
 
-    def _name(self, setting: Setting) -> tuple[Path, str]:
+    def _name(self, setting: Setting) -> tuple[str, str]:
         """Returns a name for a model, which says what its task's code draws too."""
-        return self.folder(setting), program_hash(setting.task)
+        checks.of_kind("setting", setting, Setting, "an icl.sweeps.Setting")
+        return setting.hash, program_hash(setting.task)
 
 
 # --- one model on disk ---

@@ -1,6 +1,8 @@
 """What is trained together, found again and taken up again."""
 
+import functools
 import gc
+import pickle
 import shutil
 import weakref
 from dataclasses import replace
@@ -19,6 +21,7 @@ from sweep_cases import (
 
 from icl import (
     ModelConfig,
+    load_pretrained,
     sweeps,
     terminal,
 )
@@ -139,3 +142,13 @@ def test_programs_of_many_shapes_are_let_go():
         compiled(width)
     gc.collect()
     assert [ref() for ref in kept] == [None, None]
+
+
+def test_a_store_in_another_process_knows_what_was_put_there(tmp_path, monkeypatch):
+    """Also where the results folder was named from where the first process was."""
+    monkeypatch.chdir(tmp_path)
+    models = Models("results")
+    models.put(BASE, functools.partial(load_pretrained, "d4"))
+    sent = pickle.loads(pickle.dumps(models))
+    assert sent.results == tmp_path / "results"
+    assert sent.status(BASE).state == "done" and sent(BASE).task.dim == 4
