@@ -147,13 +147,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 if found == found:  # it is a number
                     axes.plot(end, found, marker, color=color, label=learner)
             axes.set_title(name.replace(", ", ",\n"))
-            count_examples(axes, dim)
+            axes.legend(loc="upper right", fontsize=8)
+            count_examples(axes, dim, low=True)
         panels[0].set(ylim=(0, HIGHEST), ylabel="squared error / mean square of f(x)")
-        known = {}
-        for axes in panels:
-            handles, labels = axes.get_legend_handles_labels()
-            known |= dict(zip(labels, handles, strict=True))
-        figure.legend(known.values(), known, loc="outside lower center", ncols=5)
     return figure
 
 
