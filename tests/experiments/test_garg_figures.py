@@ -21,19 +21,14 @@ from experiments.garg2022.classes_measure import (
     SIGNS,
 )
 from experiments.garg2022.conditions import nearest_of_pool
-from icl import LinearRegression, Trained
+from icl import LinearRegression
 from icl.model.building import build
-from icl.sweeps.store import Models
 from icl.tasks import Pool
 
 
-def untrained(settings):
-    """Models of these settings whose parameters are as they began."""
-    models = Models()
-    for setting in settings:
-        model = build(setting.task.codec, setting.model, jax.random.key(0))
-        models.put(setting, lambda m=model, s=setting: Trained.from_model(m, s.task))
-    return models
+def silent(_):
+    """What a figure is told of a model: it predicts 0."""
+    return SimpleNamespace(model=lambda prompts: np.zeros(prompts.ys.shape))
 
 
 def verdicts(figure, dataset):
@@ -69,7 +64,9 @@ def test_gradients_along_the_projection_fulfil_the_claim():
 
 def test_a_model_goes_through_to_cosines_and_answers():
     config = gradient.PRESETS["tiny"]
-    dataset = gradient.compute(config, untrained([config.setting]))
+    setting = config.setting
+    model = build(setting.task.codec, setting.model, jax.random.key(0))
+    dataset = gradient.compute(config, lambda _: SimpleNamespace(model=model))
     assert dataset.cosine.sizes == {"prompt": 32, "context": 4}
     assert float(abs(dataset.cosine).max()) <= 1 + 1e-6
     # The projection is w itself from n = d on.
@@ -144,10 +141,9 @@ def test_a_model_that_is_worse_on_one_class_fails_there(change, id):
     assert [one for one, verdict in found.items() if verdict == "fails"] == [id]
 
 
-def test_untrained_models_go_through_all_classes():
+def test_models_go_through_all_classes():
     config = classes.PRESETS["tiny"]
-    models = untrained(classes.FIGURE.settings(config))
-    dataset = classes.measure(config, models)
+    dataset = classes.measure(config, silent)
     assert dataset.error.shape == (4, len(set(NAMES)), 16, 9)
     sparse = dataset.error.sel({"class": "sparse"})
     assert bool(sparse.sel(context=8).isnull().all())  # its prompts are shorter
@@ -190,7 +186,7 @@ def test_a_curriculum_that_helps_is_found():
     assert claim.verdict == "undecided" and "left the plateau" in claim.note
 
 
-def test_untrained_models_have_losses_to_draw(monkeypatch):
+def test_models_have_losses_to_draw(monkeypatch):
     config = curriculum.PRESETS["tiny"]
     steps = config.train.evaluation_steps
     records = SimpleNamespace(values=np.linspace(2, 1, len(steps))[:, None])
@@ -250,9 +246,9 @@ def test_the_best_of_a_pool_is_as_far_away_as_it_must_be(size, golden):
     assert np.mean(found) == pytest.approx(golden, rel=0.1)
 
 
-def test_untrained_models_go_through_all_conditions():
+def test_models_go_through_all_conditions():
     config = conditions.PRESETS["tiny"]
-    dataset = conditions.measure(config, untrained(conditions.settings(config)))
+    dataset = conditions.measure(config, silent)
     assert dataset.error.shape == (9, 2, 32)
     assert int((~dataset.remembered.isnull()).any("prompt").sum()) == 2
     conditions.plot(dataset)
