@@ -18,6 +18,7 @@ from .interventions import swap as swap
 from .interventions import write as write
 from .interventions import write_class as write_class
 from .onsets import onset as onset
+from .pooled import PooledClassifier as PooledClassifier
 from .pooled import PooledProbe as PooledProbe
 from .scores import behavioural_error as behavioural_error
 from .scores import cosine as cosine
@@ -28,6 +29,7 @@ __all__ = [
     "Codelength",
     "Eraser",
     "Movement",
+    "PooledClassifier",
     "PooledProbe",
     "behavioural_error",
     "cosine",

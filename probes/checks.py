@@ -217,6 +217,26 @@ def enough_prompts(
             )
 
 
+def sample_weight(values: Any, prompts: int) -> Float[np.ndarray, " prompts"]:
+    """Returns a weight of at least 0 for each prompt, some of them above 0."""
+    array = floats("sample_weight", values)
+    if array.shape != (prompts,):
+        raise ValueError(
+            f"sample_weight must hold one number for each of the {prompts} prompts, "
+            f"got shape {array.shape}."
+        )
+    if array.min() < 0:
+        raise ValueError(
+            f"sample_weight must hold numbers of at least 0, got {array.min():g}."
+        )
+    if not array.any():
+        raise ValueError(
+            "sample_weight must be above 0 for some prompts, but all "
+            f"{prompts} weights are zero."
+        )
+    return array
+
+
 def integer(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     """Returns an integer from `low` to `high`; refuses bools and floats."""
     try:

@@ -9,7 +9,7 @@ from numbers import Number
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from probes import cautions, checks
 from probes.arrays import shown
@@ -23,11 +23,21 @@ prompts of its training has about this R2 for any target."""
 
 
 def group_labels(
-    groups: Any, prompts: int, test_fraction: float
+    groups: Any,
+    prompts: int,
+    test_fraction: float,
+    among: Int[np.ndarray, " some"] | None = None,
 ) -> Shaped[np.ndarray, " prompts"]:
-    """Returns one label for each prompt, with groups enough to train and to test."""
+    """Returns one label for each prompt, with groups enough to train and to test.
+
+    Args:
+        groups: the labels that the user gave; None where each prompt is its own group.
+        prompts: the number of prompts.
+        test_fraction: share of the groups that is held out.
+        among: the prompts that count; None stands for all.
+    """
     labels = one_label_each(groups, prompts)
-    count = len(np.unique(labels))
+    count = len(np.unique(labels if among is None else labels[among]))
     if count < 2:
         raise ValueError(
             "at least 2 groups of prompts are needed, one to train and one to test on, "

@@ -30,6 +30,7 @@ class Cell(NamedTuple):
         unseen: the features of the test prompts.
         tested: where these are among all test prompts.
         tests: the number of all test prompts.
+        weights: how much each training prompt counts; None where all count alike.
     """
 
     token: int
@@ -38,6 +39,7 @@ class Cell(NamedTuple):
     unseen: Float64[np.ndarray, "tested features"]
     tested: Int[np.ndarray, " tested"]
     tests: int
+    weights: Float64[np.ndarray, " train"] | None = None
 
     @classmethod
     def of(
@@ -54,6 +56,7 @@ class Cell(NamedTuple):
             features[test].astype(float),
             np.searchsorted(split.test, test),
             len(split.test),
+            columns.weighing(train),
         )
 
     def for_all(self, guesses: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from probes.grid.cells import Cell, Fitter, fit_cells
 from probes.grid.guesses import Guesses, by_class, known_classes
 from probes.grid.labels import LabelBoard
 from probes.grid.problem import Problem
+from probes.grid.sample_weights import fit_weighted
 from probes.labels import decoded
 
 
@@ -52,7 +53,7 @@ def _of_target(probe: Any, cell: Cell, block: np.ndarray, name: str) -> Guesses:
     labels, size = decoded(block), block.shape[1]
     known = known_classes(labels, name, cell.token)
     # Copies throughout: some estimators work in place.
-    fitted = _fit(probe, cell.seen.copy(), labels.copy(), name)
+    fitted = _fit(probe, cell.seen.copy(), labels.copy(), cell.weights, name)
     codes = np.asarray(fitted.predict(cell.unseen.copy()), int)
     chances = None
     if hasattr(fitted, "predict_proba"):
@@ -71,10 +72,16 @@ def _of_target(probe: Any, cell: Cell, block: np.ndarray, name: str) -> Guesses:
     return Guesses(codes, values, chances)
 
 
-def _fit(probe: Any, features: np.ndarray, labels: np.ndarray, name: str) -> Any:
+def _fit(
+    probe: Any,
+    features: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    name: str,
+) -> Any:
     """Fits a clone of the probe, and says which target it cannot be fitted to."""
     try:
-        return clone(probe).fit(features, labels)
+        return fit_weighted(clone(probe), features, labels, weights)
     except ValueError as error:
         raise ValueError(
             f"probe {type(probe).__name__} cannot be fitted to target {name!r}: "

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 
 class Slotted(NamedTuple):
@@ -28,6 +28,8 @@ class Columns:
             the controls.
         width: number of columns, with the controls.
         ends: the columns at which `numpy.split` parts the targets and the controls.
+        sample_weight: how much each prompt counts, (prompts,); None where all count
+            alike.
 
     Args:
         targets: the targets by name.
@@ -36,6 +38,8 @@ class Columns:
             None for no control.
         valid: whether a prompt has each of these tokens, (prompts, tokens); None where
             all prompts have all of them.
+        sample_weight: how much each prompt counts, (prompts,); None where all count
+            alike.
     """
 
     def __init__(
@@ -44,9 +48,10 @@ class Columns:
         tokens: Sequence[int],
         donors: Int[np.ndarray, " prompts"] | None,
         valid: Bool[np.ndarray, "prompts tokens"] | None = None,
+        sample_weight: Float64[np.ndarray, " prompts"] | None = None,
     ):
         self.targets, self.tokens, self.donors = targets, list(tokens), donors
-        self.valid = valid
+        self.valid, self.sample_weight = valid, sample_weight
         sizes = [target.values.shape[2] for target in targets.values()]
         self.starts = [0, *np.cumsum(sizes).tolist()]
         sides = 1 if donors is None else 2
@@ -73,6 +78,12 @@ class Columns:
         """Returns those prompts that have a token."""
         kept = self.kept(place, rows)
         return rows if kept is None else rows[kept]
+
+    def weighing(
+        self, rows: Int[np.ndarray, " rows"]
+    ) -> Float64[np.ndarray, " rows"] | None:
+        """Returns how much some prompts count; None where all count alike."""
+        return None if self.sample_weight is None else self.sample_weight[rows]
 
     def slots(self, token: int) -> tuple[int, ...]:
         """Returns the slot of each target that the token reads."""

@@ -24,7 +24,7 @@ from probes.grid.problem import Problem
 from probes.grid.ridge_spec import ALPHAS, RidgeSpec
 from probes.grid.scoreboard import Board, Scoreboard
 from probes.grid.sources import ArraySource
-from probes.pooled import PooledProbe
+from probes.pooled import PooledClassifier, PooledProbe
 
 CELL = ("layer", "token", "target")
 VALIDATION = 0.2
@@ -89,11 +89,10 @@ def engine_for(
     logistic_spec = LogisticSpec.of(probe)
     if logistic_spec is not None:
         return LogisticEngine(logistic_spec, probe, coefficients)
-    if checks.classifies(probe):
-        return ClassifierEngine(probe)
-    if isinstance(probe, PooledProbe):
+    classifies = checks.classifies(probe)
+    if isinstance(probe, PooledProbe | PooledClassifier):
         return PooledEngine(probe)
-    return RegressorEngine(probe)
+    return ClassifierEngine(probe) if classifies else RegressorEngine(probe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +195,13 @@ class LogisticEngine:
 class PooledEngine:
     """Pooled probes, fitted side by side: see `probes.grid.pooled_prefixes`."""
 
-    probe: PooledProbe
+    probe: PooledProbe | PooledClassifier
     chooses = True
-    classifies = False
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it reads labels."""
+        return isinstance(self.probe, PooledClassifier)
 
     def validation_share(self, asked: float | None, *, once: bool) -> float:
         """Returns the share of prompts on which the training is watched."""
@@ -208,7 +211,7 @@ class PooledEngine:
         """Returns the probe in one line."""
         return _one_line(self.probe)
 
-    def run(self, problem: Problem, board: Scoreboard) -> Variables:
+    def run(self, problem: Problem, board: Any) -> Variables:
         """Returns the weights of positions, numbers of epochs and validation errors.
 
         Raises:
@@ -216,8 +219,8 @@ class PooledEngine:
         """
         if problem.columns.valid is not None:
             raise ValueError(
-                "a PooledProbe reads several tokens at once and needs all of them; "
-                "leave `valid` out, or give another probe."
+                f"a {type(self.probe).__name__} reads several tokens at once and needs "
+                "all of them; leave `valid` out, or give another probe."
             )
         states = _all_states(problem, self.probe)
         weights, epochs, errors = pooled_prefixes.run(
@@ -324,10 +327,12 @@ def _all_states(problem: Problem, probe: Any) -> np.ndarray:
             "array (memory-mapped, perhaps), or use a ridge probe: the default, or "
             "Ridge with one alpha above 0, an intercept and positive=False."
         )
-    if columns.valid is None:
+    everyone = np.sort(np.concatenate([problem.split.train, problem.split.test]))
+    whole = columns.valid is None and len(everyone) == source.states.shape[1]
+    if whole:
         checks.finite_layers(source.states)
-    for place, token in enumerate(columns.tokens if columns.valid is not None else ()):
-        having = columns.having(place, np.arange(source.states.shape[1]))
+    for place, token in enumerate(() if whole else columns.tokens):
+        having = columns.having(place, everyone)
         for layer, states in enumerate(source.states):
             checks.finite(f"hidden[{layer}], token {token},", states[having, token])
     return source.states

@@ -31,7 +31,6 @@ from sklearn.base import BaseEstimator
 
 from probes import cautions, checks, scores
 from probes.arrays import real
-from probes.controls import donors
 from probes.grid.columns import Columns
 from probes.grid.engines import Engine, Variables, engine_for
 from probes.grid.labels import LabelBoard
@@ -45,6 +44,7 @@ from probes.grid.reading import (
     strata_of,
 )
 from probes.grid.ridge_spec import ALPHAS
+from probes.grid.sample_weights import SampleWeights
 from probes.grid.scoreboard import Scoreboard
 from probes.grid.sources import (
     Hidden,
@@ -65,6 +65,7 @@ def probe_grid(
     *,
     groups: ArrayLike | None = None,
     valid: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
     probe: BaseEstimator | None = None,
     alphas: Sequence[float] = ALPHAS,
     contexts: ArrayLike | None = None,
@@ -104,6 +105,11 @@ def probe_grid(
             that have it, and tested and resampled on these; what stands elsewhere, NaN
             perhaps, is not looked at, in targets either. A masked array of hidden
             states says the same. None: each prompt has all tokens.
+        sample_weight: how much each prompt counts, (prompts,), in fits, penalties that
+            are chosen, scores and resamples: a prompt of weight 2 is as good as the
+            same prompt twice in one group, and one of weight 0 as absent. Weights are
+            not scaled, and penalties are held against their sum. A probe that takes no
+            `sample_weight` in its `fit` is refused. None: all count alike.
         probe: None stands for ridge regression on standardised features, with the
             penalty that has the least squared error on training prompts that are left
             out one by one (with `groups`, group by group; some 2,000 of them if there
@@ -194,10 +200,11 @@ def probe_grid(
 
     Raises:
         ValueError: shapes that do not agree, axes in another order, NaN or infinity,
-            fewer than two groups, targets that repeat while no groups are given, a
-            probe that is neither a regressor nor a classifier, labels for a regressor
-            or numbers for a classifier, a target with one label only among the training
-            prompts, a source that ends early or changes shape.
+            fewer than two groups, targets that repeat while no groups are given,
+            weights below 0 or for a probe that takes none, a probe that is neither a
+            regressor nor a classifier, labels for a regressor or numbers for a
+            classifier, a target with one label only among the training prompts, a
+            source that ends early or changes shape.
 
     Warns:
         UserWarning: targets that do not vary, by name; fewer training prompts than
@@ -227,7 +234,9 @@ def probe_grid(
     }
     prompts = checks.prompt_count(hidden, targets)
     seed, batch = checks.seed(seed), checks.positive_int("batch", batch)
-    labels = group_labels(groups, prompts, test_fraction)
+    weights = SampleWeights.of(sample_weight, prompts)
+    targets = {name: weights.filled(values) for name, values in targets.items()}
+    labels = group_labels(groups, prompts, test_fraction, weights.rows)
     if validation_fraction is not None:
         checks.share("validation_fraction", validation_fraction)
     share = engine.validation_share(validation_fraction, once=once)
@@ -239,6 +248,7 @@ def probe_grid(
         seed=seed,
         in_order=comes_in_order(hidden),
         strata=strata_of(targets, prompts, classifies=engine.classifies),
+        among=weights.rows,
     )
     if engine.chooses:
         refuse_too_few(parts, labels)
@@ -253,9 +263,11 @@ def probe_grid(
         have, names = have[:, axis.places], axis.coords()["token"]
         checks.enough_prompts(have, names, parts.train, parts.test, labels)
     if groups is None and not engine.classifies:
-        repeated_rows({name: target.values for name, target in read.items()})
-    donor = donors(labels, seed) if control else None
-    columns = Columns(read, axis.places, donor, have)
+        repeated_rows(
+            {name: weights.counted(target.values) for name, target in read.items()}
+        )
+    donor = weights.donors(labels, seed) if control else None
+    columns = Columns(read, axis.places, donor, have, weights.values)
 
     make = LabelBoard if engine.classifies else Scoreboard
     board = make(source.shape[0], columns, parts)
@@ -293,11 +305,12 @@ def _coords(
 
 def _attrs(parts: Split, labels: np.ndarray, engine: Engine) -> dict[str, Any]:
     """Returns numbers of prompts, and how the grid was made."""
+    used = labels[np.concatenate([parts.train, parts.test])]
     return {
         "n_train": len(parts.train),
         "n_validation": len(parts.validation),
         "n_test": len(parts.test),
-        "n_groups": len(np.unique(labels)),
+        "n_groups": len(np.unique(used)),
         "resamples": len(parts.weights),
         "confidence": scores.CONFIDENCE,
         "probe": engine.describe(),

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from probes.grid.columns import Columns, Slotted
+from probes.grid.scoreboard import shares_of
 from probes.grid.splits import Split
 from probes.labels import Codes, coded, decoded
 from probes.scores import interval
@@ -102,17 +103,21 @@ class LabelBoard:
         weights = np.vstack(
             [np.ones(len(self.split.test)), self.split.weights.astype(float)]
         )
+        shares = shares_of(self.columns, self.split)
+        if shares is not None:
+            weights *= shares
         layers, tokens = self.guesses.shape[:2]
         targets = len(self.columns.starts) - 1
         shape = layers, tokens, targets, len(weights)
         found: dict[str, np.ndarray] = {}
         for place, token in enumerate(self.columns.tokens):
             truths = self._codes(token, self.split.test)
-            before = self._codes(token, self.columns.having(place, self.split.train))
+            train = self.columns.having(place, self.split.train)
+            before, of_train = self._codes(token, train), self.columns.weighing(train)
             kept = self.columns.kept(place, self.split.test)
             counted = weights if kept is None else weights * kept
             for target in range(targets):
-                lines = _lines(truths[target], before[target], counted)
+                lines = _lines(truths[target], before[target], of_train, counted)
                 for layer in range(layers):
                     own = self._measure(layer, place, target, truths, counted)
                     for name, draws in (own | lines).items():
@@ -189,9 +194,22 @@ def _named(found: dict[str, np.ndarray], keep_resamples: bool) -> dict[str, tupl
     return named
 
 
-def _lines(truth: Codes, seen: Codes, weights: Weights) -> dict[str, np.ndarray]:
-    """Returns what is scored by whoever knows the shares of the labels in training."""
-    shares = np.bincount(seen, minlength=truth.max() + 1) / len(seen)
+def _lines(
+    truth: Codes,
+    seen: Codes,
+    of_seen: Float[np.ndarray, " train"] | None,
+    weights: Weights,
+) -> dict[str, np.ndarray]:
+    """Returns what is scored by whoever knows the shares of the labels in training.
+
+    Args:
+        truth: the labels of the test prompts.
+        seen: those of the training prompts.
+        of_seen: how much these count; None where all count alike.
+        weights: how much each test prompt counts, in each resample.
+    """
+    counts = np.bincount(seen, of_seen, truth.max() + 1)
+    shares = counts / counts.sum()
     return {
         "majority": _accuracy(truth == shares.argmax(), weights),
         "prior_log_loss": _mean(_bits(shares[truth]), weights),

@@ -7,6 +7,10 @@ that a group g of prompts has when it is left out are
     (I - H_gg)^-1 e_g,
 
 where e_g are its ordinary residuals (for one prompt e_i / (1 - h_ii), Allen's PRESS).
+Prompts with weights w are rows that are multiplied by their roots, as in any weighted
+least squares, and so is the column of ones, whose share of H is 1/n without weights and
+sqrt(w w') / sum(w) with them; the residuals that are squared are then multiplied, too.
+
 A prompt is its own group, or shares its group with the others of one label, which then
 all are left out together. The centre and the scales of the features are those of all
 training prompts, as in scikit-learn's `RidgeCV` behind a `StandardScaler`.
@@ -85,7 +89,7 @@ class LeftOut(NamedTuple):
 class Residual(NamedTuple):
     """What is left of I - H on some prompts, for every penalty.
 
-    With the eigenvectors of X'X it is I - 1/n - R F R', where R has a row for each
+    With the eigenvectors of X'X it is I - 11'/n - R F R', where R has a row for each
     prompt, in their basis, and F = 1 / (L + alpha) is diagonal. With those of XX', of
     which R holds rows, it is R F R' with F = alpha / (L + alpha), and no digit is lost
     by subtraction.
@@ -93,12 +97,15 @@ class Residual(NamedTuple):
     Attributes:
         basis: R.
         filters: the diagonals of F.
-        count: the number n of prompts for the form with a difference; 0 for the other.
+        count: the number n of prompts, or the sum of their weights, for the form with
+            a difference; 0 for the other.
+        ones: the column of ones, or the roots of the weights, for that form.
     """
 
     basis: Float64[np.ndarray, "rows directions"]
     filters: Float64[np.ndarray, "directions alphas"]
-    count: int = 0
+    count: float = 0.0
+    ones: Float64[np.ndarray, " rows"] | None = None
 
     def errors(
         self,
@@ -132,8 +139,8 @@ class Residual(NamedTuple):
     ) -> Float64[np.ndarray, "alphas columns"]:
         """Returns the sums for groups of one prompt each."""
         kept = np.square(self.basis[rows]) @ self.filters
-        if self.count:
-            kept = 1 - 1 / self.count - kept
+        if self.ones is not None:
+            kept = 1 - (self.ones[rows] ** 2 / self.count)[:, None] - kept
         decided = kept.min(axis=0) <= SATURATED
         left = residuals[rows] / np.where(decided, 1.0, kept)[:, :, None]
         return np.where(decided[:, None], np.inf, np.square(left).sum(axis=0))
@@ -144,6 +151,8 @@ class Residual(NamedTuple):
         """Returns I - H within each group of one size."""
         rows = self.basis[block]
         within = (rows * self.filters[:, alpha]) @ rows.transpose(0, 2, 1)
-        if not self.count:
+        if self.ones is None:
             return within
-        return np.eye(block.shape[1]) - 1 / self.count - within
+        ones = self.ones[block]
+        shared = ones[:, :, None] * ones[:, None, :] / self.count
+        return np.eye(block.shape[1]) - shared - within

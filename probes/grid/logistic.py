@@ -89,7 +89,7 @@ def run(
             known_classes(some, names[i % len(names)], cell.token)
             for i, some in enumerate(codes)
         ]
-        probes = _fit(cell.seen, codes, known, spec)
+        probes = _fit(cell, codes, known, spec)
         sizes = [part.shape[1] for part in parts]
         guesses = _guesses(cell, probes, known, sizes)
         with lock:
@@ -112,37 +112,58 @@ def run(
 
 
 def _fit(
-    states: Float64[np.ndarray, "train features"],
+    cell: Cell,
     codes: Sequence[Int[np.ndarray, " train"]],
     known: Sequence[Int[np.ndarray, " _"]],
     spec: LogisticSpec,
 ) -> CellProbes:
     """Fits the probes of one cell, those with as many known labels side by side."""
-    count, center = len(states), states.mean(axis=0)
-    z, scale = np.ones((count, len(center) + 1)), np.ones(len(center))
-    x = z[:, :-1]
-    np.subtract(states, center, out=x)
-    if spec.standardize:
-        scale = deviations(np.einsum("np,np->p", x, x) / count, center, count)
-        x /= scale
+    z, center, scale = _scaled(cell, spec)
+    x, weights_of = z[:, :-1], cell.weights
     back = None
-    if count < len(center):
+    if len(x) < len(center):
         z, back = _fewer(x)
     penalty = np.full(z.shape[1], 1 / spec.strength)
     penalty[-1] = 0
-    factor = shared_factor(z, penalty)
+    factor = shared_factor(z, penalty, weights_of)
     weights: list[np.ndarray] = [np.empty(0)] * len(codes)
     converged = [False] * len(codes)
     for size in {len(some) for some in known}:
         places = [place for place, some in enumerate(known) if len(some) == size]
         coded = [np.searchsorted(known[place], codes[place]) for place in places]
-        loss = Loss.of(np.stack(coded), size, penalty)
+        loss = Loss.of(np.stack(coded), size, penalty, weights_of)
         fitted = fit(z, loss, factor, tol=spec.tol, max_iter=spec.max_iter)
         for place, rows, ended in zip(places, *fitted, strict=True):
             weights[place], converged[place] = rows, bool(ended)
     every = np.concatenate(weights).T
     coef = (every[:-1] if back is None else back @ every[:-1]) / scale[:, None]
     return CellProbes(coef, every[-1] - center @ coef, converged)
+
+
+def _scaled(
+    cell: Cell, spec: LogisticSpec
+) -> tuple[
+    Float64[np.ndarray, "train width"],
+    Float64[np.ndarray, " features"],
+    Float64[np.ndarray, " features"],
+]:
+    """Returns centred and scaled features with a column of ones, centre and scales."""
+    states, weights = cell.seen, cell.weights
+    count, center = float(len(states)), states.mean(axis=0)
+    if weights is not None:
+        count = float(weights.sum())
+        center = weights @ states / count
+    z, scale = np.ones((len(states), len(center) + 1)), np.ones(len(center))
+    x = z[:, :-1]
+    np.subtract(states, center, out=x)
+    if spec.standardize:
+        if weights is None:
+            squares = np.einsum("np,np->p", x, x)
+        else:
+            squares = np.einsum("n,np,np->p", weights, x, x)
+        scale = deviations(squares / count, center, count)
+        x /= scale
+    return z, center, scale
 
 
 def _fewer(

@@ -1,6 +1,7 @@
 """Logistic regressions of many targets on the same features, fitted side by side.
 
-The loss is scikit-learn's: the sum of -log p over prompts, plus the squares of the
+The loss is scikit-learn's: the sum of -log p over prompts, each of which may have a
+weight, plus the squares of the
 coefficients, but not of the intercepts, over 2 C. For two classes p is the logistic
 function of one score, and for K > 2 classes the softmax of K scores, whose
 coefficients are all penalised.
@@ -29,6 +30,7 @@ Scores = Float64[np.ndarray, "targets rows prompts"]
 Rows = Float64[np.ndarray, "targets rows width"]
 Each = Float64[np.ndarray, " targets"]
 Penalty = Float64[np.ndarray, " width"]
+Weights = Float64[np.ndarray, " prompts"] | None
 
 FLAT = 0.1
 """A step ends where the slope is no more than this share of that at its start."""
@@ -60,10 +62,12 @@ class Loss(NamedTuple):
             class and 0 for others, (targets, classes, prompts).
         penalty: what squares of coefficients are multiplied with, twice: 1 / C; 0 for
             the intercept.
+        weights: how much each prompt counts; None where all count alike.
     """
 
     truth: Scores
     penalty: Penalty
+    weights: Weights = None
 
     @classmethod
     def of(
@@ -71,12 +75,13 @@ class Loss(NamedTuple):
         codes: Int[np.ndarray, "targets prompts"],
         classes: int,
         penalty: Penalty,
+        weights: Weights = None,
     ) -> "Loss":
         """Makes the loss of labels that are coded as 0, 1, ..., classes - 1."""
         if classes == 2:
-            return cls(2.0 * codes[:, None] - 1, penalty)
+            return cls(2.0 * codes[:, None] - 1, penalty, weights)
         hot = codes[:, None] == np.arange(classes)[:, None]
-        return cls(hot.astype(float), penalty)
+        return cls(hot.astype(float), penalty, weights)
 
     def chances(self, scores: Scores) -> Scores:
         """Returns the probability of a class; for two, of the one that is wrong."""
@@ -88,25 +93,37 @@ class Loss(NamedTuple):
 
     def residuals(self, chances: Scores) -> Scores:
         """Returns the derivatives of the loss by the scores."""
-        if self.truth.shape[1] == 1:
-            return -self.truth * chances
-        return chances - self.truth
+        one = self.truth.shape[1] == 1
+        found = -self.truth * chances if one else chances - self.truth
+        return found if self.weights is None else found * self.weights
 
     def curvature(self, chances: Scores, moves: Scores) -> Each:
         """Returns the second derivatives as the scores move, without the penalty."""
         if self.truth.shape[1] == 1:
-            return np.einsum("tkp,tkp->t", chances * (1 - chances), moves * moves)
+            bend = chances * (1 - chances)
+            bend = bend if self.weights is None else bend * self.weights
+            return np.einsum("tkp,tkp->t", bend, moves * moves)
         moved = chances * moves
-        square = np.square(moved.sum(axis=1)).sum(axis=1)
-        return np.einsum("tkp,tkp->t", moved, moves) - square
+        squares = np.square(moved.sum(axis=1))
+        if self.weights is not None:
+            squares, moved = squares * self.weights, moved * self.weights
+        return np.einsum("tkp,tkp->t", moved, moves) - squares.sum(axis=1)
+
+    def total(self) -> float:
+        """Returns the number of prompts, or the sum of their weights."""
+        if self.weights is None:
+            return float(self.truth.shape[2])
+        return float(self.weights.sum())
 
     def some(self, kept: np.ndarray) -> "Loss":
         """Returns the loss of some of the targets."""
         return self._replace(truth=self.truth[kept])
 
 
-def shared_factor(features: Features, penalty: Penalty) -> Any:
-    """Returns the Cholesky factor of X'X / 4 and the penalty."""
+def shared_factor(features: Features, penalty: Penalty, weights: Weights = None) -> Any:
+    """Returns the Cholesky factor of X'X / 4, weighted, and the penalty."""
+    if weights is not None:
+        features = features * np.sqrt(weights)[:, None]
     return _factor(features, penalty, 0.25)
 
 
@@ -139,12 +156,14 @@ class Preconditioner:
         name: int,
         features: Features,
         chances: Float64[np.ndarray, "rows prompts"],
-        penalty: Penalty,
+        loss: Loss,
     ) -> None:
         """Factors the Hessian of a target, of each class by itself."""
+        bends = chances * (1 - chances)
+        bends = bends if loss.weights is None else bends * loss.weights
         self.own[name] = [
-            _factor(features * np.sqrt(row * (1 - row))[:, None], penalty, 1.0)
-            for row in chances
+            _factor(features * np.sqrt(row)[:, None], loss.penalty, 1.0)
+            for row in bends
         ]
 
 
@@ -204,11 +223,12 @@ def fit(
         features: the features, centred, and a column of ones.
         loss: the targets.
         factor: the `shared_factor` of these features and this penalty.
-        tol: the largest derivative of the loss, per prompt, at which a target has
-            converged, as in scikit-learn.
+        tol: the largest derivative of the loss, per prompt (or unit of weight), at
+            which a target has converged, as in scikit-learn.
         max_iter: the largest number of steps.
     """
-    targets, rows, prompts = loss.truth.shape
+    targets, rows, _ = loss.truth.shape
+    count = loss.total()
     found = np.zeros((targets, rows, features.shape[1]))
     converged = np.zeros(targets, bool)
     preconditioner = Preconditioner(factor)
@@ -217,7 +237,7 @@ def fit(
     for _ in range(max_iter):
         state, moved = _step(features, loss, preconditioner, state)
         found[state.names] = state.weights
-        size = abs(state.gradient).max(axis=(1, 2)) / prompts
+        size = abs(state.gradient).max(axis=(1, 2)) / count
         sizes.append(size)
         going = (size > tol) & moved
         converged[state.names] = size <= tol
@@ -315,7 +335,7 @@ def _refreshed(
     """Returns the state with preconditioners of their own for slow targets."""
     for place in np.flatnonzero(slow):
         name = int(state.names[place])
-        preconditioner.refresh(name, features, state.chances[place], loss.penalty)
+        preconditioner.refresh(name, features, state.chances[place], loss)
     scaled = preconditioner.solve(state.gradient, state.names)
     direction = np.where(slow[:, None, None], -scaled, state.direction)
     return state._replace(scaled=scaled, direction=direction)

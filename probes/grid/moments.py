@@ -1,7 +1,8 @@
 """The second moments of features and targets, added up over batches of prompts.
 
-They are accumulated in float64 about a provisional mean (that of the first prompts), so
-that features far from 0 lose no digits.
+A prompt with a weight adds so many times its own. They are accumulated in float64 about
+a provisional mean (that of the first prompts), so that features far from 0 lose no
+digits.
 """
 
 from collections.abc import Iterable
@@ -86,6 +87,8 @@ class Accumulator:
         z = np.ones((len(batch.rows), self.size))
         x, y = z[:, : self.features], z[:, self.features : -1]
         product = np.empty((self.size, self.size))  # once: new memory is slow
+        weights = self.columns.weighing(batch.rows)
+        roots = None if weights is None else np.sqrt(weights)[:, None]
         for place, token in enumerate(self.columns.tokens):
             shift = self.shift[layer, place]
             of_token = states[batch.places, token]
@@ -95,6 +98,8 @@ class Accumulator:
             z[:, -1] = 1
             if kept is not None:
                 z[~kept] = 0
+            if roots is not None:
+                z *= roots
             # NumPy sees that the factors are one, and takes half of the time.
             products[layer, place] += np.matmul(z.T, z, out=product)
 

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from probes.grid.cells import Cell, Fitter, fit_cells
 from probes.grid.problem import Problem
+from probes.grid.sample_weights import fit_weighted
 from probes.grid.scoreboard import Scoreboard
 
 
@@ -41,7 +42,7 @@ def _predict(probe: Any, ends: list[int], cell: Cell, fitter: Fitter) -> np.ndar
 def _of_block(probe: Any, cell: Cell, block: np.ndarray) -> np.ndarray:
     """Returns guesses of some columns that are fitted together."""
     # Each fit has copies of its own: some estimators work in place.
-    fitted = _fit(probe, cell.seen.copy(), block.copy())
+    fitted = _fit(probe, cell.seen.copy(), block.copy(), cell.weights)
     guess = np.asarray(fitted.predict(cell.unseen.copy()), float)
     return guess.reshape(len(cell.unseen), -1)
 
@@ -60,14 +61,17 @@ def _treats_outputs_apart(probe: Any) -> bool:
     return type(last) is LinearRegression
 
 
-def _fit(probe: Any, features: np.ndarray, target: np.ndarray) -> Any:
+def _fit(
+    probe: Any, features: np.ndarray, target: np.ndarray, weights: np.ndarray | None
+) -> Any:
     """Fits a clone of the probe, and says which target it cannot be fitted to."""
     target = target[:, 0] if target.shape[1] == 1 else target
     try:
-        return clone(probe).fit(features, target)
+        return fit_weighted(clone(probe), features, target, weights)
     except ValueError as error:
         advice = ""
-        if target.ndim == 2 and _can_be_fitted(probe, features, target[:, 0]):
+        alone = target.ndim == 2
+        if alone and _can_be_fitted(probe, features, target[:, 0], weights):
             advice = (
                 " A regressor that predicts one number at a time goes into "
                 "sklearn.multioutput.MultiOutputRegressor."
@@ -78,10 +82,12 @@ def _fit(probe: Any, features: np.ndarray, target: np.ndarray) -> Any:
         ) from error
 
 
-def _can_be_fitted(probe: Any, features: np.ndarray, column: np.ndarray) -> bool:
+def _can_be_fitted(
+    probe: Any, features: np.ndarray, column: np.ndarray, weights: np.ndarray | None
+) -> bool:
     """Returns whether the probe can be fitted to a single column."""
     try:
-        clone(probe).fit(features, column)
+        fit_weighted(clone(probe), features, column, weights)
     except ValueError:
         return False
     return True

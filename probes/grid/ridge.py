@@ -175,6 +175,7 @@ def _left_out(
                     left.some(kept),
                     _only(states, kept),
                     _only(targets[cell[1]], kept),
+                    columns.weighing(columns.having(cell[1], left.rows)),
                 )
 
         each(add_layer, range(cells[0]))
@@ -200,15 +201,18 @@ def _fit_wide(
         kept = [columns.kept(cell[1], some) for some in rows]
         x = [_only(of(cell), k) for of, k in zip(states, kept, strict=True)]
         y = [_only(of[cell[1]], k) for of, k in zip(targets, kept, strict=True)]
-        probes = WideCell.of(x[0], y[0], spec)
+        having = [columns.having(cell[1], some) for some in rows]
+        probes = WideCell.of(x[0], y[0], spec, columns.weighing(having[0]))
         chosen = np.zeros(columns.width, int)
         if left is not None:
             some = left.some(columns.kept(cell[1], left.rows))
-            places = np.searchsorted(_only(split.train, kept[0]), some.rows)
+            places = np.searchsorted(having[0], some.rows)
             chosen = probes.left_out(spec.alphas, some, places).argmin(axis=0)
         elif len(x) > 1:
-            chosen = probes.errors(spec.alphas, x[1], y[1]).argmin(axis=0)
-            probes = WideCell.of(np.concatenate(x), np.concatenate(y), spec)
+            w = columns.weighing(having[1])
+            chosen = probes.errors(spec.alphas, x[1], y[1], w).argmin(axis=0)
+            w = columns.weighing(np.concatenate(having))
+            probes = WideCell.of(np.concatenate(x), np.concatenate(y), spec, w)
         alphas = np.asarray(spec.alphas)[chosen]
         fitted.put(cell, *probes.probes(alphas), alphas)
         problem.progress.done()

@@ -50,7 +50,7 @@ class Spectrum(NamedTuple):
         cross: V'X'y.
         center: the means of the features, and then of the columns.
         scale: what the features are divided by.
-        count: the number of training prompts.
+        count: the number of training prompts, or the sum of their weights.
     """
 
     values: Float64[np.ndarray, " features"]
@@ -58,7 +58,7 @@ class Spectrum(NamedTuple):
     cross: Float64[np.ndarray, "features columns"]
     center: Float64[np.ndarray, " xy"]
     scale: Float64[np.ndarray, " features"]
-    count: int
+    count: float
 
     @classmethod
     def of(cls, train: Moments, spec: RidgeSpec) -> "Spectrum":
@@ -67,7 +67,7 @@ class Spectrum(NamedTuple):
         values, basis = np.linalg.eigh(scaled.inputs)
         center = train.mean + train.shift
         cross = basis.T @ scaled.cross
-        return cls(values, basis, cross, center, scaled.scale, round(train.count))
+        return cls(values, basis, cross, center, scaled.scale, train.count)
 
     def path(
         self, filters: Float64[np.ndarray, "features alphas"]
@@ -81,6 +81,7 @@ class Spectrum(NamedTuple):
         left: LeftOut,
         states: Real[np.ndarray, "rows features"],
         targets: Float[np.ndarray, "rows columns"],
+        weights: Float64[np.ndarray, " rows"] | None = None,
     ) -> Float64[np.ndarray, "alphas columns"]:
         """Returns the squared errors on training prompts, each group left out.
 
@@ -89,6 +90,7 @@ class Spectrum(NamedTuple):
             left: which prompts these are, by groups.
             states: their features.
             targets: their columns.
+            weights: how much each of them counts; None where all count alike.
         """
         center, offset = np.split(self.center, [len(self.values)])
         filters = _filter(self.values, np.asarray(alphas))
@@ -96,7 +98,12 @@ class Spectrum(NamedTuple):
         path = self.path(filters)
         guesses = (basis @ path.reshape(len(path), -1)).reshape(-1, *path.shape[1:])
         residuals = (targets - offset)[:, None] - guesses
-        return Residual(basis, filters, self.count).errors(residuals, left.blocks())
+        ones = np.ones(len(basis))
+        if weights is not None:
+            ones = np.sqrt(weights)
+            basis, residuals = basis * ones[:, None], residuals * ones[:, None, None]
+        residual = Residual(basis, filters, self.count, ones)
+        return residual.errors(residuals, left.blocks())
 
     def probes(
         self, alphas: Float64[np.ndarray, " columns"]

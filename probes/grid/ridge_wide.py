@@ -33,6 +33,9 @@ class WideCell(NamedTuple):
         values: the eigenvalues of XX', 0 where there is nothing but rounding.
         basis: its eigenvectors, without that of the centre.
         cross: the columns in that basis, U'y.
+
+    With weights, `states` and the columns are multiplied by their roots, row by row,
+    and so are the left-out residuals.
     """
 
     states: Float64[np.ndarray, "rows features"]
@@ -44,10 +47,20 @@ class WideCell(NamedTuple):
     cross: Float64[np.ndarray, "directions columns"]
 
     @classmethod
-    def of(cls, states: States, targets: Targets, spec: RidgeSpec) -> "WideCell":
+    def of(
+        cls,
+        states: States,
+        targets: Targets,
+        spec: RidgeSpec,
+        weights: Float64[np.ndarray, " rows"] | None = None,
+    ) -> "WideCell":
         """Decomposes the products of training prompts."""
-        count, center = len(states), states.mean(axis=0, dtype=float)
-        x = states - center
+        count, center, offset = _means(states, targets, weights)
+        x, y = states - center, targets - offset
+        roots = None if weights is None else np.sqrt(weights)
+        if roots is not None:
+            x *= roots[:, None]
+            y *= roots[:, None]
         scale = np.ones(len(center))
         if spec.standardize:
             variance = np.einsum("np,np->p", x, x) / count
@@ -56,11 +69,11 @@ class WideCell(NamedTuple):
         products = x @ x.T
         # Prompts sum to 0. Their common direction gets the largest eigenvalue, so that
         # it does not mix with others that do not vary, and is left out.
-        products += (2 * np.trace(products) + 1) / count
+        common = (2 * np.trace(products) + 1) / count
+        products += common if roots is None else common * np.outer(roots, roots)
         values, basis = np.linalg.eigh(products)
         values, basis = values[:-1], basis[:, :-1]
         least = count * np.finfo(float).eps * values.max(initial=0.0)
-        offset = targets.mean(axis=0)
         return cls(
             x,
             center,
@@ -68,7 +81,7 @@ class WideCell(NamedTuple):
             offset,
             np.where(values > least, values, 0.0),
             basis,
-            basis.T @ (targets - offset),
+            basis.T @ y,
         )
 
     def left_out(
@@ -89,7 +102,11 @@ class WideCell(NamedTuple):
         return Residual(basis, kept).errors(residuals, left.blocks())
 
     def errors(
-        self, alphas: tuple[float, ...], states: States, targets: Targets
+        self,
+        alphas: tuple[float, ...],
+        states: States,
+        targets: Targets,
+        weights: Float64[np.ndarray, " rows"] | None = None,
     ) -> Float64[np.ndarray, "alphas columns"]:
         """Returns the squared errors on other prompts."""
         x = (states - self.center) / self.scale
@@ -97,7 +114,10 @@ class WideCell(NamedTuple):
         path = self._inverse(np.asarray(alphas))[:, :, None] * self.cross[:, None, :]
         guesses = seen @ path.reshape(len(path), -1)
         guesses = guesses.reshape(len(x), *path.shape[1:]) + self.offset
-        return np.square(guesses - targets[:, None]).sum(axis=0)
+        squares = np.square(guesses - targets[:, None])
+        if weights is not None:
+            squares *= weights[:, None, None]
+        return squares.sum(axis=0)
 
     def probes(
         self, alphas: Float64[np.ndarray, " columns"]
@@ -113,3 +133,18 @@ class WideCell(NamedTuple):
         """Returns 1 / (L + alpha), and 0 where prompts do not vary."""
         inverse = 1 / (self.values[:, None] + alphas)
         return np.where(self.values[:, None] > 0, inverse, 0.0)
+
+
+def _means(
+    states: States, targets: Targets, weights: Float64[np.ndarray, " rows"] | None
+) -> tuple[float, Float64[np.ndarray, " features"], Float64[np.ndarray, " columns"]]:
+    """Returns the number of prompts, or the sum of weights, and the weighted means."""
+    if weights is None:
+        return (
+            float(len(states)),
+            states.mean(axis=0, dtype=float),
+            targets.mean(axis=0),
+        )
+    count = weights.sum()
+    center = weights @ states.astype(float) / count
+    return float(count), center, weights @ targets / count

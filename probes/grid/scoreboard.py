@@ -55,6 +55,7 @@ class Scoreboard:
 
     def __init__(self, layers: int, columns: Columns, split: Split):
         self.columns, self.split = columns, split
+        self.shares = shares_of(columns, split)
         self.starts = np.asarray(columns.starts[:-1])
         self.width, tokens = columns.starts[-1], len(columns.tokens)
         kinds, resamples = 3 * len(self.starts), len(split.weights)
@@ -98,7 +99,10 @@ class Scoreboard:
             kept = self.columns.kept(token, rows)
             if kept is not None:
                 squares[~kept] = 0
-            self.by_coordinate[layer, token] += squares[:, :width].sum(axis=0)
+            counted = squares[:, :width]
+            if self.shares is not None:
+                counted = counted * self.shares[prompts, None]
+            self.by_coordinate[layer, token] += counted.sum(axis=0)
             errors = squares @ self.pool
             values[:, token, : errors.shape[1]] = errors
             guess = guess[:, :width]
@@ -108,6 +112,8 @@ class Scoreboard:
             values[:, token, 2 * n :] = cosines_of(dot, own, other)
             if kept is not None:
                 values[~kept, token] = 0
+        if self.shares is not None:
+            values *= self.shares[prompts, None, None]
         self.sums[layer] += values.sum(axis=0)
         flat = values.reshape(len(prompts), -1).astype(np.float32)
         resampled = self.split.weights[:, prompts].astype(np.float32) @ flat
@@ -120,6 +126,8 @@ class Scoreboard:
         """
         n = len(self.starts)
         self._weights = self.split.weights.astype(np.float32)
+        if self.shares is not None:
+            self._weights *= self.shares.astype(np.float32)
         pooled, each = self._spreads()
         # Estimates first, then resamples, as one axis: what follows is done to both.
         sums = np.concatenate([self.sums[:, None], self.draws], axis=1)
@@ -127,8 +135,8 @@ class Scoreboard:
         counts, sizes = self._counts()[:, :, None], np.diff(self.columns.starts)
         measures = {
             "r2": explained(error, pooled[..., :n]),
-            "mse": error / (np.maximum(counts, 1) * sizes),
-            "cosine": cosines / np.maximum(counts, 1),
+            "mse": error / (_or_1(counts) * sizes),
+            "cosine": cosines / _or_1(counts),
         }
         if pooled.shape[-1] > n:
             measures["control_r2"] = explained(control, pooled[..., n:])
@@ -151,13 +159,15 @@ class Scoreboard:
         return found
 
     def _counts(self) -> Float64[np.ndarray, "draws tokens"]:
-        """Returns the numbers of tested prompts that have each token.
+        """Returns the numbers of tested prompts that have each token, or their shares.
 
         The first row is that of the estimate, the others those of the resamples.
         """
         test = self.split.test
         valid = self.columns.valid
         have = np.ones((len(test), 1)) if valid is None else valid[test].astype(float)
+        if self.shares is not None:
+            have = have * self.shares[:, None]
         return np.vstack([have.sum(axis=0), self.split.weights @ have])
 
     def _spreads(self) -> tuple[np.ndarray, np.ndarray]:
@@ -175,11 +185,12 @@ class Scoreboard:
             kept = self.columns.kept(place, test)
             if kept is not None:
                 truth = self.columns.at(token, test[kept])
-                tokens.append(self._spread(truth, self._weights[:, kept]))
+                shares = None if self.shares is None else self.shares[kept]
+                tokens.append(self._spread(truth, self._weights[:, kept], shares))
                 continue
             if slots not in known:
                 truth = self.columns.at(token, test)
-                known[slots] = self._spread(truth, self._weights)
+                known[slots] = self._spread(truth, self._weights, self.shares)
             tokens.append(known[slots])
         pooled, each = zip(*tokens, strict=True)
         return np.stack(pooled, axis=1), np.stack(each)
@@ -188,20 +199,40 @@ class Scoreboard:
         self,
         truth: Float[np.ndarray, "test columns"],
         weights: Float[np.ndarray, "resamples test"],
+        shares: Float64[np.ndarray, " test"] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the two sums of `_spreads` for one token."""
         counts = weights.sum(axis=1, dtype=float)
         centred = truth - truth[:1]  # a constant is now 0, and not its rounding
-        centred -= centred.mean(axis=0)
-        squares = centred**2
-        each = squares.sum(axis=0)
-        each[each <= 1e-28 * np.square(truth).sum(axis=0)] = 0
+        if shares is None:
+            centred -= centred.mean(axis=0)
+            squares = centred**2
+            each, about_0 = squares.sum(axis=0), np.square(truth).sum(axis=0)
+        else:
+            centred -= shares @ centred / shares.sum()
+            squares = centred**2
+            each, about_0 = shares @ squares, shares @ np.square(truth)
+        each[each <= 1e-28 * about_0] = 0
         pooled = squares @ self.pool
         sums = weights @ np.hstack([pooled, centred]).astype(np.float32)
         around, means = np.split(sums.astype(float), [pooled.shape[1]], axis=1)
         # A resample may have none of the prompts that have the token.
-        counts = np.maximum(counts, 1)[:, None]
+        counts = _or_1(counts)[:, None]
         left = around - (means**2 / counts) @ self.pool
         # A resample of few groups may hold one value of the target only.
         left[(left <= 1e-5 * around) | (each @ self.pool == 0)] = 0
         return np.vstack([each @ self.pool, left]), each
+
+
+def shares_of(columns: Columns, split: Split) -> Float64[np.ndarray, " test"] | None:
+    """Returns how much each test prompt counts, 1 on average.
+
+    None stands for prompts that all count alike.
+    """
+    weights = columns.weighing(split.test)
+    return None if weights is None else weights / weights.mean()
+
+
+def _or_1(counts: np.ndarray) -> np.ndarray:
+    """Returns counts to divide by, 1 in place of 0."""
+    return np.where(counts > 0, counts, 1)

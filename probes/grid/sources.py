@@ -130,8 +130,7 @@ class IteratorSource(Source):
             count = self.states.shape[1]
             wanted = rows[(rows >= self.seen) & (rows < self.seen + count)]
             if len(wanted):
-                first = int(wanted[0]) - self.seen  # parts of a stream have no gaps
-                yield Batch(wanted, self.states, slice(first, first + len(wanted)))
+                yield Batch(wanted, self.states, _view(wanted - self.seen))
             if rows[-1] < self.seen + count - 1:
                 return  # the rest of this batch is for who asks next
             self.seen += count
@@ -169,6 +168,12 @@ class IteratorSource(Source):
         return ValueError(
             f"hidden has more prompts than the {self.prompts} of the targets."
         )
+
+
+def _view(places: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"] | slice:
+    """Returns ascending places as a slice, which copies nothing, if there is no gap."""
+    first, last = int(places[0]), int(places[-1])
+    return slice(first, last + 1) if last - first + 1 == len(places) else places
 
 
 def comes_in_order(hidden: Any) -> bool:

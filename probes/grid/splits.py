@@ -36,7 +36,7 @@ class Split(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The short hash of the tested rows and their weights."""
+        """The short hash of the tested rows and their resamples."""
         both = (self.test.tobytes(), self.weights.tobytes())
         return hashlib.sha256(b"".join(both)).hexdigest()[:12]
 
@@ -55,6 +55,7 @@ def split(
     seed: int,
     in_order: bool = False,
     strata: Shaped[np.ndarray, " prompts"] | None = None,
+    among: Rows | None = None,
 ) -> Split:
     """Divides prompts by group into rows that fit, validate and test.
 
@@ -69,6 +70,7 @@ def split(
             as a stream that is read once needs. The shares are then of the prompts.
         strata: labels that are as frequent on either side as on the other, as nearly as
             whole groups allow; None where that does not matter.
+        among: the prompts that are divided, ascending; None stands for all.
 
     Raises:
         ValueError: `in_order`, and the last prompts' groups occur before them too.
@@ -81,7 +83,8 @@ def split(
             return _stratified(rows, groups[rows], strata[rows], fraction, seed)
         return _shuffled(rows, groups[rows], fraction, seed)
 
-    train, test = divide(np.arange(len(groups)), test_fraction)
+    everyone = np.arange(len(groups)) if among is None else among
+    train, test = divide(everyone, test_fraction)
     fit, validation = train, train[:0]
     if validation_fraction and len(np.unique(groups[train])) > 1:
         fit, validation = divide(train, validation_fraction)

@@ -1,3 +1,4 @@
+from .classifier import PooledClassifier as PooledClassifier
 from .config import ProbeConfig as ProbeConfig
 from .estimator import PooledProbe as PooledProbe
 from .fitting import fit as fit
@@ -8,6 +9,7 @@ from .training import FitResult as FitResult
 
 __all__ = [
     "FitResult",
+    "PooledClassifier",
     "PooledProbe",
     "ProbeConfig",
     "Probes",

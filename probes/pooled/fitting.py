@@ -35,6 +35,8 @@ def fit(
     config: ProbeConfig,
     seed: int = 0,
     layers_at_once: int = 1,
+    sample_weight: Float[np.ndarray, " prompts"] | None = None,
+    labelled: bool = False,
 ) -> FitResult:
     """Fits every probe in every layer by Adam with early stopping, in float32.
 
@@ -53,6 +55,10 @@ def fit(
         seed: decides the initial weights and the order of minibatches.
         layers_at_once: number of layers that train side by side in one program. More
             layers keep a GPU busy where features are few; a CPU is no faster for them.
+        sample_weight: how much each prompt counts, above 0; None where all count alike.
+        labelled: whether targets are labels, 1 for the right one and 0 elsewhere. The
+            loss is then the cross-entropy, and what a probe reads are logits; that of a
+            label that no training prompt has is -infinity.
 
     Returns:
         The probes and the record of their training, as NumPy arrays.
@@ -62,11 +68,17 @@ def fit(
             that are not finite.
     """
     _check_reads(reads, (len(targets), hidden.shape[2]))
-    values, centre, spread = _standardise(np.asarray(targets, float), train)
+    prepare = _shared_out if labelled else _standardise
+    of_train = None if sample_weight is None else sample_weight[train]
+    values, centre, spread = prepare(np.asarray(targets, float), train, of_train)
 
     def side(layers: Any, prompts: np.ndarray) -> Prompts:
         states = jnp.asarray(layers[:, prompts], jnp.float32)
-        return Prompts(states, jnp.asarray(values[:, prompts]))
+        weights = None
+        if sample_weight is not None:
+            some = sample_weight[prompts]
+            weights = jnp.asarray(some / some.mean(), jnp.float32)
+        return Prompts(states, jnp.asarray(values[:, prompts]), weights)
 
     first = _initial(seed, hidden.shape[2:], targets.shape[2], config.units)
     chunks = []
@@ -82,6 +94,7 @@ def fit(
             reads,
             jax.random.key(seed),
             config,
+            centre[:, 0].astype(np.float32) if labelled else None,
             batch_size=config.batch_size,
         )
         chunks.append(jax.device_get(fitted))
@@ -126,17 +139,40 @@ def _initial(
 def _standardise(
     targets: Float[np.ndarray, "probes prompts coordinates"],
     train: Int[np.ndarray, " train"],
+    weights: Float[np.ndarray, " train"] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns targets of mean 0 and variance 1 over `train`, with what undoes it.
 
     The targets are float32. What undoes it are the means and standard deviations, 1 for
     a coordinate that is constant.
     """
-    centre = targets[:, train].mean(axis=1, keepdims=True)
-    spread = targets[:, train].std(axis=1, keepdims=True)
+    seen = targets[:, train]
+    if weights is None:
+        centre, spread = seen.mean(axis=1, keepdims=True), seen.std(axis=1)[:, None]
+    else:
+        centre = np.average(seen, axis=1, weights=weights)[:, None]
+        squares = np.square(seen - centre)
+        spread = np.sqrt(np.average(squares, axis=1, weights=weights))[:, None]
     spread = np.where(spread > 1e-12 * np.abs(centre), spread, 1.0)
     values = (targets - centre) / spread
     return values.astype(np.float32), centre, spread
+
+
+def _shared_out(
+    targets: Float[np.ndarray, "probes prompts labels"],
+    train: Int[np.ndarray, " train"],
+    weights: Float[np.ndarray, " train"] | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns labels that occur in `train`, logarithms of their shares, and ones.
+
+    The last two undo what is done to targets, as in `_standardise`: probes are fitted
+    beside the shares, which are what they read before the training.
+    """
+    shares = np.average(targets[:, train], axis=1, weights=weights)[:, None]
+    known = shares > 0
+    prior = np.log(np.where(known, shares, 1.0))
+    values = (targets * known).astype(np.float32)
+    return values, np.where(known, prior, -np.inf), np.ones_like(shares)
 
 
 def _unfold(probes: Probes, centre: np.ndarray, spread: np.ndarray) -> Probes:

@@ -34,7 +34,8 @@ class FitResult(NamedTuple):
     Attributes:
         probes: the parameters of each probe after its best epoch.
         validation_loss: the squared error at that epoch, in units of the target's
-            variance, summed over coordinates and averaged over validation prompts.
+            variance, summed over coordinates and averaged over validation prompts; of
+            labels the mean of -log p, in nats.
         n_iter: number of epochs until the probe ran out of patience, or `max_iter`.
     """
 
@@ -44,10 +45,11 @@ class FitResult(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """The prompts on one side of the split."""
+    """The prompts on one side of the split; weights, if any, are 1 on average."""
 
     hidden: Float[Array, "layers prompts tokens features"]
     targets: Float[Array, "probes prompts coordinates"]
+    weights: Float[Array, " prompts"] | None = None
 
 
 class _Carry(NamedTuple):
@@ -79,16 +81,27 @@ def fit_layers(
     reads: Bool[Array, "probes tokens"],
     key: Key[Array, ""],
     config: ProbeConfig,
+    prior: Float[Array, "probes coordinates"] | None = None,
     *,
     batch_size: int,
 ) -> FitResult:
-    """Fits all probes of some layers to targets that are standardised already."""
-    scale = _feature_scale(train.hidden, reads)
+    """Fits all probes of some layers to targets that are standardised already.
+
+    With a `prior`, the logarithms of the labels' shares, targets are labels, 1 for the
+    right one and 0 elsewhere, and what a probe reads is added to the prior.
+    """
+    scale = _feature_scale(train.hidden, reads, train.weights)
     optimizer = _adam(config)
 
     def losses(probes: Probes, prompts: Prompts) -> Float[Array, "layers probes"]:
         guesses = predict_layers(fold_in(scale, probes), prompts.hidden, reads)
-        return jnp.square(guesses - prompts.targets[None]).sum(axis=-1).mean(axis=-1)
+        if prior is None:
+            each = jnp.square(guesses - prompts.targets[None]).sum(axis=-1)
+        else:
+            each = _cross_entropy(guesses + prior[None, :, None], prompts.targets[None])
+        if prompts.weights is not None:
+            each = each * prompts.weights[None, None]
+        return each.mean(axis=-1)
 
     step = _training_step(losses, optimizer, train)
 
@@ -121,6 +134,18 @@ def fit_layers(
     return best._replace(probes=fold_in(scale, best.probes))
 
 
+def _cross_entropy(
+    logits: Float[Array, "layers probes prompts labels"],
+    right: Float[Array, "1 probes prompts labels"],
+) -> Float[Array, "layers probes prompts"]:
+    """Returns -log p of the right label, and 0 where none is right.
+
+    A label that no training prompt has, whose logit is -infinity, is right nowhere.
+    """
+    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    return (right * (total - jnp.where(right > 0, logits, 0.0))).sum(axis=-1)
+
+
 def _adam(config: ProbeConfig) -> optax.GradientTransformation:
     """Returns Adam with weight decay on the matrices alone."""
     return optax.adamw(
@@ -140,7 +165,8 @@ def _training_step(
 
     def step(carry: tuple, batch: Int[Array, " batch"]) -> tuple:
         probes, moments = carry
-        drawn = Prompts(train.hidden[:, batch], train.targets[:, batch])
+        weights = None if train.weights is None else train.weights[batch]
+        drawn = Prompts(train.hidden[:, batch], train.targets[:, batch], weights)
         gradient = jax.grad(lambda probes: losses(probes, drawn).sum())(probes)
         updates, moments = optimizer.update(gradient, moments, probes)
         return (optax.apply_updates(probes, updates), moments), None
@@ -171,10 +197,16 @@ def _where(
 def _feature_scale(
     hidden: Float[Array, "layers prompts tokens features"],
     reads: Bool[Array, "probes tokens"],
+    weights: Float[Array, " prompts"] | None,
 ) -> Scale:
     """Returns each feature's scale over the prompts and tokens that a probe reads."""
     share = reads / reads.sum(axis=1, keepdims=True)
-    means, variances = hidden.mean(axis=1), hidden.var(axis=1)
+    if weights is None:
+        means, variances = hidden.mean(axis=1), hidden.var(axis=1)
+    else:
+        of_prompt = weights[None, :, None, None]
+        means = (hidden * of_prompt).mean(axis=1)
+        variances = (jnp.square(hidden - means[:, None]) * of_prompt).mean(axis=1)
     average = partial(jnp.einsum, "pt,ltf->lpf", share, precision=PRECISION)
     centre = average(means)
     # Variance about the common mean: within a token, and between the tokens.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bad_values import cases_of, complaints
 
-from probes import Eraser, PooledProbe, fit_eraser, probe_grid
+from probes import Eraser, PooledClassifier, PooledProbe, fit_eraser, probe_grid
 from probes import donors as other_prompts
 
 RNG = np.random.default_rng(0)
@@ -29,6 +29,11 @@ def eraser() -> Eraser:
 
 def fitted():
     return PooledProbe(2, "linear", max_iter=1).fit(STATES, TARGET)
+
+
+def fitted_classifier():
+    probe = PooledClassifier(2, "linear", max_iter=1)
+    return probe.fit(STATES, np.arange(12) % 2)
 
 
 VALID = {
@@ -82,10 +87,12 @@ VALID = {
     "selectivity.control": lambda: np.array([0.5, 0.5]),
     "score": lambda: "r2",
     "valid": lambda: np.ones((12, 2), bool),
+    "sample_weight": lambda: np.ones(12),
     "progress": lambda: None,
     "labels": lambda: np.arange(12) % 2,
     "random_labels.inputs": lambda: np.arange(12) // 2,
     "Eraser.__call__.hidden": lambda: STATES,
+    "PooledClassifier.fit.y": lambda: np.arange(12) % 2,
     # probes.plot
     "ax": lambda: None,
     "curves.token": lambda: None,
@@ -123,11 +130,16 @@ def module():
     return Model()
 
 
-INSTANCES = {"Eraser": eraser, "PooledProbe": fitted}
+INSTANCES = {
+    "Eraser": eraser,
+    "PooledProbe": fitted,
+    "PooledClassifier": fitted_classifier,
+}
 
 LEAVE_OUT = {
     "Eraser": "made by fit_eraser",
     "PooledProbe": "scikit-learn's estimators check their parameters in fit",
+    "PooledClassifier": "scikit-learn's estimators check their parameters in fit",
     "config": "called by our code",
 }
 

@@ -297,6 +297,11 @@ def test_weight_decay_makes_smaller_weights(hidden, targets, head):
 @pytest.mark.usefixtures("untyped")
 @parametrize_with_checks(
     [PooledProbe(units=16, batch_size=32, learning_rate=0.02, max_iter=100)],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "rows that are held out at random are others where rows are repeated"
+        )
+    },
     xfail_strict=True,
 )
 def test_scikit_learn_conventions(estimator, check):
