@@ -89,7 +89,10 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
                 out. None: all count alike.
         """
         X, y = self._validated(X, y, ensure_min_samples=2)
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            raise ValueError(f"y must hold labels: {error}") from error
         labels = column_or_1d(y, warn=True)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
