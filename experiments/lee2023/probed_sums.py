@@ -76,7 +76,7 @@ class Config:
     """
 
     setting: Setting
-    evaluation: Evaluation = Evaluation(prompts=1_000)
+    evaluation: Evaluation = Evaluation()
     test_fraction: float = 0.5
     probe_seed: int = 0
     seeds: int = 1
