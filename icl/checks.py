@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl.arrays import real, shown
+from icl.arrays import WIDEST, real, shown
 
 LARGEST = 2**32 - 1
 """The largest size, count or seed: JAX's keys keep 32 bits of a seed."""
@@ -163,4 +163,7 @@ def differences(have: Any, want: Any, name: str = "") -> list[str]:
             for key in keys
         ]
         return [line for part in parts for line in part]
-    return [] if have == want else [f"{name}: {have!r} there, {want!r} asked for"]
+    if have == want:
+        return []
+    where = name if name.isprintable() and len(name) < WIDEST else shown(name)
+    return [f"{where}: {shown(have)} there, {shown(want)} asked for"]

@@ -9,8 +9,8 @@ other programs read, and which holds no code.
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,12 @@ SAFETENSORS = ".safetensors"
 
 SPARE = 2**20
 """The size in bytes up to which a file may have holes, which do no harm there."""
+
+EXPANSION = 1_000
+"""The most bytes of a larger file that one byte on the disk may stand for."""
+
+DEEPEST = 64
+"""How deeply JSON of ours may be nested; what is deeper would exhaust the stack."""
 
 
 def expanded(path: str | os.PathLike[str], name: str = "path") -> Path:
@@ -55,7 +61,9 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     data = content.encode() if isinstance(content, str) else content
     try:
-        with partial.open("wb") as file:
+        # In a folder of somebody else's a link may lie there, which leads elsewhere.
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # a renamed file may be empty after a power cut
@@ -65,7 +73,8 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> Path:
             error.filename = str(path)
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder in its place is the error already
+            partial.unlink(missing_ok=True)
     _sync(path.parent)
     return path
 
@@ -141,6 +150,9 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    holes = _holes(path)
+    if holes:
+        raise ValueError(f"{path} is no file of arrays: {holes}.")
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
@@ -156,18 +168,32 @@ def content(path: Path) -> bytes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it is no file, or the disk holds but a part of the bytes that it claims
-            to have.
+        OSError: it is no file, the disk holds but a part of the bytes that it claims to
+            have, or there is not enough memory for them.
     """
     if path.exists() and not path.is_file():
         # A pipe in its place would never end.
         raise OSError(errno.EINVAL, "it is no file", str(path))
+    holes = _holes(path)
+    if holes:
+        raise OSError(errno.EINVAL, holes, str(path))
+    try:
+        return path.read_bytes()
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from error
+
+
+def _holes(path: Path) -> str:
+    """Returns what is wrong with a file of which the disk holds next to nothing.
+
+    It returns "" for other files, such as one whose zeros a copy has left out.
+    """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > SPARE and _first_hole(file.fileno()) < size:
-            said = f"it has holes, and would take {size:,} bytes of memory"
-            raise OSError(errno.EINVAL, said, str(path))
-        return file.read()
+        about = os.fstat(file.fileno())
+        size, held = about.st_size, getattr(about, "st_blocks", 0) * 512
+        if size <= SPARE + EXPANSION * held or _first_hole(file.fileno()) == size:
+            return ""
+    return f"it has holes, and would take {size:,} bytes of memory"
 
 
 def _first_hole(handle: int) -> int:
@@ -189,10 +215,37 @@ def _first_hole(handle: int) -> int:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Returns the object of a JSON file, or None if it is missing or damaged."""
     try:
-        found = json.loads(content(path).decode())
-    except (OSError, ValueError, RecursionError):
+        found = parsed(content(path))
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def parsed(text: bytes | str) -> Any:
+    """Returns what JSON says, which may be somebody else's.
+
+    Raises:
+        ValueError: it is no JSON, it is nested more deeply than ours ever is, or some
+            of its text cannot be written again (half of a surrogate pair).
+    """
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise ValueError("it is nested too deeply")
+    return found
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """Returns the values of which a value of JSON consists."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 @contextmanager

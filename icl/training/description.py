@@ -19,6 +19,7 @@ from icl.model.config import ModelConfig
 from icl.tasks.base import Task
 from icl.tasks.drawing import redrawn
 from icl.tasks.registry import task_kind
+from icl.terminal import printable
 from icl.training.checkpoint import CheckpointError
 from icl.training.config import TrainConfig
 from icl.training.curriculum import Curriculum
@@ -30,6 +31,9 @@ PARAMETERS = "state.params."  # how a checkpoint's names of parameters begin
 LAYERS = f"{PARAMETERS}body."
 ROWS = ("covariance", "fixed_weights", "mean", "weight_mean", "weight_covariance")
 """Fields of a task that may have `dim` rows."""
+
+LONGEST = 300
+"""The number of characters after which a reason is cut off."""
 
 SPARE = 128
 """A size up to which nothing takes long, whatever the arrays are."""
@@ -233,7 +237,7 @@ def _with_inner(task: Any) -> list[Mapping[str, Any]]:
 
 
 def _unreadable(why: object) -> CheckpointError:
-    text = " ".join(str(why).split())
+    text = printable(" ".join(str(why).split()))[:LONGEST]
     return CheckpointError(f"The configs in the checkpoint cannot be read: {text}")
 
 

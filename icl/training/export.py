@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from icl.files import SAFETENSORS, read_arrays, read_metadata, write_arrays
+from icl.arrays import shown
+from icl.files import SAFETENSORS, parsed, read_arrays, read_metadata, write_arrays
 from icl.training.checkpoint import CheckpointError, OtherFormatError, Stored
 from icl.training.manifest import MOST_STEPS, is_description
 
@@ -109,27 +110,21 @@ def _entry(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             "arrays with the names of icl by icl.model_from_arrays."
         )
     try:
-        entry = json.loads(metadata[ENTRY])
+        entry = parsed(metadata[ENTRY])
         found, steps = entry.pop("format"), entry["steps"]
         if not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
             raise ValueError(f"steps cannot be {steps!r}")
         if not is_description(entry):
             raise ValueError("it is no description of a run")
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is damaged: the entry {ENTRY!r} of its metadata is not what "
             "Trained.export writes; copy the file again."
         ) from error
     if found != FORMAT:
         raise OtherFormatError(
-            f"{path} has format {found!r}, this version of icl reads {FORMAT}; use the "
-            "version that wrote it."
+            f"{path} has format {shown(found)}, this version of icl reads {FORMAT}; "
+            "use the version that wrote it."
         )
     return entry
 

@@ -16,7 +16,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from icl.files import content
+from icl.arrays import shown
+from icl.files import content, parsed
 
 MANIFEST = "manifest.json"
 
@@ -81,9 +82,9 @@ def read_statement(folder: Path, known: int) -> dict[str, Any]:
 def _loaded(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(content(path))
+        manifest = parsed(content(path))
         manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} is damaged: no readable manifest.") from error
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{folder} is damaged: no readable manifest.")
@@ -96,7 +97,7 @@ def _check_format(
     found = manifest["format"]
     if found != known or isinstance(found, bool):
         raise OtherFormatError(
-            f"{folder} has checkpoint format {found!r}, this version of icl reads "
+            f"{folder} has checkpoint format {shown(found)}, this version of icl reads "
             f"{known}; {advice}."
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from icl import cautions, checks
+from icl.arrays import shown
 from icl.files import expanded
 from icl.model.building import abstract_params, check_reads, model_of
 from icl.model.config import ModelConfig
@@ -202,8 +203,8 @@ def _understood(
     """
     if "members" in stored.about:
         raise CheckpointError(
-            f"{path} holds an ensemble of {stored.about['members']!r} models; call "
-            "train_ensemble with its arguments and this directory to get them."
+            f"{path} holds an ensemble of {shown(stored.about['members'])} models; "
+            "call train_ensemble with its arguments and this directory to get them."
         )
     check_sizes(stored.about, stored.arrays)
     made_of = configs(stored.about, tasks)

@@ -238,7 +238,14 @@ def first_array(**changes):
 
 SKETCHES = ([1], {"a": 1}, {"a": [0.1]}, {"a": ["x", 0.1]}, {"a": [0.1, 10**400]})
 
+
+def nested(depth, value):
+    return value if depth == 0 else nested(depth - 1, {"a": [value]})
+
+
 FORGERIES = [
+    *(put("about", {"task": nested(depth, 3)}) for depth in (50, 200)),
+    put("about", {"task": {"kind": "\ud800"}}),
     *(put("about", {"drawn": value}) for value in (*SKETCHES, {"\x1b": [0.1, 0.2]})),
     *(put("step", value) for value in ("20", None, math.nan, -5, 10**30, 1.5, True)),
     *(put("step", value) for value in ([], {}, 19)),

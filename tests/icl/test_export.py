@@ -1,6 +1,7 @@
 """One file for a trained model: the same bits, read by others, refused if damaged."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -208,7 +209,10 @@ def test_arrays_of_another_model_are_refused(trained, exported):
         load(exported)
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[1]", "{}", '{"format": 1}'])
+DEEP = '{"format": 1, "steps": 1, "task": ' + "[" * 100 + "]" * 100 + "}"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "{}", '{"format": 1}', DEEP])
 def test_words_that_say_nothing_are_refused(exported, text):
     save_file(load_file(exported), exported, {ENTRY: text})
     with pytest.raises(CheckpointError, match=r"is not what Trained.export writes"):
@@ -219,6 +223,19 @@ def test_words_that_say_nothing_are_refused(exported, text):
 def test_a_sketch_of_batches_that_is_none_is_refused(exported, sketch):
     with pytest.raises(CheckpointError, match=r"is not what Trained.export writes"):
         load(changed(exported, drawn=sketch))
+
+
+def test_a_file_that_is_mostly_a_hole_takes_no_memory(tmp_path):
+    """A few bytes claim to be a tensor of a terabyte."""
+    path, size = tmp_path / "model.safetensors", 2**40
+    tensor = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    head = json.dumps({"a": tensor}).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    os.truncate(path, 8 + len(head) + size)
+    with pytest.raises(CheckpointError, match="it has holes, and would take"):
+        load(path)
+    with pytest.raises(ValueError, match="it has holes, and would take"):
+        icl.import_model(path)
 
 
 def test_other_formats_and_unknown_fields_are_refused(trained, exported):

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from subprocesses import started
+from subprocesses import finished, started
 
 PARENT = """
 import subprocess, sys, time
@@ -18,6 +18,13 @@ print(os.getpid(), flush=True)
 time.sleep(600)
 '''])
 time.sleep(600)
+"""
+
+ORPHAN = """
+import os
+from icl.signals import end_with
+end_with(os.getpid())  # another one than its parent, as once that has died
+print("works on")
 """
 
 COMMAND = """
@@ -81,3 +88,8 @@ def test_a_command_that_ignores_a_closed_terminal_goes_on():
         process.send_signal(signal.SIGHUP)
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_a_worker_whose_parent_died_before_it_was_ready_does_nothing():
+    ((said, _),) = finished(started(ORPHAN), status=143)
+    assert said == ""

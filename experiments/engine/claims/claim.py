@@ -28,8 +28,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from icl import checks
-from icl.arrays import real, shown
-from icl.files import content, write_whole
+from icl.arrays import WIDEST, real, shown
+from icl.files import content, parsed, write_whole
 
 Relation = Literal["<", "<=", ">", ">=", "within"]
 Verdict = Literal["holds", "fails", "unreached", "undecided", "empty"]
@@ -285,7 +285,9 @@ def load_claims(path: str | os.PathLike[str]) -> list[Claim]:
         FileNotFoundError: there is no such file.
     """
     try:
-        rows = json.loads(content(Path(path)))
+        rows = parsed(content(Path(path)))
+        if not isinstance(rows, list):
+            raise ValueError("it holds no list")
         claims = [_claim(row) for row in rows]
         names = [claim.id for claim in claims]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -293,9 +295,10 @@ def load_claims(path: str | os.PathLike[str]) -> list[Claim]:
             raise ValueError(f"two claims have the id {twice[0]!r}")
         return claims
     except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{path} is not a file of claims ({' '.join(str(error).split())}); delete "
-            "it and run its figure again."
+            f"{path} is not a file of claims ({why}); delete it and run its figure "
+            "again."
         ) from error
 
 
@@ -313,14 +316,14 @@ def _claim(row: dict[str, Any]) -> Claim:
     fields = dict(row)
     verdict = fields.pop("verdict")
     name = fields["id"]
-    if not isinstance(name, str) or not ID.fullmatch(name):
-        raise ValueError(f"{name!r} is no id of a claim, such as 'akyurek2023.4a'")
+    if not isinstance(name, str) or len(name) > WIDEST or not ID.fullmatch(name):
+        raise ValueError(f"{shown(name)} is no id of a claim, such as 'akyurek2023.4a'")
     for field in ("value", "low", "high"):
         if fields[field] in NOT_FINITE:
             fields[field] = float(fields[field])
     claim = Claim(**fields)
     if claim.verdict != verdict:
         raise ValueError(
-            f"claim {claim.id} {claim.verdict}, but the file says {verdict}"
+            f"claim {claim.id} {claim.verdict}, but the file says {shown(verdict)}"
         )
     return claim

@@ -36,7 +36,7 @@ from experiments.engine.figures.datasets import attribute, from_bytes, to_bytes
 from experiments.engine.figures.figure import Figure, command_line
 from experiments.engine.figures.style import usual_settings
 from experiments.engine.provenance import described, digest, provenance
-from icl.files import content, locked, read_json, rename_whole, write_whole
+from icl.files import content, locked, parsed, read_json, rename_whole, write_whole
 from icl.sweeps.store import Models
 from icl.terminal import say
 
@@ -107,7 +107,7 @@ def run(
     with locked(folder):
         if not replot and _is_drawn(folder):  # by the process we waited for
             return _found(folder)
-        computed = not folder.exists()
+        computed = not os.path.lexists(folder)  # a link to nowhere is in the way
         if computed:
             dataset = figure.compute(config, models)
             command = command_line(figure, preset, config)
@@ -208,8 +208,8 @@ def read_about(
         data = _data(folder)
         if _checksum(data) != stated:
             raise ValueError("its checksum is not the one in run.json")
-        made = json.loads(attribute(data, "run"))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        made = parsed(attribute(data, "run"))
+    except (OSError, ValueError, TypeError) as error:
         raise _damaged(folder, DATA, error) from error
     if {name: value for name, value in about.items() if name != "checksum"} != made:
         raise _damaged(folder, ABOUT, "it does not say what data.nc says of its run")
@@ -229,10 +229,6 @@ def _claims(folder: Path) -> list[Claim]:
     path = folder / CLAIMS
     try:
         claims = load_claims(path)
-        if not isinstance(json.loads(content(path)), list):
-            raise ValueError("it holds no list")
-    except RecursionError as error:
-        raise _damaged(folder, CLAIMS, "it is nested too deeply") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
@@ -278,8 +274,17 @@ def _redraw(folder: Path, figure: Figure[Any]) -> None:
     try:
         _draw(folder, figure)
     except (LookupError, AttributeError, TypeError, ArithmeticError) as error:
-        why = f"{figure.name} cannot be drawn from it, {type(error).__name__}: {error}"
-        raise _damaged(folder, DATA, " ".join(why.split())) from error
+        raise _damaged(folder, DATA, _why(figure, error)) from error
+    except ValueError as error:
+        if str(folder) in str(error):
+            raise
+        raise _damaged(folder, DATA, _why(figure, error)) from error
+
+
+def _why(figure: Figure[Any], error: Exception) -> str:
+    """Returns in one line why a figure cannot be drawn from a Dataset."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"{figure.name} cannot be drawn from it, {said}"
 
 
 def _draw(folder: Path, figure: Figure[Any]) -> None:
