@@ -165,9 +165,11 @@ class Models:
         name = self._name(setting)
         if name in self._trained or name in self._elsewhere:
             return self(setting).history.held_out_loss.values[-1]
-        stored = checkpoint.read_latest(folder)
-        assert stored is not None  # the model is finished
-        return history_of(stored.arrays)["held_out_loss"][-1]
+        slots = len(setting.task.codec.slots)
+        stored = checkpoint.read_latest(folder, lambda each: history_of(each, slots))
+        if stored is None or stored.step < setting.train.steps:  # the last is damaged
+            return self(setting).history.held_out_loss.values[-1]
+        return history_of(stored, slots)["held_out_loss"][-1]
 
     def _name(self, setting: Setting) -> tuple[str, str]:
         """Returns a name for a model, which says what its task's code draws too."""

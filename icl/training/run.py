@@ -327,7 +327,7 @@ class Run:
         state = checkpoint.fitted(stored, abstract, "state")
         self.state = self.program.place(state)
         self.step = stored.step
-        history = history_of(stored.arrays)
+        history = self._records_of(stored)
         self.records = {name: [array] for name, array in history.items()}
         return True
 
@@ -337,7 +337,7 @@ class Run:
         def use(stored: checkpoint.Stored) -> None:
             if not self._apart(stored):
                 checkpoint.fitted(stored, abstract, "state")
-                history_of(stored.arrays)
+                self._records_of(stored)
 
         stored = checkpoint.read_latest(self.directory, use) if self.directory else None
         if stored is None:
@@ -349,6 +349,10 @@ class Run:
                 f"({'; '.join(apart)}); choose another directory."
             )
         return stored
+
+    def _records_of(self, stored: checkpoint.Stored) -> dict[str, np.ndarray]:
+        slots = len(self.made_of[0].codec.slots)
+        return history_of(stored, slots, self.keys.shape)
 
     def _apart(self, stored: checkpoint.Stored) -> list[str]:
         """Returns where a checkpoint is of another run, in words."""

@@ -213,7 +213,8 @@ def _understood(
         params = checkpoint.fitted(stored, abstract, "state.params")
     origin = {name: stored.about[name] for name in ORIGIN if name in stored.about}
     kept = any(name.startswith("history.") for name in stored.arrays)
-    history = history_of(stored.arrays) if kept else _no_records(made_of[0])
+    slots = len(made_of[0].codec.slots)
+    history = history_of(stored, slots) if kept else _no_records(made_of[0])
     try:
         return assemble(made_of, params, history, stored.step, origin)
     except (ValueError, TypeError, ArithmeticError) as error:
@@ -243,25 +244,44 @@ def assemble(
     )
 
 
-def history_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def history_of(
+    stored: Stored, slots: int, members: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
     """Returns the records of a run among a checkpoint's arrays.
 
+    Args:
+        stored: the checkpoint.
+        slots: the number of slots of the run's task.
+        members: the number of models if the run is an ensemble, (members,).
+
     Raises:
-        CheckpointError: some are missing, or they are not of one run.
+        CheckpointError: some are missing, or they are not of one run of so many steps.
     """
     names = (*HISTORY, "evaluated")
-    missing = [name for name in names if f"history.{name}" not in arrays]
+    missing = [name for name in names if f"history.{name}" not in stored.arrays]
     if missing:
         raise CheckpointError(f"The checkpoint has no records {', '.join(missing)}.")
-    records = {name: arrays[f"history.{name}"] for name in names}
-    lengths = {name: array.shape[:1] for name, array in records.items()}
-    if () in lengths.values() or (
-        lengths["loss"] != lengths["gradient_norm"]
-        or lengths["held_out_loss"] != lengths["evaluated"]
-    ):
+    records = {name: stored.arrays[f"history.{name}"] for name in names}
+    evaluations = records["evaluated"].shape[:1]
+    wanted = {
+        "loss": (stored.step, *members),
+        "gradient_norm": (stored.step, *members),
+        "held_out_loss": (*evaluations, *members, slots),
+        "evaluated": evaluations or (0,),
+    }
+    kinds = {name: "f" for name in HISTORY} | {"evaluated": "i"}
+    for name, array in records.items():
+        if array.shape != wanted[name] or array.dtype.kind not in kinds[name]:
+            raise CheckpointError(
+                f"The records in the checkpoint are not of its run: {name} is of "
+                f"{array.dtype} and has shape {array.shape}, not {wanted[name]}."
+            )
+    at = records["evaluated"]
+    rising = (np.diff(at, prepend=-1) > 0).all() and (at <= stored.step).all()
+    if not rising or (stored.step and not at.size):
         raise CheckpointError(
-            "The records in the checkpoint do not belong together: they have lengths "
-            f"{', '.join(f'{n} {s}' for n, s in lengths.items())}."
+            f"The records in the checkpoint are not of its run of {stored.step} steps: "
+            f"it was evaluated after {shown(at.tolist())}."
         )
     return records
 

@@ -348,17 +348,41 @@ def test_a_number_in_a_task_is_no_size():
         check_sizes({"task": {"dim": 1, "fixed_weights": [1.0] * 1_000}}, arrays)
 
 
+def one_step_more(stored):
+    """The checkpoint of a run that has made another step."""
+    names = ("history.loss", "history.gradient_norm")
+    longer = {n: np.append(stored.arrays[n], np.float32(1)) for n in names}
+    return stored._replace(step=stored.step + 1, arrays=stored.arrays | longer)
+
+
+def test_records_that_belong_together_are_used(trained, tmp_path):
+    write(tmp_path, one_step_more(read(save(tmp_path, trained))))
+    assert load(tmp_path).steps == trained.steps + 1
+
+
+@pytest.mark.parametrize("evaluated", [[], [200, 100], [-1, 100], [0, 302]])
+def test_evaluations_that_cannot_have_been_are_passed_over(
+    trained, tmp_path, evaluated
+):
+    whole = one_step_more(read(save(tmp_path, trained)))
+    losses = np.zeros((len(evaluated), *trained.history.held_out_loss.shape[1:]), "f4")
+    arrays = {"history.held_out_loss": losses, "history.evaluated": np.int64(evaluated)}
+    write(tmp_path, whole._replace(arrays=whole.arrays | arrays))
+    with pytest.warns(UserWarning, match=r"was evaluated .* Using the one before it"):
+        assert_same_model(load(tmp_path), trained)
+
+
 @pytest.mark.parametrize("name", ["history.loss", "history.evaluated"])
 def test_records_that_do_not_belong_together_are_passed_over(trained, tmp_path, name):
-    whole = read(save(tmp_path, trained))
-    for step, arrays in enumerate(
-        (
-            {n: a for n, a in whole.arrays.items() if n != name},
-            whole.arrays | {name: np.zeros(7)},
-            whole.arrays | {name: np.float32(7)},
-        )
+    whole = one_step_more(read(save(tmp_path, trained)))
+    for arrays in (
+        {n: a for n, a in whole.arrays.items() if n != name},
+        whole.arrays | {name: np.zeros(7)},
+        whole.arrays | {name: np.float32(7)},
+        whole.arrays | {name: whole.arrays[name][:, None]},
+        whole.arrays | {name: whole.arrays[name] > 0},
     ):
-        write(tmp_path, whole._replace(step=1_000 + step, arrays=arrays))
+        write(tmp_path, whole._replace(arrays=arrays))
         with pytest.warns(UserWarning, match=r"records.* Using the one before it"):
             assert_same_model(load(tmp_path), trained)
         shutil.rmtree(checkpoint.folders(tmp_path)[-1])

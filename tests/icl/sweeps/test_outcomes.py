@@ -1,6 +1,7 @@
 """What came of a sweep, and which run is best."""
 
 import doctest
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from icl import (
 )
 from icl.sweeps import outcomes
 from icl.sweeps.store import Models
+from icl.training import checkpoint
 from icl.training.trained import load
 
 
@@ -46,6 +48,28 @@ def test_shorter_runs_end_earlier_in_the_history(tmp_path):
     assert missing.tolist() == [[False, False, True, True], [False] * 4]
     short = kept(settings[0]).history.held_out_loss.values[-1].mean()
     assert dataset.validation_loss[0] == pytest.approx(short, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*is damaged:UserWarning")
+@pytest.mark.parametrize("forged", [False, True])
+def test_the_history_of_a_damaged_end_is_not_that_of_the_step_before(
+    here, tmp_path, forged
+):
+    """Its manifest still says that the model is finished."""
+    one = SETTINGS[:1]
+    shutil.copytree(Models(here).folder(one[0]), Models(tmp_path).folder(one[0]))
+    folder = checkpoint.folders(Models(tmp_path).folder(one[0]))[-1]
+    if forged:
+        whole = checkpoint.read(folder)
+        rows = whole.arrays["history.held_out_loss"][:, :-1]
+        arrays = whole.arrays | {"history.held_out_loss": rows}
+        checkpoint.write(folder.parent, whole._replace(arrays=arrays))
+    else:
+        largest = max(folder.rglob("*"), key=lambda path: path.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-1])
+    assert Models(tmp_path).status(one[0]).state == "done"
+    first = sweeps.history(one, Models(here), {"seed": (one[0].seed,)})
+    assert sweeps.history(one, Models(tmp_path), {"seed": (one[0].seed,)}).equals(first)
 
 
 @pytest.mark.parametrize("axes", [{}, {"seed": (0, 1)}, {**NOISE, "seed": (1, 0)}])
