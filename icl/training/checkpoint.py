@@ -49,7 +49,7 @@ FORMAT = 2
 KEPT = 2  # checkpoints that are kept of a run: the newest, and one to fall back on
 UNFINISHED = ".writing-"
 _DRAFT = re.compile(rf"{re.escape(UNFINISHED)}[0-9a-f]{{4,32}}")
-NAME = re.compile(r"step_([0-9]{8,})")  # any other folder is not ours
+NAME = re.compile(r"step_([0-9]{8}|[1-9][0-9]{8,})")  # any other folder is not ours
 
 # orbax reads and writes under a name of its own inside a checkpoint.
 _ARRAYS = "arrays"

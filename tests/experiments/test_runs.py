@@ -295,6 +295,16 @@ def test_nothing_is_written_through_a_link(tmp_path, folder):
     assert made(tmp_path).picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_lock_that_is_a_link_leads_nowhere(tmp_path, folder):
+    (tmp_path / "mine").write_text("mine")
+    lock = folder.with_name(f".{folder.name}.lock")
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=lock.name):
+        made(tmp_path, replot=True)
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_link_to_nowhere_is_noticed_before_anything_is_computed(tmp_path, folder):
     shutil.rmtree(folder)
     folder.symlink_to(tmp_path / "nowhere")

@@ -202,6 +202,7 @@ def test_a_stale_later_folder_does_not_outlive_the_next_checkpoint(tmp_path):
         "step_00000099-notes",
         "step_best",
         "step_99",
+        "step_000000099",
         "step_notes",
         ".writing-my-thesis",
     ],
