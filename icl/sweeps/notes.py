@@ -11,8 +11,10 @@ from pathlib import Path
 from icl import checks
 from icl.files import read_json, write_whole
 from icl.sweeps.setting import Setting
+from icl.terminal import printable
 
 FAILED, TIME = "failed.json", "time.json"
+LONGEST = 500  # characters of a reason, which may come from somebody else
 
 
 def record_failure(folder: Path, error: Exception) -> None:
@@ -27,7 +29,7 @@ def failure(folder: Path) -> str:
     if not path.exists():
         return ""
     stated = (read_json(path) or {}).get("message", "Training failed.")
-    message = " ".join(str(stated).split())
+    message = printable(" ".join(str(stated).split()))[:LONGEST]
     return f"{message} ({path} says so; delete it to train again.)"
 
 
