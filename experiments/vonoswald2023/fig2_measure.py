@@ -65,14 +65,21 @@ class Config:
 
 def task(config: Config) -> LinearRegression:
     """Returns the task, with inputs uniform around 0; the last pair is the query."""
-    variance = config.input_width**2 / 12
+    return uniform(config.dim, config.pairs, config.input_width)
+
+
+def uniform(dim: int, pairs: int, width: float) -> LinearRegression:
+    """Returns linear regression with a query behind so many pairs.
+
+    Each coordinate of x is uniform on an interval of this width around 0.
+    """
+    variance = width**2 / 12
     return LinearRegression(
-        dim=config.dim,
-        length=config.pairs + 1,
+        dim=dim,
+        length=pairs + 1,
         inputs="uniform",
         covariance=tuple(
-            tuple(variance * (i == j) for j in range(config.dim))
-            for i in range(config.dim)
+            tuple(variance * (i == j) for j in range(dim)) for i in range(dim)
         ),
     )
 
@@ -135,6 +142,19 @@ def train(
         yield with_kernels(skeleton, *state[0])
 
 
+def products(model: Transformer) -> tuple[jax.Array, jax.Array]:
+    """Returns W_Q W_K' and W_V W_O of the first layer, on a common scale.
+
+    The mean diagonal of the first in the rows of x is 1; what the layer does depends on
+    their product alone.
+    """
+    qkv, out = kernels_of(model)
+    q, k, v = jnp.split(qkv, 3, axis=1)
+    scores, values = q @ k.T, v @ out
+    scale = jnp.diagonal(scores)[1:].mean()
+    return scores / scale, values * scale
+
+
 def between(trained: Transformer, constructed: Transformer) -> Iterator[Transformer]:
     """Yields layers on the line from the trained to the constructed one.
 
@@ -144,11 +164,7 @@ def between(trained: Transformer, constructed: Transformer) -> Iterator[Transfor
     """
     ends = []
     for model in (trained, constructed):
-        qkv, out = kernels_of(model)
-        q, k, v = jnp.split(qkv, 3, axis=1)
-        scores, values = q @ k.T, v @ out
-        scale = jnp.diagonal(scores)[1:].mean()
-        ends.append((scores / scale, values * scale))
+        ends.append(products(model))
     identity = jnp.eye(len(ends[0][0]))
     for share in np.linspace(0, 1, BLENDS):
         scores, values = (

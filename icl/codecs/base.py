@@ -14,8 +14,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
+
+from icl import checks
 
 
 class Codec(ABC):
@@ -30,11 +33,13 @@ class Codec(ABC):
         tied: whether the read-out is the transposed table of a discrete codec: the
             predictions are then logits, one for each different token.
         slot: the name of the axis of slots in a run's history.
+        causal: whether a token sees itself and those before it, and no others.
     """
 
     discrete: ClassVar[bool] = False
     tied: ClassVar[bool] = False
     slot: ClassVar[str] = "slot"
+    causal: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -75,6 +80,14 @@ class Codec(ABC):
     def names(self) -> Sequence[str]:
         """A name for every token."""
         return [f"token {i}" for i in range(self.count)]
+
+    def mask(self, tokens: int) -> Bool[Array, "tokens tokens"]:
+        """Returns which token (row) sees which (column); one that is not `causal` says.
+
+        It is what `Transformer` attends by.
+        """
+        tokens = checks.positive_int("tokens", tokens)
+        return jnp.tri(tokens, dtype=bool)
 
     @abstractmethod
     def check(self, batch: Any) -> Any:

@@ -26,10 +26,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from icl import checks
 from icl.codecs import Pairs
+from icl.codecs.joint import context_mask, joint_tokens
 from icl.constructed.layers import MOST
 from icl.model.building import model_from_arrays
 from icl.model.config import ModelConfig
@@ -118,7 +119,7 @@ def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"
             f"linear_gradient_descent makes, got {model.config.attention!r}; call the "
             "model itself."
         )
-    dtype = model.positions[...].dtype
+    dtype = model.dtype
     with jax.enable_x64(dtype == jnp.float64):
         xs, ys, *_ = check_prompts(prompts)
         if xs.shape[-1] != model.codec.entries - 1:
@@ -130,17 +131,6 @@ def predict_query(model: Transformer, prompts: Prompts) -> Float[Array, " batch"
         mask = context_mask(xs.shape[1])
         output = model.resume(joint_tokens(prompts), 0, mask=mask)
         return model.read_out(output.hidden[-1][:, -1:])[:, 0]
-
-
-def joint_tokens(prompts: Prompts) -> Float[Array, "batch length entries"]:
-    """Returns tokens (y, x), one for each pair; the last one's y is 0."""
-    ys = prompts.ys.at[:, -1].set(0.0)
-    return jnp.concatenate([ys[..., None], prompts.xs], axis=-1)
-
-
-def context_mask(length: int) -> Bool[Array, "length length"]:
-    """Returns the mask by which all tokens see all but the last, the query."""
-    return jnp.tile(jnp.arange(length) < length - 1, (length, 1))
 
 
 def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, float]:

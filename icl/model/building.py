@@ -17,6 +17,7 @@ from icl import checks
 from icl.arrays import real
 from icl.codecs import Codec
 from icl.model.config import ModelConfig
+from icl.model.layers import layered
 from icl.model.transformer import Transformer
 from icl.pytrees import float64_is_on, misfits, named, unnamed
 
@@ -41,7 +42,7 @@ def _blueprint(codec: Codec, config: ModelConfig, float64: bool) -> tuple[Any, A
     one = replace(config, layers=1)
     model = nnx.eval_shape(lambda: build(codec, one, jax.random.key(0)))
     (block,) = model.body
-    model.body = nnx.List([nnx.clone(block) for _ in range(config.layers)])
+    model.body = nnx.List(layered(lambda: nnx.clone(block), config))
     model.config = config
     return nnx.split(model)
 
@@ -119,6 +120,54 @@ def with_parameters(model: Transformer, arrays: Mapping[str, Any]) -> Transforme
     """
     graphdef, params = nnx.split(model)
     return nnx.merge(graphdef, unnamed(named(params) | dict(arrays), params))
+
+
+def looped(model: Transformer, loops: int) -> Transformer:
+    """Returns a model of shared layers that applies its layer another number of times.
+
+    Args:
+        model: the model, which is not changed.
+        loops: how often the layer is applied.
+
+    Raises:
+        ValueError: the layers of the model are not shared.
+
+    Example:
+        >>> from icl import Pairs
+        >>> config = ModelConfig(layers=2, width=4, shared_layers=True)
+        >>> model = build(Pairs(dim=1, length=3), config, jax.random.key(0))
+        >>> len(looped(model, 5).body)
+        5
+    """
+    checks.of_kind("model", model, Transformer, "a transformer")
+    if not model.config.shared_layers:
+        raise ValueError(
+            "model must have shared layers, so that there is one to apply again, got "
+            f"{model.config.layers} layers of their own; train it with "
+            "ModelConfig(shared_layers=True)."
+        )
+    config = replace(model.config, layers=loops)
+    return model_from_arrays(model.codec, config, arrays_of(model), str(model.dtype))
+
+
+def reading(model: Transformer, codec: Codec) -> Transformer:
+    """Returns a model without positions that reads sequences of another length.
+
+    Args:
+        model: the model, which is not changed.
+        codec: the codec of the other sequences, such as `JointPairs(dim, length)`.
+
+    Raises:
+        ValueError: the model has positions, or the tokens have another width.
+    """
+    checks.of_kind("model", model, Transformer, "a transformer")
+    checks.of_kind("codec", codec, Codec, "a codec, such as JointPairs(dim, length)")
+    if model.positions is not None:
+        raise ValueError(
+            "model must have no positions, which longer sequences than in training "
+            "would lack, got one with ends='learned'; cut the prompts."
+        )
+    return model_from_arrays(codec, model.config, arrays_of(model), str(model.dtype))
 
 
 def check_reads(model: Transformer, codec: Codec) -> None:

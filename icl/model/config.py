@@ -47,10 +47,20 @@ class ModelConfig:
         init: "lecun" normal kernels and zero biases (flax), or "uniform", the paper's:
             U(-1/sqrt k, 1/sqrt k), where k is the number of inputs of a kernel, the
             length of a bias, or the number of rows of the table of positions.
+        bias: whether linear maps have biases.
+        shared_layers: whether all layers are one and the same, which is then applied
+            `layers` times, as in a looped transformer.
+        ends: "learned": a read-in, positions and a read-out; or "tokens": the residual
+            stream is the tokens themselves, and a prediction is their first entry with
+            its sign turned: the y of a query, which is 0 at first and which gradient
+            descent takes to -w.x (`icl.constructed.linear_attention`).
+        body: "attention", or "lstm": layers of an LSTM, of which heads, mlp_width, norm
+            and all that is about attention say nothing.
 
     Raises:
         ValueError: a size is below 1, the heads do not divide the width, or a variant
-            is unknown, or a flag is neither True nor False.
+            is unknown, or a flag is neither True nor False; or an LSTM has no ends of
+            its own, or a final norm stands where there is no read-out.
     """
 
     layers: int = 4
@@ -64,6 +74,10 @@ class ModelConfig:
     attention: Literal["softmax", "linear"] = "softmax"
     scale_scores: bool = True
     init: Literal["lecun", "uniform"] = "lecun"
+    bias: bool = True
+    shared_layers: bool = False
+    ends: Literal["learned", "tokens"] = "learned"
+    body: Literal["attention", "lstm"] = "attention"
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "layers", maximum=MOST_LAYERS)
@@ -80,11 +94,32 @@ class ModelConfig:
             checks.normalise(
                 self, checks.positive_int, "mlp_width", minimum=0, **widest
             )
-        checks.normalise(self, checks.flag, "final_norm", "scale_scores")
+        flags = ("final_norm", "scale_scores", "bias", "shared_layers")
+        checks.normalise(self, checks.flag, *flags)
         checks.one_of("norm", self.norm, get_args(Norm))
         checks.one_of("activation", self.activation, ("tanh", "erf"))
         checks.one_of("attention", self.attention, ("softmax", "linear"))
         checks.one_of("init", self.init, ("lecun", "uniform"))
+        checks.one_of("ends", self.ends, ("learned", "tokens"))
+        checks.one_of("body", self.body, ("attention", "lstm"))
+        if self.ends == "tokens" and (self.final_norm or self.body == "lstm"):
+            raise ValueError(
+                "ends must be 'learned' for an LSTM and where there is a final norm, "
+                "got 'tokens'; add final_norm=False and body='attention'."
+            )
+
+    @classmethod
+    def linear_attention(cls, dim: int, layers: int, **changes: Any) -> "ModelConfig":
+        """Returns linear attention alone on joint tokens (y, x), as steps on them.
+
+        It has no softmax, norm, MLP, bias, read-in, positions or read-out (von Oswald
+        et al. 2023). `changes` are other fields.
+        """
+        dim = checks.positive_int("dim", dim, maximum=WIDEST - 1)
+        settings: dict[str, Any] = {"layers": layers, "width": dim + 1, "mlp_width": 0}
+        settings |= {"norm": "none", "final_norm": False, "attention": "linear"}
+        settings |= {"scale_scores": False, "bias": False, "ends": "tokens"}
+        return cls(**(settings | changes))
 
     @classmethod
     def paper(cls, **changes: Any) -> "ModelConfig":

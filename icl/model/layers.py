@@ -5,6 +5,7 @@ CPU backend is fast with matrices and slow with arrays of more axes, so that `Li
 `LayerNorm` and `Attention` fold axes together.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -169,14 +170,22 @@ class Block(nnx.Module):
         return self.norm_attention(x) if self.norm_attention else x
 
 
+def layered(make: Callable[[], Any], config: ModelConfig) -> list[Any]:
+    """Returns the layers of a body: a new one each time, or one again and again."""
+    if config.shared_layers:
+        return [make()] * config.layers
+    return [make() for _ in range(config.layers)]
+
+
 def linear(
     config: ModelConfig, inputs: int, outputs: int, rngs: nnx.Rngs, maps: int = 1
 ) -> Linear:
     """Returns a linear map, or `maps` of them side by side, initialised one by one."""
+    make = partial(Linear, inputs, outputs, use_bias=config.bias, rngs=rngs)
     if config.init == "lecun":
-        return Linear(inputs, outputs, rngs=rngs)
+        return make()
     bias = partial(uniform, fan=outputs // maps)
-    return Linear(inputs, outputs, kernel_init=uniform, bias_init=bias, rngs=rngs)
+    return make(kernel_init=uniform, bias_init=bias)
 
 
 def uniform(

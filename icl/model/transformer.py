@@ -1,9 +1,10 @@
 """Which function of a sequence can the learner be? A decoder-only transformer.
 
 It has three parts that do not know each other: the *read-in* maps tokens to vectors and
-adds learned positions; the *body* is a causal decoder on vectors, which does not know
-what its tokens mean; the *read-out* maps vectors to predictions at the tokens that the
-codec reads.
+adds learned positions; the *body* is a decoder on vectors, causal unless the codec says
+which tokens see which, and does not know what its tokens mean; the *read-out* maps
+vectors to predictions at the tokens that the codec reads. Instead of decoder layers the
+body may have those of an LSTM.
 
 Hidden states are a return value, not a hook: `Output.hidden` is the residual stream,
 (layers + 1, batch, tokens, width), where layer 0 is the embedding. `resume` goes on
@@ -24,7 +25,8 @@ from icl import checks
 from icl.arrays import real, shown
 from icl.codecs import Codec, Pairs, pairs
 from icl.model.config import ModelConfig
-from icl.model.layers import ALL, Block, LayerNorm, linear, uniform
+from icl.model.layers import ALL, Block, LayerNorm, layered, linear, uniform
+from icl.model.recurrent import Recurrent
 from icl.prompts import Prompts
 
 
@@ -65,24 +67,17 @@ class Transformer(nnx.Module):
         checks.of_kind("config", config, ModelConfig, "a ModelConfig")
         checks.of_kind("codec", codec, Codec, "a codec, such as Pairs(dim, length)")
         checks.of_kind("rngs", rngs, nnx.Rngs, "a source of keys, such as nnx.Rngs(0)")
+        _check_ends(config, codec)
         self.config, self.codec = config, codec
-        self.read_in: Any
-        if codec.discrete:
-            self.read_in = nnx.Embed(codec.entries, config.width, rngs=rngs)
-        else:
-            self.read_in = linear(config, codec.entries, config.width, rngs)
-        table = (codec.places, config.width)
-        if config.init == "uniform":
-            positions = uniform(rngs.params(), table)
-        else:
-            positions = 0.02 * jax.random.normal(rngs.params(), table)
-        self.positions = nnx.Param(positions)
-        blocks = [Block(config, rngs=rngs) for _ in range(config.layers)]
-        self.body = nnx.List(blocks)
+        learned = config.ends == "learned"
+        layer = Recurrent if config.body == "lstm" else Block
+        self.read_in: Any = _read_in(config, codec, rngs) if learned else None
+        self.positions: Any = _positions(config, codec, rngs) if learned else None
+        self.body = nnx.List(layered(lambda: layer(config, rngs=rngs), config))
         norm = LayerNorm(config.width, rngs=rngs)
         self.final_norm = norm if config.final_norm else None
         head: Any = linear(config, config.width, codec.outputs, rngs)
-        self.head = None if codec.tied else head
+        self.head = head if learned and not codec.tied else None
 
     def __call__(self, batch: Any) -> Output:
         """Returns predictions and hidden states for a batch, such as `Prompts`.
@@ -104,8 +99,8 @@ class Transformer(nnx.Module):
             ValueError: the batch is refused, as in a call.
         """
         hidden = self._embedded(batch)
-        causal = jnp.tri(hidden.shape[1], dtype=bool)
-        return self._head(self._run_body(hidden, causal, 0, self.codec.read_at)[-1])
+        mask = self.codec.mask(hidden.shape[1])
+        return self._head(self._run_body(hidden, mask, 0, self.codec.read_at)[-1])
 
     def patterns(self, batch: Any) -> Float[Array, "layers heads batch tokens tokens"]:
         """Returns what attention looks at: (layers, heads, batch, tokens, tokens).
@@ -116,10 +111,11 @@ class Transformer(nnx.Module):
         token j.
 
         Raises:
-            ValueError: the batch is refused, as in a call.
+            ValueError: the batch is refused, as in a call; or the body is an LSTM.
         """
+        self._check_attends("patterns")
         state = self._embedded(batch)
-        mask = jnp.tri(state.shape[1], dtype=bool)
+        mask = self.codec.mask(state.shape[1])
         found = []
         for block in self.body:
             found.append(block.pattern(state, mask))
@@ -154,6 +150,8 @@ class Transformer(nnx.Module):
             checks.shape_of("positions", positions, (tokens,), "(tokens,)")
         if not jnp.issubdtype(positions.dtype, jnp.integer):
             raise ValueError(f"positions must be integers, got {positions.dtype}.")
+        if self.positions is None:
+            return sequence
         vectors, rows = self.read_in(sequence), self.positions[...][positions]
         return vectors + (rows if rows.ndim == 3 else rows[None])
 
@@ -171,14 +169,15 @@ class Transformer(nnx.Module):
             layer: the layer, from 0 (embedding) to `layers` (only the read-out is
                 left).
             mask: says which token (row) sees which (column); each sees at least one.
-                None is the causal mask.
+                None is the mask of the codec, which is causal for `Pairs`.
 
         Returns:
             An `Output` whose `hidden` starts at `layer`: (layers + 1 - layer, batch,
             tokens, width). Its first entry is the state that was given.
 
         Raises:
-            ValueError: there is no such layer, or the state has another width.
+            ValueError: there is no such layer, the state has another width, or there
+                is a mask and the body is an LSTM.
         """
         self._check_float64()
         most = len(self.body)
@@ -191,11 +190,12 @@ class Transformer(nnx.Module):
         )
         checks.shape_of("hidden", hidden, sizes, "(batch, tokens, width)")
         tokens = hidden.shape[1]
-        causal = jnp.tri(tokens, dtype=bool)
+        own = self.codec.mask(tokens)
         if mask is not None:
+            self._check_attends("mask")
             mask = jnp.asarray(real("mask", mask), bool)
             checks.shape_of("mask", mask, (tokens, tokens), "(tokens, tokens)")
-        states = self._run_body(hidden, causal if mask is None else mask, layer)
+        states = self._run_body(hidden, own if mask is None else mask, layer)
         return Output(self.read_out(states[-1]), jnp.stack(states))
 
     def read_out(
@@ -236,6 +236,7 @@ class Transformer(nnx.Module):
                 "predict_at asks at other inputs x, and the model's codec is "
                 f"{type(self.codec).__name__}, which has none; it needs Pairs."
             )
+        self._check_attends("predict_at")
         prompts = self._check(prompts)
         batch, length, dim = prompts.xs.shape
         sizes, axes = (batch, length, None, dim), "(batch, length, q, dim)"
@@ -252,6 +253,13 @@ class Transformer(nnx.Module):
         queries = jnp.moveaxis(queries, 2, 0)
         return jnp.moveaxis(jax.lax.map(one_query_per_prefix, queries), 0, -1)
 
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the parameters, float32 or float64."""
+        if self.positions is None:
+            return self.body[0].attention.qkv.kernel[...].dtype
+        return self.positions[...].dtype
+
     def _run_body(
         self, state: Array, mask: Array, layer: int, at: slice = ALL
     ) -> list[Array]:
@@ -264,6 +272,8 @@ class Transformer(nnx.Module):
         return states
 
     def _head(self, state: Array) -> Array:
+        if self.read_in is None:
+            return -state[..., 0]
         state = self.normalised(state)
         if self.head is None:  # a tied read-out: the table of the read-in gives logits
             return state @ self.read_in.embedding[...].T
@@ -289,13 +299,20 @@ class Transformer(nnx.Module):
         self._check_float64()
         return self.codec.check(batch)
 
+    def _check_attends(self, name: str) -> None:
+        if self.config.body == "lstm":
+            raise ValueError(
+                f"{name} needs a body that attends, and this one is an LSTM; look at "
+                "its hidden states, model(prompts).hidden, or train a transformer."
+            )
+
     def _check_float64(self) -> None:
-        double = self.positions[...].dtype == jnp.float64
+        double = self.dtype == jnp.float64
         if double and jnp.result_type(float) != jnp.float64:
             raise ValueError("this model is float64: use `with jax.enable_x64(True):`.")
 
 
-def _through(block: Block, state: Array, mask: Array, at: slice) -> Array:
+def _through(block: Block | Recurrent, state: Array, mask: Array, at: slice) -> Array:
     """Returns the state after a layer.
 
     Outside of a compiled program a layer is a program of its own, which all layers
@@ -311,6 +328,36 @@ def _compiled(
     graph: Any, parameters: Any, state: Array, mask: Array, at: tuple[int | None, ...]
 ) -> Array:
     return nnx.merge(graph, parameters)(state, mask, slice(*at))
+
+
+def _read_in(config: ModelConfig, codec: Codec, rngs: nnx.Rngs) -> Any:
+    if codec.discrete:
+        return nnx.Embed(codec.entries, config.width, rngs=rngs)
+    return linear(config, codec.entries, config.width, rngs)
+
+
+def _positions(config: ModelConfig, codec: Codec, rngs: nnx.Rngs) -> nnx.Param:
+    table = (codec.places, config.width)
+    if config.init == "uniform":
+        return nnx.Param(uniform(rngs.params(), table))
+    return nnx.Param(0.02 * jax.random.normal(rngs.params(), table))
+
+
+def _check_ends(config: ModelConfig, codec: Codec) -> None:
+    """Refuses a body that cannot read the tokens of a codec as they are."""
+    if config.body == "lstm" and not codec.causal:
+        raise ValueError(
+            f"codec must be causal for an LSTM, whose tokens see those before them, "
+            f"got {type(codec).__name__}; use Pairs."
+        )
+    if config.ends != "tokens":
+        return
+    if codec.discrete or codec.entries != config.width or codec.outputs != 1:
+        raise ValueError(
+            f"codec must have vectors of width={config.width} as tokens, and one "
+            f"output, because config.ends is 'tokens', got {type(codec).__name__} with "
+            f"entries={codec.entries}; give the model that width, or ends='learned'."
+        )
 
 
 def _branches(length: int) -> tuple[Array, Array]:

@@ -89,6 +89,11 @@ def forward_flops(
         outputs: the number of values that are read out at each of these.
     """
     width = model.width
+    if model.body == "lstm":  # four gates, each of the input and the state
+        layers = 8.0 * tokens * width**2 * model.layers
+        return 2.0 * (tokens * width * entries + layers + read * width * outputs)
+    if model.ends == "tokens":
+        entries, outputs = 0, 0
     channels = model.heads * (model.head_dim or width // model.heads)
     units = 4 * width if model.mlp_width is None else model.mlp_width
     seen = width * entries + model.layers * 3 * width * channels

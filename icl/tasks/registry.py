@@ -19,6 +19,7 @@ from icl.tasks.functions import (
     ReluNetwork,
     SparseLinear,
 )
+from icl.tasks.joint import JointTokens
 from icl.tasks.linear import LinearRegression
 from icl.tasks.pools import Mixture, Pool, PromptPool
 
@@ -35,6 +36,7 @@ TASKS: dict[str, type[Task]] = {
         PromptPool,
         Mixture,
         Addition,
+        JointTokens,
     )
 }
 """Every registered class by its name."""

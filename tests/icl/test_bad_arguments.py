@@ -47,7 +47,7 @@ from icl.model.building import arrays_of
 from icl.skills import CHINCHILLA, SkillGraph
 from icl.sweeps import Models, Setting, grid
 from icl.targets import moment, true_weights
-from icl.tasks import Mixture, Pool, PromptPool, SparseLinear, shifts
+from icl.tasks import JointTokens, Mixture, Pool, PromptPool, SparseLinear, shifts
 from icl.training import ensemble, run
 from icl.training.trained import assemble
 
@@ -203,6 +203,7 @@ VALID = {
     "name": lambda: "d8",
     "source": raventos_weights,
     "heads": lambda: 2,
+    "ModelConfig.linear_attention.layers": lambda: 2,
     "ModelConfig.paper.changes": lambda: {"layers": 2, "width": 4},
     "TrainConfig.paper.changes": lambda: {"steps": 3, "batch": 4},
     **{f"ModelConfig.{n}": v for n, v in values_of(vars(MODEL)).items()},
@@ -227,6 +228,11 @@ VALID = {
     **dict.fromkeys(
         ("squared_error.targets", "Pairs.loss.targets"), lambda: PREDICTIONS
     ),
+    **{f"JointPairs.{name}.batch": lambda: PROMPTS for name in ("check", "encode")},
+    "JointPairs.losses.batch": lambda: PROMPTS,
+    "JointPairs.losses.predictions": lambda: PREDICTIONS[:, :1],
+    **{f"JointPairs.loss.{n}": lambda: PREDICTIONS for n in ("predictions", "targets")},
+    **{f"{name}.tokens": lambda: 3 for name in ("Pairs.mask", "JointPairs.mask")},
     **{f"{name}.batch": lambda: PROMPTS for name in ("predictions", "hidden_states")},
     "predictions.learner": model,
     "queries": lambda: QUERIES,
@@ -416,6 +422,8 @@ INSTANCES = {
     "Trained": trained,
     "Models": finished,
     "Pairs": lambda: TASK.codec,
+    "JointPairs": lambda: JointTokens(TASK).codec,
+    "JointTokens": lambda: JointTokens(TASK),
     "PosteriorMean": lambda: PosteriorMean(0.1),
     "GaussianProcess": lambda: GaussianProcess("linear", 0.1),
     "Lasso": lambda: Lasso(0.1),

@@ -1,0 +1,182 @@
+"""Trained layers of linear attention beside steps of gradient descent and of GD++.
+
+Claim: a layer of linear self-attention that is applied twice, and trained on linear
+regression, takes two steps of GD++: gradient descent that also evens out the curvature
+of its inputs between steps. Its two numbers, eta and gamma, are those that are best for
+the spectrum of X'X.
+
+Paper: Figure 3 of von Oswald et al. 2023, with its d = 10 and n = 10 pairs. The
+comparison of weights with the optimum is ours.
+
+Run: python -m experiments.vonoswald2023.layers quick
+
+How to read it: on the left is the loss while models learn, of one layer that is applied
+K times (tied) and of layers of their own (untied), with a line for each seed; dashed
+lines are losses in closed form. In the middle are the two numbers that each tied model
+has learnt, beside the optimum (cross). On the right is the loss on inputs of a larger
+or smaller range than in training, with bands that are 95 % intervals over prompts and
+seeds. Losses are mean squared errors at the query, which the paper halves; eta is that
+of the paper, twice our rate.
+"""
+
+import sys
+from typing import Any
+
+import matplotlib.figure
+import xarray as xr
+from matplotlib.axes import Axes
+
+from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILLION,
+    canvas,
+)
+from experiments.vonoswald2023.layers_claims import claims, resample
+from experiments.vonoswald2023.layers_measure import Config, measure, settings
+from icl import TrainConfig, sweeps
+from icl.sweeps.store import Models
+
+TIMES = {
+    "tiny": "20 s",
+    "quick": "15 min, 1 min once the models are trained",
+    "paper": "1 hour on one H100, an estimate",
+}
+
+LONG = TrainConfig(
+    steps=5_000,
+    batch=512,
+    learning_rate=2e-3,
+    evaluate_every=250,
+    held_out=4_096,
+    checkpoint_every=5_000,
+)
+
+PRESETS = {
+    "tiny": Config(
+        dim=2,
+        pairs=4,
+        tied=2,
+        untied=2,
+        train=TrainConfig(
+            steps=40,
+            batch=32,
+            evaluate_every=20,
+            held_out=32,
+            chunk=20,
+            checkpoint_every=40,
+        ),
+        train_untied=TrainConfig(
+            steps=40,
+            batch=32,
+            evaluate_every=20,
+            held_out=32,
+            chunk=20,
+            checkpoint_every=40,
+        ),
+        seeds=2,
+        contexts=500,
+        evaluation=Evaluation(prompts=64, seed=1, resamples=100),
+    ),
+    "quick": Config(dim=10, pairs=10, tied=2, untied=3, train=LONG, train_untied=LONG),
+    "paper": Config(
+        dim=10,
+        pairs=10,
+        tied=2,
+        untied=5,
+        train=TrainConfig(
+            steps=20_000,
+            batch=2_048,
+            learning_rate=1e-3,
+            held_out=8_192,
+            checkpoint_every=20_000,
+        ),
+        train_untied=TrainConfig(
+            steps=50_000,
+            batch=2_048,
+            learning_rate=5e-4,
+            held_out=8_192,
+            checkpoint_every=50_000,
+        ),
+        contexts=100_000,
+        evaluation=Evaluation(prompts=50_000, seed=1, resamples=500),
+    ),
+}
+
+
+def compute(config: Config, models: Models) -> xr.Dataset:
+    """Trains the missing models and measures all: see `layers_measure.measure`."""
+    sweeps.train_missing(settings(config), models)
+    return measure(config, models)
+
+
+CURVES = {"tied": BLACK, "untied": VERMILLION}
+LINES = {
+    "tied GD": (ORANGE, "--"),
+    "tied GD++": (BLUE, "--"),
+    "untied GD, own steps": (ORANGE, ":"),
+    "untied GD++, own steps": (BLUE, ":"),
+}
+
+
+def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
+    """Draws losses by step, what was learnt, and losses by the range of the inputs."""
+    resampled = resample(dataset)
+    with canvas(12, 4.2) as figure:
+        loss, learnt, shifted = figure.subplots(1, 3)
+        _draw_losses(loss, dataset)
+        scalar, optimum = dataset.scalar, dataset.attrs
+        eta, gamma = (scalar.sel(what=name).values for name in ("eta", "gamma"))
+        learnt.plot(eta, gamma, "o", color=BLACK, label="learnt, one for each seed")
+        best = optimum["eta"], optimum["gamma"]
+        learnt.plot(*best, "x", color=BLUE, markersize=10, label="best for X'X")
+        learnt.set(title="learnt steps", xlabel="eta", ylabel="gamma")
+        learnt.margins(0.4)
+        own = resampled.band(lambda means: means.error_width)
+        _band(shifted, own, color=BLACK, marker="o", label="tied, trained")
+        for learner, color in (("GD", ORANGE), ("GD++", GREEN)):
+            found = resampled.band(
+                lambda means, learner=learner: means.descent_width.sel(learner=learner)
+            )
+            _band(shifted, found, color=color, marker="s", label=learner)
+        shifted.set(title="inputs of another range", yscale="log", ylabel="loss")
+        shifted.set_xlabel("range / range in training")
+        for axes in (learnt, shifted):
+            axes.legend(fontsize=8)
+        figure.legend(
+            *loss.get_legend_handles_labels(), loc="outside lower left", ncols=3
+        )
+    return figure
+
+
+def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
+    for body, color in CURVES.items():
+        steps = dataset[f"step_{body}"].values
+        for seed, losses in enumerate(dataset[f"history_{body}"].values):
+            label = f"{dataset.attrs[body]} layers, {body}" if not seed else None
+            axes.plot(steps, losses, color=color, linewidth=0.9, label=label)
+    for name, (color, style) in LINES.items():
+        risk = dataset.attrs[f"risk of {name}"]
+        kind, _, rest = name.partition(" ")
+        label = f"{dataset.attrs[kind]} steps of {rest}"
+        axes.axhline(risk, color=color, linestyle=style, label=label)
+    axes.set(title="loss while models learn", xlabel="updates", ylabel="loss")
+    axes.set_yscale("log")
+
+
+def _band(axes: Axes, band: tuple[xr.DataArray, ...], **style: Any) -> None:
+    value, low, high = band
+    axes.plot(value.width.values, value.values, **style)
+    between = {"color": style["color"], "alpha": 0.15, "lw": 0}
+    axes.fill_between(value.width.values, low.values, high.values, **between)
+
+
+FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
+
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))

@@ -1,0 +1,242 @@
+"""Are trained layers steps of GD++? Claims O1-O3, O5-O7 and O16.
+
+Losses are compared with those of learners on the same prompts. The thresholds are ours
+where the paper shows curves and gives no number.
+"""
+
+import numpy as np
+import xarray as xr
+
+from experiments.engine.claims import intervals
+from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.intervals import Resampled
+from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.statistics import LargestSize, Ratio, Statistic
+
+NEAR = 1.25
+"""The largest width of the inputs at which losses are compared: beyond it a few
+contexts with the largest eigenvalues carry all of the mean."""
+
+SAMPLED = (
+    *("error", "prediction", "cosine", "descent", "error_untied"),
+    *("error_width", "descent_width", "error_weights"),
+)
+"""The variables that have prompts."""
+
+
+def resample(dataset: xr.Dataset) -> Resampled:
+    """Returns means over prompts and those of every resample, with learnt scalars."""
+    resamples = int(dataset.attrs["resamples"])
+    sampled = dataset[list(SAMPLED)]
+    found = intervals.resample(sampled, ("prompt",), resamples=resamples)
+    # What was learnt does not depend on the prompts.
+    drawn = dataset.scalar.expand_dims(draw=found.draws.sizes["draw"])
+    without = found.without
+    if without is not None:
+        again = dataset.scalar.expand_dims(draw=without.sizes["draw"])
+        without = without.assign(scalar=again)
+    return Resampled(
+        found.means.assign(scalar=dataset.scalar),
+        found.draws.assign(scalar=drawn),
+        without,
+    )
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Returns what the paper says of several layers, and what the optimum is."""
+    judge = Judge(
+        "vonoswald2023",
+        "layers",
+        "von Oswald et al. 2023, Fig. 3",
+        resampled=resample(dataset),
+    )
+    return [
+        *_losses(judge, dataset.attrs),
+        *_likeness(judge),
+        *_untied(judge, dataset.attrs),
+        *_shifted(judge),
+        *_learnt(judge, dataset.attrs),
+    ]
+
+
+def _of(name: str, learner: str) -> Statistic:
+    return lambda means: means[name].sel(learner=learner)
+
+
+def _losses(judge: Judge, theory: dict) -> list[Claim]:
+    layers = theory["tied"]
+    return [
+        judge(
+            "O0",
+            "The loss of GD++ on the prompts is that of the closed form, to 5 %.",
+            lambda means: (
+                _of("descent", "GD++")(means) / theory["risk of tied GD++"] - 1
+            ),
+            "within",
+            0.05,
+            unit="relative difference",
+            bar="ours",
+            subject="theory",
+            interval_over="prompts; no trained model is involved",
+        ),
+        judge(
+            "O1a",
+            f"A layer that is applied {layers} times has less than 0.8 of the loss of "
+            f"{layers} steps of gradient descent at their best rate.",
+            Ratio(lambda means: means.error, _of("descent", "GD")),
+            "<",
+            0.8,
+            unit="loss / loss of GD",
+            bar="ours",
+        ),
+        judge(
+            "O1b",
+            "It has the loss of GD++ with the best rate and gamma, to 5 %.",
+            lambda means: means.error / _of("descent", "GD++")(means) - 1,
+            "within",
+            0.05,
+            unit="relative difference, same prompts",
+            bar="ours",
+        ),
+    ]
+
+
+def _likeness(judge: Judge) -> list[Claim]:
+    return [
+        judge(
+            "O2a",
+            "Its derivatives by the query point where those of GD++ do: their cosine "
+            "is above 0.98.",
+            _of("cosine", "GD++"),
+            ">",
+            0.98,
+            unit="mean cosine",
+            bar="ours",
+        ),
+        judge(
+            "O2b",
+            "This cosine is larger than the one to gradient descent.",
+            lambda means: _of("cosine", "GD++")(means) - _of("cosine", "GD")(means),
+            ">",
+            0.0,
+            unit="difference of mean cosines",
+        ),
+        judge(
+            "O3",
+            "Its predictions are four times as near to those of GD++ as to those of "
+            "gradient descent.",
+            Ratio(_of("prediction", "GD++"), _of("prediction", "GD")),
+            "<",
+            0.25,
+            unit="squared distance / squared distance to GD",
+            bar="ours",
+        ),
+    ]
+
+
+def _untied(judge: Judge, theory: dict) -> list[Claim]:
+    layers = theory["untied"]
+    own, shared = theory["risk of untied GD, own steps"], theory["risk of untied GD++"]
+    best = theory["risk of untied GD++, own steps"]
+    return [
+        judge(
+            "O5a",
+            f"{layers} layers of their own have a smaller loss than {layers} steps of "
+            f"GD++ with one rate and one gamma, {shared:.4f}.",
+            Ratio(lambda means: means.error_untied, lambda _: xr.DataArray(shared)),
+            "<",
+            1.0,
+            unit="loss / loss of GD++",
+        ),
+        judge(
+            "O5b",
+            "They have a smaller loss than gradient descent with a rate for each step, "
+            f"{own:.4f}, the fair opponent that the paper leaves out.",
+            Ratio(lambda means: means.error_untied, lambda _: xr.DataArray(own)),
+            "<",
+            1.0,
+            unit="loss / loss of GD with its own rates",
+            bar="ours",
+        ),
+        judge(
+            "O5c",
+            f"They reach the loss of GD++ with a rate and a gamma for each step, "
+            f"{best:.4f}, to 10 %.",
+            Ratio(lambda means: means.error_untied, lambda _: xr.DataArray(best)),
+            "<",
+            1.1,
+            unit="loss / loss of GD++ with its own steps",
+            bar="ours",
+        ),
+    ]
+
+
+def _shifted(judge: Judge) -> list[Claim]:
+    def apart(learner: str) -> Statistic:
+        def logarithms(means: xr.Dataset) -> xr.DataArray:
+            own, other = means.error_width, means.descent_width.sel(learner=learner)
+            return np.log10(own / other).sel(width=slice(None, NEAR))
+
+        return logarithms
+
+    def scaled(means: xr.Dataset) -> xr.DataArray:
+        errors, factor = means.error_weights, means.error_weights.factor
+        return errors / factor**2 / errors.sel(factor=1.0) - 1
+
+    return [
+        judge(
+            "O6",
+            f"With inputs of half to {NEAR:g} times the range of training its loss is "
+            "that of GD++, to a factor of 2.",
+            LargestSize(apart("GD++"), over="width"),
+            "<",
+            0.3,
+            unit="largest |log10 of the ratio of losses|",
+            bar="ours",
+        ),
+        judge(
+            "O7",
+            "With w of half to five times its size the loss grows as the square, to "
+            "1 %, as it must for a learner that is linear in the labels.",
+            LargestSize(scaled, over="factor"),
+            "<",
+            0.01,
+            unit="largest relative difference",
+            bar="ours",
+        ),
+    ]
+
+
+def _learnt(judge: Judge, theory: dict) -> list[Claim]:
+    source = "closed form; not in the paper"
+
+    def claim(id: str, name: str, optimum: float) -> Claim:
+        return judge(
+            id,
+            f"The {name} that it has learnt is that of the best GD++, {optimum:.4f}, "
+            "which follows from the spectrum of X'X alone, to 2 %.",
+            lambda means: means.scalar.sel(what=name) / optimum - 1,
+            "within",
+            0.02,
+            unit="relative difference",
+            bar="ours",
+            source=source,
+            interval_over="seeds",
+        )
+
+    return [
+        claim("O16a", "eta", theory["eta"]),
+        claim("O16b", "gamma", theory["gamma"]),
+        judge(
+            "O16c",
+            "All other entries of its weights are those of GD++, to 0.02, where a "
+            "matrix of scores of 1 on the diagonal is the unit.",
+            lambda means: means.scalar.sel(what="rest"),
+            "<",
+            0.02,
+            unit="largest entry",
+            bar="ours",
+            source=source,
+            interval_over="seeds",
+        ),
+    ]
