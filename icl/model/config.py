@@ -44,7 +44,9 @@ class ModelConfig:
         attention: "softmax", or "linear", which uses scores as they are.
         scale_scores: whether scores are divided by sqrt(head_dim), which the paper's
             formula does not do.
-        init: "lecun" normal kernels and zero biases (flax), or "uniform", the paper's:
+        init: "lecun" normal kernels and zero biases (flax); "small", normal kernels of
+            deviation 0.1, with which linear attention begins near 0; or "uniform", the
+            paper's:
             U(-1/sqrt k, 1/sqrt k), where k is the number of inputs of a kernel, the
             length of a bias, or the number of rows of the table of positions.
         bias: whether linear maps have biases.
@@ -73,7 +75,7 @@ class ModelConfig:
     activation: Literal["tanh", "erf"] = "tanh"
     attention: Literal["softmax", "linear"] = "softmax"
     scale_scores: bool = True
-    init: Literal["lecun", "uniform"] = "lecun"
+    init: Literal["lecun", "small", "uniform"] = "lecun"
     bias: bool = True
     shared_layers: bool = False
     ends: Literal["learned", "tokens"] = "learned"
@@ -99,7 +101,7 @@ class ModelConfig:
         checks.one_of("norm", self.norm, get_args(Norm))
         checks.one_of("activation", self.activation, ("tanh", "erf"))
         checks.one_of("attention", self.attention, ("softmax", "linear"))
-        checks.one_of("init", self.init, ("lecun", "uniform"))
+        checks.one_of("init", self.init, ("lecun", "small", "uniform"))
         checks.one_of("ends", self.ends, ("learned", "tokens"))
         checks.one_of("body", self.body, ("attention", "lstm"))
         if self.ends == "tokens" and (self.final_norm or self.body == "lstm"):
@@ -119,6 +121,7 @@ class ModelConfig:
         settings: dict[str, Any] = {"layers": layers, "width": dim + 1, "mlp_width": 0}
         settings |= {"norm": "none", "final_norm": False, "attention": "linear"}
         settings |= {"scale_scores": False, "bias": False, "ends": "tokens"}
+        settings["init"] = "small"
         return cls(**(settings | changes))
 
     @classmethod

@@ -184,6 +184,8 @@ def linear(
     make = partial(Linear, inputs, outputs, use_bias=config.bias, rngs=rngs)
     if config.init == "lecun":
         return make()
+    if config.init == "small":
+        return make(kernel_init=nnx.initializers.normal(0.1))
     bias = partial(uniform, fan=outputs // maps)
     return make(kernel_init=uniform, bias_init=bias)
 

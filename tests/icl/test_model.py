@@ -418,7 +418,7 @@ def test_the_largest_models_build(norm):
         ({"norm": "post"}, "norm must be one of 'pre', 'paper', .* got 'post'"),
         ({"activation": "relu"}, "activation must be one of 'tanh', 'erf'"),
         ({"attention": "cosine"}, "attention must be one of 'softmax', 'linear'"),
-        ({"init": "zeros"}, "init must be one of 'lecun', 'uniform'"),
+        ({"init": "zeros"}, "init must be one of 'lecun', 'small', 'uniform'"),
     ],
     ids=str,
 )
