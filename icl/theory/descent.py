@@ -183,7 +183,7 @@ def best_steps(
 
     Example:
         >>> best = best_steps([[1.0, 4.0]], 1)
-        >>> round(best.rates[0], 4)  # of (1 - 2 r)^2 + (1 - 8 r)^2
+        >>> round(float(best.rates[0]), 4)  # of (1 - 2 r)^2 + (1 - 8 r)^2
         0.1471
     """
     spectrum = _spectrum(eigenvalues)
