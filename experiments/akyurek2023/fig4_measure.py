@@ -24,6 +24,7 @@ for n - 1 numbers of examples (the paper has n = 40 of them).
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -137,7 +138,23 @@ def measure(config: Config, which: Kind, models: Models) -> xr.Dataset:
     if models.results is None:
         return make()
     folder = models.results / "akyurek2023" / "probing" / f"{which}-{digest(config)}"
-    return kept(folder, make)
+    return kept(folder, make, partial(_parts, which=which))
+
+
+def _parts(dataset: xr.Dataset, which: Kind) -> list[object]:
+    """Returns what figures and claims need of what `measure` has kept."""
+    named = dataset.sel(head=list(HEADS), target=list(TARGETS))
+    parts = [
+        named.error.transpose("head", "layer", "target"),
+        named.error_resampled.transpose("head", "layer", "target", "resample"),
+        named.position_weights.isel(layer=named.best_layer).sel(position=dataset.token),
+        dataset.context.transpose("token"),
+        int(dataset.attrs["dim"]),
+    ]
+    if which == "trained":
+        places = ("target", "refit", "token", "position")
+        parts.append(named.refitted.transpose(*places))
+    return parts
 
 
 def _model(config: Config, models: Models, which: Kind) -> Transformer:

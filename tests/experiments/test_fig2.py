@@ -383,7 +383,7 @@ def test_cells_tell_their_numbers_or_that_a_run_failed(ideal, seeds, written):
 
 
 def test_figure_and_claims_follow_from_the_file(seeds, tmp_path, written):
-    again = runs.kept(tmp_path / "run", lambda: seeds)
+    again = runs.kept(tmp_path / "run", lambda: seeds, fig2.claims)
     assert list(map(str, fig2.claims(again))) == list(map(str, fig2.claims(seeds)))
     before, after = (written(fig2.plot(each)) for each in (seeds, again))
     assert [text for text, _ in before] == [text for text, _ in after]

@@ -237,6 +237,26 @@ def test_a_dataset_that_is_no_figures_is_refused(folder, change):
     refused(folder, "data.nc")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda d: d.drop_vars("square"), lambda d: d.rename(unit="u"), lambda d: d[["x"]]],
+)
+def test_a_dataset_that_figures_share_must_have_what_they_need(tmp_path, change):
+    def look(dataset):
+        return dataset.square.sel(unit="bb")
+
+    def asked():
+        return runs.kept(tmp_path / "shared", lambda: compute(Config(), None), look)
+
+    found = asked()
+    (tmp_path / "shared/data.nc").write_bytes(
+        to_bytes(change(found).assign_attrs(found.attrs))
+    )
+    sealed_again(tmp_path / "shared")
+    with pytest.raises(ValueError, match=r"data\.nc cannot be used .* run again"):
+        asked()
+
+
 NO_OBJECTS = ["[]", "3", "null", '"x"', "", "{", "[" * 100_000, "{}", '{"checksum": 3}']
 DEEP = '{"a":' * 100 + "3" + "}" * 100  # Python reads it, and what follows would not
 NO_OBJECTS += [DEEP, '{"checksum": "\\ud800"}']

@@ -56,6 +56,9 @@ SAID: Mapping[str, type] = {
 }
 """What run.json says of a figure, besides the checksum of its Dataset."""
 
+MISFITS = (LookupError, AttributeError, TypeError, ArithmeticError)
+"""What the use of a Dataset that holds something else ends in."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -134,18 +137,32 @@ def is_computed(figure: Figure[Any], preset: str, config: Any, models: Models) -
     return _folder(figure, preset, config, models).exists()
 
 
-def kept(folder: Path, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+def kept(
+    folder: Path,
+    make: Callable[[], xr.Dataset],
+    look: Callable[[xr.Dataset], object],
+) -> xr.Dataset:
     """Finds a Dataset that several figures need in `folder`, or makes and keeps it.
 
+    Args:
+        folder: where it is kept, perhaps by somebody else.
+        make: computes it.
+        look: takes out of it what the figures need, and so fails if that is not there.
+
     Raises:
-        ValueError: the files there are damaged.
+        ValueError: the files there are damaged, or hold something else.
         OSError: the folder cannot be written.
     """
     with locked(folder):
         if not folder.exists():
             _write(folder, make(), provenance())
         read_about(folder)
-        return read_dataset(folder)
+        dataset = read_dataset(folder)
+    try:
+        look(dataset)
+    except (*MISFITS, ValueError) as error:
+        raise _damaged(folder, DATA, _said("figures cannot use it", error)) from error
+    return dataset
 
 
 def _folder(figure: Figure[Any], preset: str, config: Any, models: Models) -> Path:
@@ -273,18 +290,20 @@ def _redraw(folder: Path, figure: Figure[Any]) -> None:
     """
     try:
         _draw(folder, figure)
-    except (LookupError, AttributeError, TypeError, ArithmeticError) as error:
-        raise _damaged(folder, DATA, _why(figure, error)) from error
+    except MISFITS as error:
+        why = _said(f"{figure.name} cannot be drawn from it", error)
+        raise _damaged(folder, DATA, why) from error
     except ValueError as error:
         if str(folder) in str(error):
             raise
-        raise _damaged(folder, DATA, _why(figure, error)) from error
+        why = _said(f"{figure.name} cannot be drawn from it", error)
+        raise _damaged(folder, DATA, why) from error
 
 
-def _why(figure: Figure[Any], error: Exception) -> str:
-    """Returns in one line why a figure cannot be drawn from a Dataset."""
+def _said(what: str, error: Exception) -> str:
+    """Returns what is wrong with a Dataset in one line."""
     said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return f"{figure.name} cannot be drawn from it, {said}"
+    return f"{what}, {said}"
 
 
 def _draw(folder: Path, figure: Figure[Any]) -> None:
