@@ -74,6 +74,7 @@ def test_what_is_the_users_is_one_line(argv, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert said.startswith("error: ") and said.count("\n") == 1
+    assert ", 294,967,295" not in said  # a number that a line's end has broken
 
 
 def test_it_is_one_line_of_a_process_too():

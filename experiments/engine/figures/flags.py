@@ -233,11 +233,13 @@ def _unframed(message: str) -> str:
     """Returns as one line what tyro says in a box of several paragraphs.
 
     Where an encoding has no frames, rules are dashes, and the first is below a title.
+    Long numbers, such as 4,294,967,295, may be broken where a line ends.
     """
     lines = [line.strip("│ ") for line in message.splitlines()]
     inside = [line for line in lines if line and line[0] not in "╭╰"]
     titled = len(inside) > 1 and set(inside[1]) == {"-"}
-    paragraphs = re.split("[─-]{9,}", " ".join(inside[2 * titled :]))
+    text = re.sub(r"(?<=\d,) (?=\d{3}\b)", "", " ".join(inside[2 * titled :]))
+    paragraphs = re.split("[─-]{9,}", text)
     return "; ".join(part.strip() for part in paragraphs if part.strip())
 
 
