@@ -39,11 +39,11 @@ class TrainConfig:
             "float32", or "tensorfloat32" or "bfloat16" where the hardware has them
             (`icl.training.precision`). All else is float32.
         chunk: the number of updates after which the host looks at the run (progress,
-            Ctrl-C).
+            Ctrl-C); a run may go on with another.
         evaluate_every: the number of updates between evaluations on held-out prompts.
         held_out: the number of held-out prompts, the same at every evaluation.
         checkpoint_every: the number of updates between checkpoints, where a directory
-            is given.
+            is given; a run may go on with another.
         evaluations_per_decade: the number of further evaluations between each power of
             ten and the next, evenly in the logarithm of the step; 0 is none.
         checkpoints_per_decade: the number of further checkpoints at such steps, which

@@ -32,6 +32,9 @@ LAYERS = f"{PARAMETERS}body."
 ROWS = ("covariance", "fixed_weights", "mean", "weight_mean", "weight_covariance")
 """Fields of a task that may have `dim` rows."""
 
+FREE = ("chunk", "checkpoint_every")
+"""Settings of training that change no number, with which a run may go on otherwise."""
+
 LONGEST = 300
 """The number of characters after which a reason is cut off."""
 
@@ -74,14 +77,19 @@ def changed(config: Any) -> dict[str, Any]:
 def differences(about: Mapping[str, Any], made_of: Configs) -> list[str]:
     """Returns where a description differs from configs, one entry for each field.
 
-    A field that the description lacks had its default. There is one more entry if the
-    task draws other batches than when the description was written (`DRAWN`).
+    A field that the description lacks had its default, and what is `FREE` may differ.
+    There is one more entry if the task draws other batches than when the description
+    was written (`DRAWN`).
     """
     have = {
         name: _kind(part) | _defaults(part) | dict(about.get(name) or {})
         for name, part in zip(PARTS, made_of, strict=True)
     }
-    apart = checks.differences(have, describe(*made_of))
+    want = describe(*made_of)
+    for name in FREE:
+        have["train"].pop(name, None)
+        want["train"].pop(name, None)
+    apart = checks.differences(have, want)
     return apart or redrawn_since(about, made_of[0])
 
 

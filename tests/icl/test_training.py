@@ -505,17 +505,18 @@ def press_twice():
 
 
 @pytest.mark.parametrize(
-    ("interrupt", "at"),
+    ("interrupt", "at", "then"),
     [
-        (press_ctrl_c, 50),  # between two checkpoints
-        (press_ctrl_c, 100),  # at one
-        (press_twice, 50),
-        (raise_interrupt, 50),
+        (press_ctrl_c, 50, {}),  # between two checkpoints
+        (press_ctrl_c, 100, {"checkpoint_every": 70}),  # at one
+        (press_twice, 50, {}),
+        (raise_interrupt, 50, {"chunk": 25}),
     ],
 )
 def test_an_interrupted_run_saves_and_goes_on(
-    trained, task, model_config, train_config, interrupt, at, tmp_path
+    trained, task, model_config, train_config, interrupt, at, then, tmp_path
 ):
+    """Also with another rhythm of progress and checkpoints, which changes no number."""
     before = signal.getsignal(signal.SIGINT)
     arguments = (task, model_config, train_config)
 
@@ -530,9 +531,12 @@ def test_an_interrupted_run_saves_and_goes_on(
 
     steps = []
     resumed = train(
-        *arguments, key=KEY, directory=tmp_path, callback=lambda s, _: steps.append(s)
+        *(task, model_config, replace(train_config, **then)),
+        key=KEY,
+        directory=tmp_path,
+        callback=lambda step, _: steps.append(step),
     )
-    assert steps == list(range(at + 50, 301, 50))
+    assert steps[-1] == 300 and (then or steps == list(range(at + 50, 301, 50)))
     assert resumed.history.identical(trained.history)
     assert_same_bits(resumed, trained)
 
