@@ -232,7 +232,10 @@ VALID = {
     "JointPairs.losses.batch": lambda: PROMPTS,
     "JointPairs.losses.predictions": lambda: PREDICTIONS[:, :1],
     **{f"JointPairs.loss.{n}": lambda: PREDICTIONS for n in ("predictions", "targets")},
-    **{f"{name}.tokens": lambda: 3 for name in ("Pairs.mask", "JointPairs.mask")},
+    **{
+        f"{name}.mask.tokens": lambda: 3
+        for name in ("Pairs", "JointPairs", "Characters")
+    },
     **{f"{name}.batch": lambda: PROMPTS for name in ("predictions", "hidden_states")},
     "predictions.learner": model,
     "queries": lambda: QUERIES,
