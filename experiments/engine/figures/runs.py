@@ -321,7 +321,7 @@ def _draw(folder: Path, figure: Figure[Any]) -> None:
 def _lay_out(picture: matplotlib.figure.Figure) -> None:
     """Gives all parts their places, once for all files.
 
-    It takes as long as drawing does, and each `savefig` would do both twice.
+    Each `savefig` would do that again, and draw everything once more for it.
     """
     layout = picture.get_layout_engine()
     if layout is not None:
