@@ -20,6 +20,7 @@ has not left its plateau in these steps.
 """
 
 import sys
+from dataclasses import replace
 
 import matplotlib.figure
 import xarray as xr
@@ -52,8 +53,9 @@ from experiments.garg2022.classes_measure import (
     measure,
     settings,
 )
+from experiments.garg2022.shifts import RELEASED
 from experiments.reference_models import SETTINGS
-from icl import Curriculum, ModelConfig, TrainConfig, sweeps
+from icl import Curriculum, sweeps
 from icl.sweeps.store import Models
 
 TIMES = {
@@ -86,16 +88,8 @@ PRESETS = {
         longer=33,
     ),
     "paper": Config(
-        ModelConfig(layers=12, width=256, heads=8),
-        TrainConfig(
-            steps=500_000,
-            batch=64,
-            learning_rate=1e-4,
-            schedule="constant",
-            warmup=0.0,
-            clip=None,
-            curriculum=Curriculum(dims=5, pairs=26, pairs_by=5),
-        ),
+        RELEASED.model,
+        replace(RELEASED.train, curriculum=Curriculum(dims=5, pairs=26, pairs_by=5)),
     ),
 }
 

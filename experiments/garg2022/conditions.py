@@ -40,9 +40,9 @@ from experiments.garg2022.conditions_claims import (
     of,
     resample,
 )
+from experiments.garg2022.shifts import RELEASED
 from experiments.reference_models import PROBING
 from icl import (
-    Curriculum,
     LinearRegression,
     ModelConfig,
     TrainConfig,
@@ -168,15 +168,8 @@ PRESETS = {
     ),
     "paper": Config(
         LinearRegression(dim=20, length=41),
-        ModelConfig(layers=12, width=256, heads=8),
-        TrainConfig(
-            steps=500_000,
-            learning_rate=1e-4,
-            schedule="constant",
-            warmup=0.0,
-            clip=None,
-            curriculum=Curriculum.garg(),
-        ),
+        RELEASED.model,
+        RELEASED.train,
         functions=(100, 1_000, 10_000, 100_000),
         prompts=(10_000, 100_000, 1_000_000),
         layers=(3, 6),

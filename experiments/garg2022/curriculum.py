@@ -32,6 +32,7 @@ from experiments.engine.claims.statistics import Ratio
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import BLUE, GREY, ORANGE, canvas
+from experiments.garg2022.shifts import RELEASED
 from experiments.reference_models import SETTINGS
 from icl import Curriculum, LinearRegression, ModelConfig, TrainConfig, checks, sweeps
 from icl.sweeps.setting import Setting
@@ -98,16 +99,8 @@ PRESETS = {
         dims=(8,),
     ),
     "paper": Config(
-        ModelConfig(layers=12, width=256, heads=8),
-        TrainConfig(
-            steps=500_000,
-            learning_rate=1e-4,
-            schedule="constant",
-            warmup=0.0,
-            clip=None,
-            evaluations_per_decade=20,
-            curriculum=Curriculum.garg(),
-        ),
+        RELEASED.model,
+        replace(RELEASED.train, evaluations_per_decade=20),
         dims=(10, 20),
     ),
 }

@@ -90,25 +90,26 @@ class Config:
         checks.positive_int("task.length", task.length, minimum=task.dim + 1)
 
 
+RELEASED = Setting(
+    task=LinearRegression(dim=20, length=41),
+    model=ModelConfig(layers=12, width=256, heads=8),
+    train=TrainConfig(
+        steps=500_000,
+        batch=64,
+        learning_rate=1e-4,
+        schedule="constant",
+        warmup=0.0,
+        clip=None,
+        curriculum=Curriculum.garg(),
+    ),
+)
+"""The standard model of the released code, as it was trained."""
+
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200)),
     "quick": Config(SETTINGS["quick"], seeds=3),
     "shipped": Config(SETTINGS["shipped"]),
-    "paper": Config(
-        Setting(
-            task=LinearRegression(dim=20, length=41),
-            model=ModelConfig(layers=12, width=256, heads=8),
-            train=TrainConfig(
-                steps=500_000,
-                batch=64,
-                learning_rate=1e-4,
-                schedule="constant",
-                warmup=0.0,
-                clip=None,
-                curriculum=Curriculum.garg(),
-            ),
-        )
-    ),
+    "paper": Config(RELEASED),
 }
 LEARNERS = [LeastSquares(), Ridge(1.0), Average(), NearestNeighbors(3)]
 

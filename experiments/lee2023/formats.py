@@ -18,6 +18,7 @@ examples, reverse 1.6, 31, 98 and 100 %.
 """
 
 import sys
+from dataclasses import replace
 
 import matplotlib.figure
 import numpy as np
@@ -39,6 +40,7 @@ from experiments.engine.figures.style import (
 )
 from experiments.lee2023.formats_claims import claims, exact, resample
 from experiments.lee2023.formats_measure import FORMATS, Config, measure, settings
+from experiments.reference_models import SETTINGS
 from icl import ModelConfig, TrainConfig, sweeps
 from icl.sweeps.store import Models
 from icl.tasks import Addition
@@ -64,14 +66,8 @@ PRESETS = {
     "tiny": Config(
         Addition(digits=2),
         ModelConfig(layers=1, width=16),
-        TrainConfig(
-            steps=60,
-            batch=32,
-            learning_rate=5e-3,
-            chunk=20,
-            evaluate_every=60,
-            held_out=32,
-            checkpoint_every=60,
+        replace(
+            SETTINGS["tiny"].train, batch=32, learning_rate=5e-3, checkpoint_every=60
         ),
         examples=(150, 500),
         seeds=1,

@@ -23,6 +23,7 @@ import itertools
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import matplotlib.figure
 import numpy as np
@@ -57,13 +58,9 @@ PRESETS = {
     "tiny": Config(
         POOLS["tiny"].task,
         POOLS["tiny"].model,
-        TrainConfig(
-            steps=60,
-            batch=16,
-            learning_rate=3e-3,
-            chunk=20,
-            evaluate_every=60,
-            held_out=32,
+        replace(
+            POOLS["tiny"].train,
+            checkpoint_every=TrainConfig.checkpoint_every,
             checkpoints_per_decade=1,
         ),
         sizes=(4,),

@@ -19,6 +19,7 @@ over prompts, and over seeds if there are several; each seed has a pool of its o
 """
 
 import sys
+from dataclasses import replace
 
 import matplotlib.figure
 import numpy as np
@@ -31,6 +32,7 @@ from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import BLACK, BLUE, GREEN, GREY, canvas
 from experiments.raventos2023.pools_claims import claims, distance, resample
 from experiments.raventos2023.pools_measure import Config, measure, settings
+from experiments.reference_models import SETTINGS
 from icl import LinearRegression, ModelConfig, TrainConfig, sweeps
 from icl.sweeps.store import Models
 
@@ -43,15 +45,7 @@ PRESETS = {
     "tiny": Config(
         LinearRegression(dim=2, length=4, noise_std=0.5),
         ModelConfig(layers=2, width=16),
-        TrainConfig(
-            steps=60,
-            batch=16,
-            learning_rate=3e-3,
-            chunk=20,
-            evaluate_every=60,
-            held_out=32,
-            checkpoint_every=60,
-        ),
+        replace(SETTINGS["tiny"].train, checkpoint_every=60),
         sizes=(1, 4),
         seeds=1,
         evaluation=Evaluation(prompts=64, resamples=200),

@@ -57,28 +57,22 @@ LONG = TrainConfig(
     checkpoint_every=5_000,
 )
 
+SHORT = TrainConfig(
+    steps=40,
+    batch=32,
+    evaluate_every=20,
+    held_out=32,
+    chunk=20,
+    checkpoint_every=40,
+)
 PRESETS = {
     "tiny": Config(
         dim=2,
         pairs=4,
         tied=2,
         untied=2,
-        train=TrainConfig(
-            steps=40,
-            batch=32,
-            evaluate_every=20,
-            held_out=32,
-            chunk=20,
-            checkpoint_every=40,
-        ),
-        train_untied=TrainConfig(
-            steps=40,
-            batch=32,
-            evaluate_every=20,
-            held_out=32,
-            chunk=20,
-            checkpoint_every=40,
-        ),
+        train=SHORT,
+        train_untied=SHORT,
         seeds=2,
         contexts=500,
         evaluation=Evaluation(prompts=64, seed=1, resamples=100),
