@@ -23,3 +23,5 @@ from .training.run import train as train
 from .training.trained import Trained as Trained
 from .training.trained import load as load
 from .training.trained import save as save
+
+__version__: str

@@ -53,3 +53,5 @@ __all__ = [
     "write",
     "write_class",
 ]
+
+__version__: str
