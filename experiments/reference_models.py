@@ -46,6 +46,7 @@ from dataclasses import replace
 
 from icl import LinearRegression, ModelConfig, TrainConfig
 from icl.sweeps.setting import Setting
+from icl.tasks import Addition
 from icl.tasks.linear import as_linear
 
 MUON = TrainConfig(batch=64, learning_rate=1e-2, optimizer="muon")
@@ -73,6 +74,23 @@ def control_of(setting: Setting) -> Setting:
 
 
 SHIPPED["d4-control"] = control_of(SHIPPED["d4"])
+
+SUMS = Setting(
+    task=Addition(layout="reverse", examples=5_000, law="carries"),
+    model=ModelConfig(layers=2, width=32, heads=2),
+    train=TrainConfig(
+        steps=1_000,
+        batch=64,
+        learning_rate=5e-3,
+        warmup=0.05,
+        b2=0.99,
+        weight_decay=0.1,
+        evaluate_every=250,
+    ),
+)
+"""A model that adds: 26,400 parameters, which suffice for sums of three digits."""
+
+SHIPPED["add3"] = SUMS
 
 SETTINGS = {
     "tiny": Setting(

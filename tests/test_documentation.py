@@ -30,6 +30,7 @@ PAGES = (
     "docs/torch.md",
     "docs/weights.md",
     "icl/constructed/README.md",
+    "icl/pretrained/add3/README.md",
     "icl/pretrained/d8/README.md",
 )
 

@@ -40,7 +40,7 @@ from experiments.engine.figures.style import (
 )
 from experiments.lee2023.formats_claims import claims, exact, resample
 from experiments.lee2023.formats_measure import FORMATS, Config, measure, settings
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import SETTINGS, SUMS
 from icl import ModelConfig, TrainConfig, sweeps
 from icl.sweeps.store import Models
 from icl.tasks import Addition
@@ -50,18 +50,6 @@ TIMES = {
     "quick": "10 min, 1 min once the models are trained",
     "paper": "36 models, 2.1e16 floating-point operations each: a GPU",
 }
-SMALL = ModelConfig(layers=2, width=32, heads=2)
-"""26,400 parameters, which suffice for sums of three digits."""
-
-TRAIN = TrainConfig(
-    steps=1_000,
-    batch=64,
-    learning_rate=5e-3,
-    warmup=0.05,
-    b2=0.99,
-    weight_decay=0.1,
-    evaluate_every=250,
-)
 PRESETS = {
     "tiny": Config(
         Addition(digits=2),
@@ -73,7 +61,7 @@ PRESETS = {
         seeds=1,
         evaluation=Evaluation(prompts=64, resamples=200),
     ),
-    "quick": Config(Addition(examples=1_000, law="carries"), SMALL, TRAIN),
+    "quick": Config(Addition(examples=1_000, law="carries"), SUMS.model, SUMS.train),
     "paper": Config(
         Addition(examples=1_000, law="carries", padded=False, lines=20, loss_on="all"),
         ModelConfig(layers=6, width=384, heads=6),

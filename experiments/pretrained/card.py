@@ -192,11 +192,23 @@ def training_record(
 
 
 def card(
-    name: str, trained: Trained, scores: Mapping[str, Any], about: Mapping[str, Any]
+    name: str,
+    trained: Trained,
+    scores: Mapping[str, Any],
+    about: Mapping[str, Any],
+    template: Path = TEMPLATE,
 ) -> str:
-    """Returns the card in Markdown."""
+    """Returns the card in Markdown.
+
+    Args:
+        name: the name of the model.
+        trained: the model.
+        scores: what was measured of it.
+        about: where, how long and with what it was trained.
+        template: the text, in which these numbers are filled in.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE.parent),
+        loader=jinja2.FileSystemLoader(template.parent),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -205,7 +217,7 @@ def card(
     environment.filters["number"] = format_number
     task, model, train = trained.task, trained.model_config, trained.train_config
     arrays = jax.tree.leaves(nnx.state(trained.model))
-    return environment.get_template(TEMPLATE.name).render(
+    return environment.get_template(template.name).render(
         name=name,
         task=task,
         model=model,

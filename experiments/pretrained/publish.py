@@ -6,7 +6,8 @@ This trains the model, goes on training it, or finds it in the results folder, a
 experiment does. It then gives the model prompts that it never saw, and writes into
 icl/pretrained/<name>/ the model with its history and a card whose numbers are all
 measured here. `icl.pretrained` says what lies there, and `experiments.pretrained.card`
-what the card says. A second run measures the model again.
+(of models that add, `sums_card`) what the card says. A second run measures the model
+again.
 """
 
 import json
@@ -20,7 +21,7 @@ import numpy as np
 
 from experiments.engine.figures.command import guarded
 from experiments.engine.figures.flags import read_flags
-from experiments.pretrained import card
+from experiments.pretrained import card, sums_card
 from experiments.reference_models import SHIPPED
 from icl import Trained
 from icl.files import expanded, rename_whole
@@ -28,6 +29,7 @@ from icl.pretrained import MODEL
 from icl.sweeps.runtime import set_up_runtime
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
+from icl.tasks import Addition
 
 NAME = "experiments.pretrained"
 PACKAGE = Path(__file__).parents[2] / "icl" / "pretrained"
@@ -85,15 +87,17 @@ def publish(
             written.
     """
     trained = models(setting)
-    scores, golden = card.measure(trained, prompts), card.golden_predictions(trained)
+    # What is asked of a model that adds is another matter than of one that regresses.
+    page = sums_card if isinstance(setting.task, Addition) else card
+    scores, golden = page.measure(trained, prompts), page.golden_predictions(trained)
     about = card.training_record(setting, models, hardware)
     folder = package / name
     with replaced(folder) as draft:
         write_model(trained, draft)
         np.savez(draft / "golden.npz", allow_pickle=False, **golden)
         (draft / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
-        card.draw(trained, scores).savefig(draft / "training.png", dpi=100)
-        text = card.card(name, trained, scores, about)
+        page.draw(trained, scores).savefig(draft / "training.png", dpi=100)
+        text = page.card(name, trained, scores, about)
         (draft / "README.md").write_text(text, encoding="utf-8")
     return folder
 

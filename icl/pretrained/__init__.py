@@ -5,8 +5,8 @@ Every folder beside this file is one, known by its name:
     d8/            for example
         README.md         its card: what it is for, how it was trained, how good it is
         scores.json       the numbers of the card
-        golden.npz        a few prompts, and what it predicts in float64
-        training.png      its losses, and how far it is from least squares
+        golden.npz        a few prompts or lines, and what it predicts in float64
+        training.png      its losses, and how good it is
         model.safetensors the model, one file as `Trained.export` writes it
 
 Nothing is downloaded. `python -m experiments.pretrained`, in a clone, made all of it.
@@ -53,7 +53,7 @@ def available() -> dict[str, str]:
 
     Example:
         >>> list(available())
-        ['d4', 'd4-control', 'd8']
+        ['add3', 'd4', 'd4-control', 'd8']
     """
     folders = sorted(path.parent for path in FOLDER.glob(f"*/{CARD}"))
     return {folder.name: _title(folder) for folder in folders}
