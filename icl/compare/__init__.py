@@ -3,7 +3,8 @@
 `nearest(model, prompts)` is the one to call on a model of your own: see `ranking`, and
 `grids` for the learners that it chooses among. `path` finds the ridge alpha, or the
 time of gradient flow, that a model behaves like. `distances` compares two learners by
-context length, and `icl.resampling` says how sure any of it is.
+context length, `similarity` is about layers as steps of an iteration, and
+`icl.resampling` says how sure any of it is.
 """
 
 from icl.compare.distances import Estimate as Estimate
@@ -26,6 +27,13 @@ from icl.compare.ranking import Margin as Margin
 from icl.compare.ranking import Nearest as Nearest
 from icl.compare.ranking import nearest as nearest
 from icl.compare.ranking import rank as rank
+from icl.compare.similarity import Match as Match
+from icl.compare.similarity import Progress as Progress
+from icl.compare.similarity import best_match as best_match
+from icl.compare.similarity import error_similarity as error_similarity
+from icl.compare.similarity import middle_layers as middle_layers
+from icl.compare.similarity import progress as progress
+from icl.compare.similarity import weight_similarity as weight_similarity
 from icl.resampling import LEVEL as LEVEL
 from icl.resampling import bootstrap as bootstrap
 from icl.resampling import bootstrap_means as bootstrap_means
