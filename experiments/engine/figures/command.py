@@ -42,7 +42,8 @@ def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
         if options.list:
             show_models(figure.settings(config), models)
         else:
-            show(run(figure, preset, config, models, replot=options.replot))
+            finished = run(figure, preset, config, models, replot=options.replot)
+            show(finished, csv=options.csv)
 
     name = figure.name
     return guarded(name, action, argv)
@@ -75,12 +76,25 @@ def set_up(options: Options) -> "Models":
     return models
 
 
-def show(finished: "Run") -> None:
-    """Prints each claim of a run with what must be known, and where its figure is."""
+def show(finished: "Run", *, csv: bool = False) -> None:
+    """Prints each claim of a run with what must be known, and where its figure is.
+
+    Args:
+        finished: the run.
+        csv: also write its data as tables, and print where they are.
+
+    Raises:
+        ValueError: tables are asked for, and the data are damaged.
+        OSError: the tables cannot be written.
+    """
     for claim in finished.claims:
         print(" ".join(printable(str(claim)).split()))
         if claim.remarks:
             print("   ", " ".join(printable(claim.remarks).split()))
+    if csv:
+        from experiments.engine.figures.tables import write_tables
+
+        print(write_tables(finished.folder))
     print(finished.picture)
 
 

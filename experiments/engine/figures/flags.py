@@ -42,6 +42,8 @@ class Options:
     Attributes:
         results: folder for models, data and figures.
         replot: draw figure and claims again from the data that is there.
+        csv: also write the data of the figure as tables, one for each variable, into
+            the folder `csv` of the run.
         list: show the models that are needed, their state and cost; compute nothing.
         jobs: how many models are trained side by side; None is one per core, or one on
             an accelerator.
@@ -60,6 +62,7 @@ class Options:
 
     results: Path = Path("results")
     replot: bool = False
+    csv: bool = False
     list: bool = False
     jobs: int | None = None
     together: int | None = None

@@ -201,12 +201,12 @@ def attempt(
     """Returns the run of a figure; or None, and why it could not be made."""
     try:
         finished = run(figure, preset, config, models, replot=options.replot)
+        show(finished, csv=options.csv)
     except expected() as error:
         if options.debug:
             raise
         say(f"{name} failed: {sentence(error)}")
         return None, sentence(error)
-    show(finished)
     return finished, ""
 
 
