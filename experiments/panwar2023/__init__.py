@@ -1,0 +1,1 @@
+"""Panwar, Ahuja and Goyal 2023: does in-context learning follow the Bayes predictor?"""
