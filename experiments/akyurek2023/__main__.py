@@ -33,6 +33,7 @@ from experiments.akyurek2023 import (
     fig8,
     steering,
 )
+from experiments.akyurek2023.glossary import GLOSSARY
 from experiments.akyurek2023.published import BESIDE, PAPER, PUBLISHED
 from experiments.engine.figures.figure import load_figure
 from experiments.engine.report.paper import Paper
@@ -65,6 +66,7 @@ AKYUREK = Paper(
     name=PAPER,
     statements=PUBLISHED,
     beside=BESIDE,
+    glossary=GLOSSARY,
     longer={"quick": ("shipped", "longer")},
 )
 

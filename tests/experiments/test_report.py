@@ -42,6 +42,7 @@ def figure(tmp_path):
         claims=[HOLDS, FAILS, UNDECIDED],
         command="python -m experiments.akyurek2023.fig1 quick",
         config={"task": {"dim": 4}, "directory": tmp_path},
+        reading="Each curve is a learner.",
     )
 
 
@@ -57,12 +58,15 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.tags, self.texts, self.open = [], [], []
+        self.anchors = {}  # the tags around each id, with its own
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
+        attrs_of = dict(attrs)
+        self.tags.append((tag, attrs_of))
         if tag not in ("meta", "link", "img"):
             self.open.append(tag)
+            self.anchors[attrs_of.get("id")] = tuple(self.open)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag, f"</{tag}> closes something else"
@@ -113,10 +117,21 @@ def test_nothing_is_fetched_and_nothing_runs(page):
     assert policy["content"].startswith("default-src 'none'")
 
 
-def test_links_lead_to_figures(page):
-    anchors = {attributes.get("id") for _, attributes in page.tags}
+def test_the_summary_links_to_the_row_of_every_claim(page):
     links = [attributes["href"][1:] for attributes in page.all("a")]
-    assert links == ["fig1", "other"] and set(links) <= anchors
+    assert links == ["p.1", "p.2", "p.3"]  # by verdict: holds, fails, undecided
+    for link in links:
+        assert page.anchors[link][-2:] == ("tbody", "tr")
+
+
+def test_sections_are_collapsed_but_for_the_first_picture(page):
+    opened = ["open" in attributes for attributes in page.all("details")]
+    # Three verdicts, how to judge, two figures; and below, versions and settings.
+    assert opened == [False] * 4 + [True, False] + [False] * 2
+    assert page.text("summary").startswith("✓ holds 1 claim ✗ fails 1 claim ?")
+    assert "Figure 1: the fit ✓ holds: 1 ✗ fails: 1 ? undecided" in page.text("summary")
+    # What a link leads to lies inside, so that a browser opens what is around it.
+    assert "details" in page.anchors["fig1"] and "details" in page.anchors["other"]
 
 
 def test_every_claim_has_a_row_with_verdict_number_and_source(page):
@@ -135,8 +150,8 @@ def test_every_claim_has_a_row_with_verdict_number_and_source(page):
 
 
 def test_the_summary_counts_verdicts(page):
-    counted = "Of 3 claims, 1 holds, 1 fails and 1 is undecided"
-    assert page.text("header", "p").startswith(counted)
+    counted = "What 2 figures show. Of 3 claims, 1 holds, 1 fails and 1 is undecided"
+    assert page.text("header", "dd").startswith(counted)
     assert summary([]) == "No claim is judged here."
     assert summary([HOLDS]).startswith("Of 1 claim, 1 holds, 0 fail and 0")
     assert "2 hold, 2 fail and 2 are" in summary([HOLDS, FAILS, UNDECIDED] * 2)
@@ -146,7 +161,8 @@ def test_settings_and_versions_are_at_the_foot(page, figure):
     foot = page.text("footer", "details", "pre")
     assert '"jax": "0.10.2"' in foot and '"commit": "abc123"' in foot
     assert '"dim": 4' in foot and str(figure.figure_png.parent) in foot
-    assert len(page.all("details")) == 2  # `other` has no settings
+    folded = [tags for tags, _ in page.texts if tags[-2:] == ("details", "summary")]
+    assert sum("footer" in tags for tags in folded) == 2  # `other` has no settings
     assert figure.command in page.text("main", "pre")
 
 
@@ -157,16 +173,27 @@ def test_words_are_words_and_never_html(figure, tmp_path):
         figure,
         title=attack,
         description=attack,
+        reading=attack,
         claims=[claim],
         command=attack,
         config={attack: attack},
     )
     page = Page(
-        write_report(tmp_path / "r.html", [result], {"v": attack}, title=attack)
+        write_report(
+            tmp_path / "r.html",
+            [result],
+            {"v": attack},
+            title=attack,
+            caution=attack,
+            asked=attack,
+            glossary={attack: attack},
+            missing={attack: attack},
+        )
     )
     assert not page.all("script")
     assert not any("onload" in attributes for _, attributes in page.tags)
-    for place in (["h1"], ["h2"], ["table"], ["main", "pre"], ["title"]):
+    places = (["h1"], ["h3"], ["table"], ["main", "pre"], ["title"], ["dl"], ["dt"])
+    for place in (*places, ["main", "p"], ["header", "p"], ["header", "li"]):
         assert attack in page.text(*place)
 
 
@@ -204,11 +231,11 @@ def with_claims(figure, tmp_path):
 def test_the_table_has_a_row_for_every_claim_of_the_paper(with_claims):
     rows = [row for row in with_claims.all("tr") if row.get("class") == "claim"]
     assert len(rows) == len(STATEMENTS)
-    text = with_claims.text("tbody").partition("Figure 1: the fit")[0]
+    text = with_claims.text("tbody")
     for statement in STATEMENTS:
         assert statement.says in text and statement.why in text
-    assert TOPIC.setting in with_claims.text("th")
-    assert "layers 2 (paper 16)" in with_claims.text("th")
+    assert TOPIC.setting in with_claims.text("main", "p")
+    assert "layers 2 (paper 16)" in with_claims.text("main", "p")
     judged = re.findall(r"(\d) . (holds|fails|undecided|not judged)[^.]*It says", text)
     assert judged == [
         ("1", "fails"),
@@ -222,8 +249,11 @@ def test_the_numbers_of_a_claim_link_to_their_rows(with_claims):
     anchors = [a["id"] for _, a in with_claims.tags if "id" in a]
     assert len(anchors) == len(set(anchors))
     links = [a["href"][1:] for a in with_claims.all("a")]
-    assert links == ["claims", "fig1", "p.1a", "p.1b", "p.2", "p.3"]
+    of_verdicts = [f"claim-{number}" for number in (2, 1, 3, 4)]
+    assert links == [*of_verdicts, "p.1a", "p.1b", "p.2", "p.3"]
     assert set(links) <= set(anchors)
+    for link in links:
+        assert with_claims.anchors[link][-1] == "tr"
     assert "1a ✓ holds 0.004 [0.003, 0.006] < 0.01 SPD / d 1b" in with_claims.text("li")
 
 
@@ -237,9 +267,42 @@ def test_the_paper_s_claims_are_counted_at_the_top(with_claims):
     counted = (
         "Of the paper's 4 claims, 3 are judged on trained models: 1 holds, 1 fails and "
         "1 is undecided at this scale (1 of those that fail hold in part). 1 is not "
-        "judged here. A claim that is judged by several"
+        "judged here."
     )
-    assert with_claims.text("header", "p").startswith(counted)
+    asked = "Which of the paper's claims hold? They are about behaviour (1 to 4)."
+    assert with_claims.text("header", "dd") == f"{asked} {counted}"
+    assert "A claim that is judged by several" in with_claims.text("header", "p")
+    assert with_claims.text("header", "summary").startswith(
+        "✓ holds 1 claim: 2 ✗ fails 1 claim: 1 ? undecided at this scale 1 claim: 3 "
+        "○ not judged here 1 claim: 4"
+    )
+
+
+def test_a_smoke_test_says_so_first_and_begins_with_no_verdict(figure, tmp_path):
+    page = Page(
+        write_report(
+            tmp_path / "r.html",
+            [figure],
+            {},
+            caution="It judges nothing.",
+            asked="`python -m experiments.x tiny`",
+        )
+    )
+    assert page.text("header", "p").startswith("It judges nothing.")
+    assert "python -m experiments.x tiny" in page.text("dd", "code")
+    assert "Nothing that could be believed" in page.text("dd")
+    header = page.text("header")
+    assert "1 fails" not in header and "✗" not in header
+    assert "✗" not in page.text("summary") and "✗ fails" in page.text("table")
+
+
+def test_words_are_explained(figure, tmp_path):
+    glossary = {"SPD": "Squared prediction difference.", "n": "Examples."}
+    page = Page(write_report(tmp_path / "r.html", [figure], {}, glossary=glossary))
+    assert "Words: SPD, n" in page.text("summary")
+    assert (
+        page.text("details", "dl") == "SPD Squared prediction difference. n Examples."
+    )
 
 
 def test_a_run_without_any_figure_says_why(tmp_path):

@@ -20,7 +20,7 @@ import jinja2
 from experiments.engine.claims import checklist
 from experiments.engine.claims.checklist import Group, Judgement
 from experiments.engine.claims.claim import Claim
-from experiments.engine.report import markdown
+from experiments.engine.report import markdown, overview
 from icl.files import content, write_whole
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -43,11 +43,12 @@ class FigureResult:
     Attributes:
         name: name of its module, such as "fig1"; also its anchor on the page.
         title: heading.
-        description: what the figure shows and how to read it, in a sentence or two.
+        description: what the figure shows, in a sentence or two.
         figure_png: the picture.
         claims: what the figure says about the paper's claims; may be empty.
         command: the command line that makes it.
         config: the settings it was made with; nested mappings are welcome.
+        reading: how to read the picture.
     """
 
     name: str
@@ -57,6 +58,7 @@ class FigureResult:
     claims: Sequence[Claim] = ()
     command: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    reading: str = ""
 
 
 class Picture(NamedTuple):
@@ -76,6 +78,8 @@ def write_report(
     missing: Mapping[str, str] = MappingProxyType({}),
     title: str = "Which learning algorithm runs in the context?",
     caution: str = "",
+    asked: str = "",
+    glossary: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Writes the page, and returns its path.
 
@@ -88,7 +92,9 @@ def write_report(
         missing: names of figures that could not be made, and why.
         title: heading of the page.
         caution: what the reader must know first of all, such as that the run was a
-            smoke test.
+            smoke test; the page then begins with no verdict.
+        asked: which run the page shows, in words; code is between backticks.
+        glossary: words with their meaning.
 
     Raises:
         ValueError: there are no figures, two have the same name, or a picture is
@@ -106,10 +112,17 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    claims = [claim for figure in figures for claim in figure.claims]
     page = environment.get_template(TEMPLATE.name).render(
         title=title,
         caution=caution,
-        summary=summary([claim for figure in figures for claim in figure.claims]),
+        asked=asked,
+        glossary=glossary,
+        topics=overview.topics(groups),
+        overview=overview.overview(groups, claims),
+        tallied=overview.tallied,
+        anchor=overview.row_anchor,
+        summary=summary(claims),
         groups=groups,
         count=checklist.count(groups),
         rule=f"{checklist.RULE} {markdown.INTERVALS}",

@@ -57,6 +57,7 @@ class Paper:
             that are there. Nothing is trained for it.
         seeds: the number of models of each figure that may look at several; None: what
             its preset says.
+        glossary: the words that its figures and claims use, with their meaning.
     """
 
     spec: ModuleSpec | None
@@ -67,6 +68,7 @@ class Paper:
     beside: Mapping[str, str]
     longer: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seeds: int | None = None
+    glossary: Mapping[str, str] = field(default_factory=dict)
 
     def part(
         self, spec: ModuleSpec | None, names: Collection[str], *, seeds: int
@@ -98,6 +100,7 @@ class Paper:
         publish = partial(
             report,
             *(self, options.results, name, made, missing),
+            asked=self._asked(preset, setting),
             caution=CAUTIONS.get(preset, ""),
             first=self._of_first_seeds(preset, setting, models),
         )
@@ -125,6 +128,12 @@ class Paper:
         part = "" if command == self.name else f"{command}-"
         changed = "" if setting == self.settings[preset] else f"-{digest(setting)}"
         return f"{part}{preset}{changed}"
+
+    def _asked(self, preset: str, setting: Setting) -> str:
+        """Returns which run a page shows, in words."""
+        run = f"`python -m {module_name(self.spec)} {preset}`"
+        same = setting == self.settings[preset]
+        return run if same else f"{run} with changed settings"
 
     def _of_first_seeds(
         self, preset: str, setting: Setting, models: Models
@@ -279,6 +288,7 @@ def report(
     made: Mapping[str, Made],
     missing: Mapping[str, str],
     planned: Iterable[str] = (),
+    asked: str = "",
     caution: str = "",
     first: Sequence[Claim] = (),
 ) -> Path:
@@ -291,6 +301,7 @@ def report(
         made: the figures that there are, by name.
         missing: names of the others, and why.
         planned: names of all figures that are going to be made.
+        asked: which run the page shows, in words.
         caution: what the page says first.
         first: claims of a run with other seeds; the Markdown page says what moved.
     """
@@ -321,6 +332,8 @@ def report(
         groups=groups,
         missing=missing,
         caution=caution,
+        asked=asked,
+        glossary=paper.glossary,
     )
 
 
@@ -330,8 +343,8 @@ def _result(name: str, figure: Figure[Any], run: Run) -> FigureResult:
     return FigureResult(
         name=name,
         title=entry.title.rstrip("."),
-        description=f"What is claimed: {entry.paragraph('Claim')} "
-        f"How to read it: {entry.paragraph('How to read it')}",
+        description=entry.paragraph("Claim"),
+        reading=entry.paragraph("How to read it"),
         figure_png=run.picture,
         claims=run.claims,
         command=run.about["command"],
