@@ -85,6 +85,7 @@ PRESETS = {
             batch=256,
             learning_rate=1e-3,
             warmup=0.5,
+            schedule="linear",
             checkpoints_per_decade=6,
         ),
         sizes=(2**6, 2**10, 2**13, 2**16),

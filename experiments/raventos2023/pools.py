@@ -60,7 +60,9 @@ PRESETS = {
     "paper": Config(
         LinearRegression(dim=8, length=16, noise_std=0.5),
         ModelConfig(layers=8, width=128, heads=2),
-        TrainConfig(steps=500_000, batch=256, learning_rate=1e-3, warmup=0.5),
+        TrainConfig(
+            steps=500_000, batch=256, learning_rate=1e-3, warmup=0.5, schedule="linear"
+        ),
         sizes=tuple(2**power for power in range(1, 21)),
         seeds=1,
     ),

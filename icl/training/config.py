@@ -11,6 +11,7 @@ from icl.arrays import shown
 from icl.training.curriculum import Curriculum
 from icl.training.optimizers import OPTIMIZERS
 
+Schedule = Literal["cosine", "linear", "constant"]
 ProductPrecision = Literal["default", "float32", "tensorfloat32", "bfloat16"]
 
 
@@ -27,7 +28,8 @@ class TrainConfig:
         learning_rate: the peak of the schedule.
         optimizer: a name in `icl.training.optimizers.OPTIMIZERS`.
         schedule: the learning rate after a linear warm-up from 0: half a "cosine" down
-            to 0, or "constant".
+            to 0, "linear" down to 0 (with a warm-up of half of the steps a triangle, as
+            in Raventós et al. 2023), or "constant".
         warmup: the share of the steps that the warm-up takes, 0 to 1.
         b1: Adam's decay of the first moment, below 1.
         b2: Adam's decay of the second moment, below 1.
@@ -60,7 +62,7 @@ class TrainConfig:
     batch: int = 64
     learning_rate: float = 1e-3
     optimizer: str = "adam"
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup: float = 0.1
     b1: float = 0.9
     b2: float = 0.98
@@ -101,7 +103,7 @@ class TrainConfig:
                 f"curriculum must be a Curriculum, got {shown(self.curriculum)}; "
                 "Curriculum() is none."
             )
-        checks.one_of("schedule", self.schedule, ("cosine", "constant"))
+        checks.one_of("schedule", self.schedule, get_args(Schedule))
         checks.one_of("precision", self.precision, get_args(ProductPrecision))
 
     @property
@@ -149,8 +151,12 @@ here each has the value that stands for any."""
 def schedule(config: TrainConfig) -> optax.Schedule:
     """Returns the learning rate as a share of its peak, by step (counted from 0)."""
     warmup = round(config.warmup * config.steps)
+    rise = optax.schedules.linear_schedule(0.0 if warmup else 1.0, 1.0, warmup)
     if config.schedule == "constant":
-        return optax.schedules.linear_schedule(0.0 if warmup else 1.0, 1.0, warmup)
+        return rise
+    if config.schedule == "linear":
+        fall = optax.schedules.linear_schedule(1.0, 0.0, max(config.steps - warmup, 1))
+        return optax.schedules.join_schedules([rise, fall], [warmup])
     return optax.schedules.warmup_cosine_decay_schedule(
         init_value=0.0 if warmup else 1.0,
         peak_value=1.0,

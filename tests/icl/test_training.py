@@ -169,10 +169,12 @@ def closed_form(step, steps, warmup, kind="cosine"):
         return step / warmup
     if kind == "constant":
         return 1.0
+    if kind == "linear":
+        return (steps - step) / (steps - warmup)
     return (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
 
 
-@pytest.mark.parametrize("kind", ["cosine", "constant"])
+@pytest.mark.parametrize("kind", ["cosine", "linear", "constant"])
 @pytest.mark.parametrize(
     ("warmup", "warm"), [(0.0, 0), (0.1, 4), (0.25, 10), (1.0, 40)]
 )
@@ -775,7 +777,10 @@ def test_the_batch_divides_over_the_devices(task, model_config, train_config):
         ({"b1": 1.0}, r"b1 must be below 1, got 1\.0"),
         ({"b2": 1.0}, r"b2 must be below 1, got 1\.0"),
         ({"clip": 0}, "clip must be a finite number > 0, got 0"),
-        ({"schedule": "linear"}, "schedule must be one of 'cosine', 'constant'"),
+        (
+            {"schedule": "step"},
+            "schedule must be one of 'cosine', 'linear', 'constant'",
+        ),
     ],
     ids=str,
 )
