@@ -138,12 +138,15 @@ class Residual(NamedTuple):
         self, rows: Int[np.ndarray, " groups"], residuals: np.ndarray
     ) -> Float64[np.ndarray, "alphas columns"]:
         """Returns the sums for groups of one prompt each."""
-        kept = np.square(self.basis[rows]) @ self.filters
+        # Indexing copies, which is slow; if these are all prompts, it changes nothing.
+        some = slice(None) if len(rows) == len(residuals) else rows
+        kept = np.square(self.basis[some]) @ self.filters
         if self.ones is not None:
-            kept = 1 - (self.ones[rows] ** 2 / self.count)[:, None] - kept
+            kept = 1 - (self.ones[some] ** 2 / self.count)[:, None] - kept
         decided = kept.min(axis=0) <= SATURATED
-        left = residuals[rows] / np.where(decided, 1.0, kept)[:, :, None]
-        return np.where(decided[:, None], np.inf, np.square(left).sum(axis=0))
+        left = residuals[some] / np.where(decided, 1.0, kept)[:, :, None]
+        sums = np.square(left, out=left).sum(axis=0)
+        return np.where(decided[:, None], np.inf, sums)
 
     def _within(
         self, block: Int[np.ndarray, "groups size"], alpha: int

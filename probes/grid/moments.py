@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from probes.grid.columns import Columns
+from probes.grid.products import add_products, mirror
 from probes.grid.sources import Batch
 from probes.grid.threads import Each
 
@@ -77,16 +78,16 @@ class Accumulator:
             squares = np.diagonal(products, axis1=-2, axis2=-1)
             for sums in (products[..., -1], squares):
                 refuse_non_finite(sums, batch, self.columns.tokens)
+        self.each(lambda layer: _mirror_all(products[layer]), range(len(products)))
         return products
 
     def _add(
         self, layer: int, batch: Batch, targets: list[np.ndarray], products: np.ndarray
     ) -> None:
-        """Adds the sums of one batch in one layer to `products`."""
+        """Adds the upper triangles of one batch in one layer to `products`."""
         states = batch.states[layer]
         z = np.ones((len(batch.rows), self.size))
         x, y = z[:, : self.features], z[:, self.features : -1]
-        product = np.empty((self.size, self.size))  # once: new memory is slow
         weights = self.columns.weighing(batch.rows)
         roots = None if weights is None else np.sqrt(weights)[:, None]
         for place, token in enumerate(self.columns.tokens):
@@ -100,8 +101,7 @@ class Accumulator:
                 z[~kept] = 0
             if roots is not None:
                 z *= roots
-            # NumPy sees that the factors are one, and takes half of the time.
-            products[layer, place] += np.matmul(z.T, z, out=product)
+            add_products(z, products[layer, place])
 
     def _set_shift(self, batch: Batch, targets: list[np.ndarray]) -> None:
         """Takes the means of the first batch as the provisional ones."""
@@ -116,6 +116,12 @@ class Accumulator:
                     y = of_targets.mean(axis=0)
                     self.shift[layer, place] = np.concatenate([x, y])
         self.shifted = True
+
+
+def _mirror_all(sums: Float64[np.ndarray, "tokens z z"]) -> None:
+    """Copies upper triangles into lower ones, for every token."""
+    for of_token in sums:
+        mirror(of_token)
 
 
 def refuse_non_finite(

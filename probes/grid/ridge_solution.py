@@ -97,7 +97,8 @@ class Spectrum(NamedTuple):
         basis = ((states - center) / self.scale) @ self.basis
         path = self.path(filters)
         guesses = (basis @ path.reshape(len(path), -1)).reshape(-1, *path.shape[1:])
-        residuals = (targets - offset)[:, None] - guesses
+        # In place: there are many penalties, and memory is slower than arithmetic.
+        residuals = np.subtract((targets - offset)[:, None], guesses, out=guesses)
         ones = np.ones(len(basis))
         if weights is not None:
             ones = np.sqrt(weights)
