@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
 
-.PHONY: reproduce paper shipped test check install clean
+.PHONY: reproduce paper shipped test docs check install clean
 
 reproduce: install  ## trains one model, compares, probes and draws it; prints the report
 	$(BIN)/python -m experiments.akyurek2023.one_model $(PRESET)
@@ -17,6 +17,9 @@ shipped: install  ## draws what the models in the package show; trains nothing
 
 test: install  ## runs every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: .venv/docs  ## runs the examples of all pages, and builds the site into site/
+	$(BIN)/python -m docs.website
 
 check: install  ## checks lint, format, types and layers
 	$(BIN)/ruff check .
@@ -33,5 +36,9 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[experiments]" --group dev
 	touch $@
 
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[experiments,docs]"
+	touch $@
+
 clean:
-	rm -rf .venv results dist
+	rm -rf .venv results dist build site

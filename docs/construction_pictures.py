@@ -1,4 +1,4 @@
-"""Draws the pictures of `icl/constructed/README.md`, from the constructions themselves.
+"""Draws the pictures of `docs/constructed.md`, from the constructions themselves.
 
 Run: python -m docs.construction_pictures
 

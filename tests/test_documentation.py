@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,31 +13,19 @@ import pytest
 import experiments.engine
 import icl
 import probes
+from docs.website import staging
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.NORMALIZE_WHITESPACE
 PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "RESULTS.md",
-    "probes/README.md",
-    "docs/arithmetic.md",
-    "docs/coming_from.md",
-    "docs/emergence.md",
-    "docs/csv.md",
-    "docs/flax.md",
-    "docs/logging.md",
-    "docs/nnsight.md",
-    "docs/optimisers.md",
-    "docs/over_training.md",
-    "docs/skills.md",
-    "docs/torch.md",
-    "docs/transformer_lens.md",
-    "docs/weights.md",
-    "icl/constructed/README.md",
-    "icl/pretrained/add3/README.md",
+    *(path.name for path in sorted(ROOT.glob("*.md"))),
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+    *(f"docs/papers/{path.name}" for path in sorted((ROOT / "docs/papers").glob("*"))),
     "icl/pretrained/d8/README.md",
 )
+
+# What these packages export is on the page of `probes`.
+WITHIN = ("probes.codelength", "probes.grid", "probes.interventions")
 
 
 def modules():
@@ -51,41 +40,63 @@ def test_docstrings(name, untyped):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "docs/arithmetic.md",
-        "docs/coming_from.md",
-        "docs/emergence.md",
-        "docs/flax.md",
-        "docs/logging.md",
-        "docs/optimisers.md",
-        "docs/over_training.md",
-        "docs/skills.md",
-        "docs/weights.md",
-        "probes/README.md",
-        "icl/constructed/README.md",
-    ],
-)
-def test_examples_of_pages(page):
+def test_examples_of_the_readme():
+    """Those of all other pages are run by `make docs`."""
     result = doctest.testfile(
-        str(ROOT / page), module_relative=False, optionflags=OPTIONS
+        str(ROOT / "README.md"), module_relative=False, optionflags=OPTIONS
     )
     assert result.attempted > 10
     assert result.failed == 0
 
 
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
 def test_targets_of_make_exist():
-    """What the README tells people to make is there to be made."""
-    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    targets = [
-        line.split("make ")[1].split()[0]
-        for line in readme.splitlines()
-        if line.strip().startswith("make ")
+    """What the pages tell people to make is there to be made."""
+    makefile = (ROOT / "Makefile").read_text()
+    named = {page: _targets((ROOT / page).read_text()) for page in PAGES}
+    assert named["README.md"] == ["reproduce", "paper"]
+    assert named["docs/start.md"] == ["shipped", "reproduce", "paper", "test"]
+    for page, targets in named.items():
+        assert all(f"\n{target}:" in makefile for target in targets), page
+
+
+def _targets(text: str) -> list[str]:
+    lines = text.splitlines()
+    return [line.split()[1] for line in lines if line.startswith("    make ")]
+
+
+def test_the_site_has_every_page():
+    """The navigation of the site names all pages, and none that is not there."""
+    navigation = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
+    pages = {page.as_posix() for page in staging.sources().values()}
+    assert sorted(_named(navigation)) == sorted(pages)
+
+
+def _named(entries) -> list[str]:
+    """Returns all pages of a part: it is a page, a list of parts, or {title: part}."""
+    if isinstance(entries, str):
+        return [entries]
+    parts = entries.values() if isinstance(entries, dict) else entries
+    return [page for part in parts for page in _named(part)]
+
+
+@pytest.mark.parametrize("package", [icl, probes])
+def test_packages_that_export_names_have_an_api_page(package):
+    """A package below `icl` or `probes` that says `import y as y` offers y to users."""
+    offered = [
+        Path(found.module_finder.path, found.name.rpartition(".")[2], "__init__.py")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if found.ispkg
     ]
-    assert targets == ["shipped", "reproduce", "paper", "test"]
-    assert all(f"\n{target}:" in makefile for target in targets)
+    assert offered
+    for path in offered:
+        name = ".".join(path.parent.relative_to(ROOT).parts)
+        if re.search(r"import (\w+) as \1$", path.read_text(), re.MULTILINE):
+            page = ROOT / f"docs/api/{name}.md"
+            assert page.exists() or name in WITHIN, f"{name} has no page in docs/api"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -115,8 +126,8 @@ def test_files_that_pages_name_exist(page):
 
 
 def test_the_tree_is_the_tree():
-    """Every folder and file that the README's tree names stands where it says."""
-    text = (ROOT / "README.md").read_text()
+    """Every folder and file that the tree of the design names stands where it says."""
+    text = (ROOT / "docs/design.md").read_text()
     block = text.split("## The tree\n\n")[1].split("\n\n")[0]
     stack, found = [(-1, ROOT)], []
     for line in block.splitlines():

@@ -1,7 +1,7 @@
 """Transformers whose weights are written by hand, to run a known algorithm.
 
 `sgd_steps(4, dim=8, rate=0.03)` is a transformer, in every respect like a trained one,
-that predicts what four steps of SGD predict. The README beside this file shows how.
+that predicts what four steps of SGD predict. docs/constructed.md shows how.
 """
 
 from icl.constructed.algorithms import gradient_step as gradient_step

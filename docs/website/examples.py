@@ -1,0 +1,39 @@
+"""Runs the examples of the pages, and compares what they print with the pages."""
+
+import doctest
+from importlib.util import find_spec
+from pathlib import Path
+
+from docs.website.staging import ROOT
+
+OPTIONS = doctest.NORMALIZE_WHITESPACE
+NEEDS = {
+    "docs/nnsight.md": ("torch", "transformers", "nnsight"),
+    "docs/torch.md": ("torch", "transformers"),
+    "docs/transformer_lens.md": ("torch", "transformer_lens"),
+}
+"""What the examples of a page need; `.ci/run` tests these where it is installed."""
+
+
+def pages() -> list[Path]:
+    """Returns the files in `docs/` that have examples."""
+    found = sorted((ROOT / "docs").rglob("*.md"))
+    return [path for path in found if ">>> " in path.read_text()]
+
+
+def run(path: Path) -> list[str]:
+    """Runs the examples of a page.
+
+    Returns:
+        A sentence if any of them fails; what differs is printed.
+    """
+    name = path.relative_to(ROOT).as_posix()
+    missing = [needed for needed in NEEDS.get(name, ()) if find_spec(needed) is None]
+    if missing:
+        print(f"{name}: not run, because {' and '.join(missing)} is not installed")
+        return []
+    result = doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS)
+    print(f"{name}: {result.attempted} examples, {result.failed} failed", flush=True)
+    if not result.attempted:
+        return [f"{name} has no example that can be run"]
+    return [f"{result.failed} examples of {name} fail"] if result.failed else []
