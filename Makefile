@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= quick
+MODEL ?=
 
-.PHONY: reproduce paper shipped test docs check install clean
+.PHONY: reproduce paper shipped explore test docs check install clean
 
 reproduce: install  ## trains one model, compares, probes and draws it; prints the report
 	$(BIN)/python -m experiments.akyurek2023.one_model $(PRESET)
@@ -15,10 +16,15 @@ paper: install  ## makes every figure of the paper, from many models
 shipped: install  ## draws what the models in the package show; trains nothing
 	$(BIN)/python -m experiments.akyurek2023 shipped
 
+explore: install  ## serves a page on which models are explored by hand; MODEL=runs/a adds one
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[experiments,explore]"
+	$(BIN)/python -m experiments.explorer $(MODEL)
+
 test: install  ## runs every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-docs: .venv/docs  ## runs the examples of all pages, and builds the site into site/
+docs: .venv/docs  ## runs the tutorials and the examples of all pages, builds the site into site/
+	$(BIN)/python -m docs.build_tutorials
 	$(BIN)/python -m docs.website
 
 check: install  ## checks lint, format, types and layers

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docs import build_tutorials
 from docs.website import checks, examples, staging
 
 ROOT = staging.ROOT
@@ -33,7 +34,7 @@ def main() -> int:
     if not options.only_pages:
         problems += [wrong for path in examples.pages() for wrong in examples.run(path)]
     if not options.only_examples:
-        problems += staging.stage() + build()
+        problems += build_tutorials.missing() or staging.stage() + build()
         problems += [] if problems else checks.check(SITE)
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -21,7 +21,8 @@ ELSEWHERE = {
     "CITATION.cff": "citation.md",
     "LICENSE": "license.md",
 }
-PICTURES = (".png", ".svg")
+COPIED = (".png", ".svg", ".ipynb")
+"""The kinds of files beside pages that pages may show or link to."""
 FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -71,8 +72,8 @@ def rewritten(
             return found.group()
         file = Path(os.path.normpath(source.parent / target))
         page = pages.get(file)
-        if page is None and file.suffix in PICTURES and file.exists():
-            page = _picture(file)
+        if page is None and file.suffix in COPIED and file.exists():
+            page = _copied(file)
         if page is None:
             problems.append(
                 f"{source.relative_to(ROOT)} links to {target}, which is no page"
@@ -84,9 +85,9 @@ def rewritten(
     return LINK.sub(lead, text), problems
 
 
-def _picture(file: Path) -> Path:
-    """Copies a picture to the gathered pages, and returns where it lies there."""
-    page = Path("pictures") / "-".join(file.relative_to(ROOT).parts)
+def _copied(file: Path) -> Path:
+    """Copies a file to the gathered pages, and returns where it lies there."""
+    page = Path("files") / "-".join(file.relative_to(ROOT).parts)
     (PAGES / page).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, PAGES / page)
     return page

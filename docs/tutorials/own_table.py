@@ -1,0 +1,122 @@
+# %% [markdown]
+"""
+# Is it emergence? A table of your own
+
+Scores of several models, or of one model at several steps, sometimes jump. Is the jump
+in the model or in the metric? You need no model to ask: a table of scores is enough to
+measure the *shape*, and the outcomes behind it to score them again.
+"""
+
+# %%
+import csv
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from icl.emergence import Curve, Errors, genuineness, null_quantiles, shape, transition
+
+# %% [markdown]
+"""
+## A table
+
+Here is a file as you may have it: one row for each model, with its size and its
+accuracy.
+"""
+
+# %%
+rows = """parameters,accuracy
+100000,0.00
+500000,0.00
+2000000,0.01
+10000000,0.00
+60000000,0.01
+300000000,0.02
+2000000000,0.30
+10000000000,0.85
+60000000000,0.97
+"""
+path = Path(tempfile.mkdtemp()) / "scores.csv"
+path.write_text(rows)
+with path.open() as file:
+    table = list(csv.DictReader(file))
+sizes = np.array([float(row["parameters"]) for row in table])
+accuracy = np.array([float(row["accuracy"]) for row in table])
+curve = Curve(sizes, accuracy)
+
+found = shape(curve)
+sudden = found.normalised_breakthroughness.item()
+noise = null_quantiles(len(sizes))
+print(f"linearity, 1 for a straight line    {found.normalised_linearity.item():.2f}")
+print(f"breakthroughness                    {sudden:.1f}")
+print(f"what noise stays below, of 9 points {noise.breakthroughness:.1f}")
+
+# %% [markdown]
+"""
+The linearity is well below that of a straight line, and the breakthroughness is above
+what noise has. This curve does jump. (From a shell, `python -m
+experiments.emergence.curve scores.csv` prints the same in words.)
+
+## The same outcomes, scored again
+
+The test of a jump is to score the *same outputs* by another metric. For that one keeps
+what came out for every question, and averages last. We make such outcomes: a learner
+whose errors are halved at each step. It gets better gradually, and nothing about it is
+sudden. It is asked eight questions after each of 300 prompts, some of which are harder
+than others.
+"""
+
+# %%
+rng = np.random.default_rng(0)
+steps = 2.0 ** np.arange(9)
+hardness = rng.lognormal(size=(300, 1))
+noise_of_answers = hardness * rng.normal(size=(300, 8))
+errors = Errors(steps, noise_of_answers / steps[:, None, None])  # scale, prompt, query
+
+metrics = {
+    "logarithm of the error": errors.log_nmse(),
+    "share of right answers": errors.hit(0.1),
+    "all eight answers right": errors.all_of(8, epsilon=0.1),
+}
+for name, metric in metrics.items():
+    found = shape(metric, resamples=100)
+    print(
+        f"{name:24s} linearity {found.normalised_linearity.item():5.2f}  "
+        f"breakthroughness {found.normalised_breakthroughness.item():5.2f}"
+    )
+
+# %% alt="Three metrics of the same outcomes, by scale, each from its worst to its best"
+for name, metric in metrics.items():
+    score = metric.values
+    share = (score - score[0]) / (score[-1] - score[0])
+    plt.plot(steps, share, marker="o", label=name)
+plt.xscale("log", base=2)
+plt.xlabel("scale: the errors are divided by it")
+plt.ylabel("share of the way from worst to best")
+plt.legend(fontsize="small")
+plt.show()
+
+# %% [markdown]
+"""
+The logarithm of the error is a straight line. "All eight right" starts flat and then
+rises steeply, from the very same numbers: its jump is the metric's.
+
+## Four tests at once
+"""
+
+# %%
+tests = genuineness(errors)
+print(
+    f"the jump moves with the threshold by {tests.threshold_decades.item():.1f} decades"
+)
+print(f"exact match differs from a product by {tests.product_gap.item():.2f}")
+rise = transition(errors.hit(0.1), low=0.0, high=1.0)
+print(f"half of the way is covered at scale   {rise.x50.item():.1f}")
+
+# %% [markdown]
+"""
+A jump of the model would stay where it is when the threshold for "right" is moved. This
+one moves. [The page on emergence](../emergence.md) says what each number means, and
+when it misleads.
+"""
