@@ -4,6 +4,8 @@ import doctest
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
+
 from docs.website.staging import ROOT
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE
@@ -33,6 +35,7 @@ def run(path: Path) -> list[str]:
         print(f"{name}: not run, because {' and '.join(missing)} is not installed")
         return []
     result = doctest.testfile(str(path), module_relative=False, optionflags=OPTIONS)
+    jax.clear_caches()  # programs of one page are of no use to the next
     print(f"{name}: {result.attempted} examples, {result.failed} failed", flush=True)
     if not result.attempted:
         return [f"{name} has no example that can be run"]
