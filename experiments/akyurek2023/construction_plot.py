@@ -57,7 +57,7 @@ def _draw_errors(dataset: xr.Dataset, by_dim: Axes, by_steps: Axes) -> None:
         axes.set_yscale("log")
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(tick) for tick in ticks.values])
-    by_dim.set(title="largest error, one step", xlabel="dimension d")
+    by_dim.set(title="one step", xlabel="dimension d", ylabel="largest error")
     by_steps.set(title=f"n steps, d = {d}", xlabel="steps n")
 
 
@@ -65,7 +65,7 @@ def _draw_scales(dataset: xr.Dataset, by_scale: Axes, by_pad: Axes) -> None:
     """Draws errors by the scale of the multiplier, and by the pads."""
     by_scale.loglog(dataset.multiplier, dataset.error_by_multiplier, "o-", color=BLUE)
     _guide(by_scale, dataset.multiplier, dataset.error_by_multiplier, -2, GREY)
-    by_scale.set(title="error by multiplier scale", xlabel="K")
+    by_scale.set(title="scale of the multiplier", xlabel="scale K", ylabel="error")
     for kind, color, marker, slope in (
         ("symmetric", BLUE, "o", -2),
         ("paper", VERMILLION, "s", -1),
@@ -73,7 +73,7 @@ def _draw_scales(dataset: xr.Dataset, by_scale: Axes, by_pad: Axes) -> None:
         error = dataset.error_by_pad.sel(pads=kind)
         by_pad.loglog(dataset.pad_scale, error, marker=marker, color=color, label=kind)
         _guide(by_pad, dataset.pad_scale, error, slope, GREY)
-    by_pad.set(title="error by pads", xlabel="N")
+    by_pad.set(title="size of the pads", xlabel="size N", ylabel="error")
     by_pad.legend(title="pads")
 
 
@@ -117,7 +117,8 @@ def _draw_depths(dataset: xr.Dataset, depth: Axes) -> None:
             color=style["color"],
             fontsize=8,
         )
-    depth.set(title="layers", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
+    depth.set(title="depth", xlabel="steps n", ylim=(0, 12 * n[1] + 5))
+    depth.set_ylabel("number of layers")
     depth.set_xticks(dataset.steps)
 
 
@@ -148,6 +149,7 @@ def _draw_widths(dataset: xr.Dataset, width: Axes) -> None:
             **(STYLES[name] | {"ls": ""}),
         )
     width.set(title="width", xlabel="dimension d", ylim=(0, None))
+    width.set_ylabel("width of the states")
     width.set_xticks(dataset.dim)
 
 

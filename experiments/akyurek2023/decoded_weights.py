@@ -12,7 +12,9 @@ Run: python -m experiments.akyurek2023.decoded_weights quick
 
 How to read it: each cell of the maps is a linear probe of one layer at one token, and
 its colour is the share of variance (R2) that the probe explains on prompts to which it
-was not fitted; colours are spaced by its square root, so that little is seen, too. Rows
+was not fitted; white is nothing, and grey is where there is nothing to explain. Colours
+are spaced by the square root and end at the largest share of both maps, so that little
+is seen, too. Rows
 are layers, with the embedding (0) at the bottom; columns are tokens in order. The left
 map is for the w that made the labels, the right one for the w that least squares finds
 in the examples so far. The panels below show the layer that is best on average over
@@ -70,6 +72,9 @@ TIMES = {
     "shipped": "1 min",
     "paper": "3 hours on one H100, an estimate",
 }
+FAINTEST = 0.05
+"""The scale of the maps is at least so long, where next to nothing is explained."""
+
 NAMES = {"w": "true weights w", "w_ols": "least-squares weights"}
 
 
@@ -171,29 +176,32 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Draws two heat maps, and below each the best layer by number of examples."""
     with canvas(10, 7) as figure:
         maps, curves = figure.subplots(2, 2, sharey="row", height_ratios=[1.1, 1])
+        largest = max(FAINTEST, float(mean_over_seeds(dataset.r2).max()))
         images = [
-            _map(axes, dataset.sel(target=target))
+            _map(axes, dataset.sel(target=target), largest)
             for axes, target in zip(maps, NAMES, strict=True)
         ]
         maps[0].set_ylabel("layer (0 = embedding)")
-        figure.colorbar(images[-1], ax=list(maps), label="held-out R²", pad=0.01)
+        figure.colorbar(
+            images[-1], ax=list(maps), label="R² on other prompts", pad=0.01
+        )
         for axes, target in zip(curves, NAMES, strict=True):
             _curves(axes, dataset.sel(target=target))
-        curves[0].set_ylabel("R²")
+        curves[0].set_ylabel("R² on other prompts")
         labelled = curves[0].get_legend_handles_labels()
         figure.legend(*labelled, loc="outside lower center", ncols=5)
     return figure
 
 
-def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
-    """Draws the R2 of all layers and tokens as a heat map."""
+def _map(axes: Axes, scores: xr.Dataset, largest: float) -> AxesImage:
+    """Draws the R2 of all layers and tokens as a heat map, up to the largest."""
     tokens, layers = scores.token.values, scores.layer.values
-    colours = matplotlib.colormaps["viridis"].with_extremes(bad="#dddddd")
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="#dddddd")
     image = axes.imshow(
-        mean_over_seeds(scores.r2).clip(0, 1),
+        mean_over_seeds(scores.r2).clip(0, largest),
         origin="lower",
         aspect="auto",
-        norm=PowerNorm(0.5, 0, 1),
+        norm=PowerNorm(0.5, 0, largest),
         cmap=colours,
     )
     axes.grid(False)
@@ -206,9 +214,9 @@ def _map(axes: Axes, scores: xr.Dataset) -> AxesImage:
     determined = scores.context.values >= scores.attrs["dim"]
     if determined.any():
         first = int(determined.argmax())
-        axes.axvline(first - 0.5, color="white", linewidth=1.5, linestyle=":")
-        # The bottom row is dark, because embeddings of single tokens know no weights.
-        axes.text(first - 0.3, 0, "n ≥ d", color="white", va="center", fontsize=8)
+        axes.axvline(first - 0.5, color="black", linewidth=1, linestyle=":")
+        # The bottom row is pale, because embeddings of single tokens know no weights.
+        axes.text(first - 0.3, 0, "n ≥ d", va="center", fontsize=8)
     return image
 
 

@@ -12,8 +12,9 @@ Run: python -m experiments.akyurek2023.fig1 quick
 
 How to read it: each curve is the distance between the transformer, which the legend
 calls ICL, and one learner, so the lowest curve is the learner that the transformer
-resembles. In (a) the distance is between predictions (SPD / d), in (b) between weight
-vectors (ILWD / d). The transformer's weights are fitted to its predictions at many new
+resembles. In (a) the distance is between predictions: SPD / d, the mean over prompts of
+(prediction - prediction)^2 / d. In (b) it is between weight vectors: ILWD / d, the mean
+of |w - w|^2 / d. The transformer's weights are fitted to its predictions at many new
 inputs. The weights of k-NN are fitted in the same way, because k-NN has none of its
 own; its curves in (b) are drawn thin. The dashed curves in (a) are distances to the
 true label Y: with fewer than d examples nobody can know it, and OLS misses it by 1 -
@@ -202,8 +203,12 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 axes.set_ylim(bottom=bottom)
         for axes in grid[0]:
             axes.set_xlabel("")
-        grid[0, 0].set_title("(a) predictions: SPD / d")
-        grid[0, 1].set_title("(b) implied weights: ILWD / d")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("distance of predictions (SPD / d)")
+        for axes in grid[:, 1]:
+            axes.set_ylabel("distance of weights (ILWD / d)")
+        grid[0, 0].set_title("(a) predictions")
+        grid[0, 1].set_title("(b) implied weights")
         grid[1, 0].set_title("(a) on a logarithmic axis")
         grid[1, 1].set_title("(b) on a logarithmic axis")
         labelled = grid[0, 0].get_legend_handles_labels()
@@ -211,7 +216,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             *labelled,
             loc="outside lower center",
             ncols=4,
-            title="distance between: ICL is the transformer, Y the true label",
+            title="distance between two learners; ICL is the transformer, Y the true "
+            "label",
         )
     return figure
 

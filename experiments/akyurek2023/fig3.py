@@ -13,9 +13,9 @@ How to read it: each curve is the distance to one learner: the mean over n = 1 .
 size resemble. The background shows its family, and the strip below names it: with a
 question mark where its family is not separated from the next, with an asterisk where
 predicting 0 is nearer than any learner, so that the model has learnt next to nothing.
-The run of each size was chosen by its validation loss. A dotted curve is the distance
-of the run that is nearest to the learner of that colour, which may be another run for
-each learner. Sizes are evenly spaced.
+The run of each size was chosen by its validation loss. Where there were several to
+choose from, a dotted curve is the distance of the run that is nearest to the learner of
+that colour, which may be another run for each learner. Sizes are evenly spaced.
 
 The paper's learners are few: a model may lie between them, or nearer to one that is not
 plotted. The lower panels give a continuous answer: the ridge alpha that fits best, and
@@ -227,19 +227,40 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes[3].set_xlabel(size)
             axes[3].set_xticks(range(len(sizes)), [str(value) for value in sizes])
             axes[3].set_xlim(-0.5, len(sizes) - 0.5)
-        grid[0, 0].set_ylabel("mean SPD / d over n < d")
-        grid[1, 0].set_ylabel("nearest", rotation=0, ha="right", va="center")
-        grid[2, 0].set_ylabel("ridge alpha")
-        grid[3, 0].set_ylabel(f"steps of {SMALL_STEP}")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        for family, style in BACKGROUNDS.items():
-            handles.append(Patch(**style))
+        grid[0, 0].set_ylabel("distance to each learner\n(mean of SPD / d over n < d)")
+        grid[1, 0].set_ylabel("nearest\nlearner", rotation=0, ha="right", va="center")
+        grid[2, 0].set_ylabel("best penalty\nof ridge")
+        grid[3, 0].set_ylabel(f"best number of\nGD steps ({SMALL_STEP})")
+        figure.legend(
+            *_explained(grid, _chooses(dataset)), loc="outside lower center", ncols=4
+        )
+    return figure
+
+
+def _chooses(part: xr.Dataset) -> bool:
+    """Returns whether another run than the chosen one is nearer to some learner."""
+    nearer = part.distance.mean("prompt") - part.least_distance
+    return bool((nearer > 1e-6 * part.least_distance).any())
+
+
+def _explained(grid: np.ndarray, several: bool) -> tuple[list[Any], list[str]]:
+    """Returns the legend: all curves, and the backgrounds and marks that are drawn."""
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    if several:
+        handles.append(Line2D([], [], color="black", linestyle=":", linewidth=1))
+        labels.append("the run nearest to the learner")
+    drawn = {patch.get_facecolor() for axes in grid[1] for patch in axes.patches}
+    for family, style in BACKGROUNDS.items():
+        patch = Patch(**style)
+        if patch.get_facecolor() in drawn:
+            handles.append(patch)
             labels.append(f"{family} is nearest")
-        for mark, meaning in MARKS.items():
+    names = "".join(text.get_text() for axes in grid[1] for text in axes.texts)
+    for mark, meaning in MARKS.items():
+        if mark in names:
             handles.append(Line2D([], [], ls="", marker=f"${mark}$", color="black"))
             labels.append(meaning)
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    return figure
+    return handles, labels
 
 
 def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) -> None:
@@ -247,7 +268,7 @@ def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) 
     styles: dict[str, Mapping[str, Any]] = dict(STYLES)
     styles[PREDICTS_ZERO.name] = {"color": GREY, "linewidth": 1}
     value, low, high = band
-    x = range(value.sizes["point"])
+    x, several = range(value.sizes["point"]), _chooses(part)
     for learner in value.learner.values:
         style, at = styles[learner], {"learner": learner}
         label = "predicting 0" if learner == PREDICTS_ZERO.name else learner
@@ -255,8 +276,9 @@ def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) 
         axes.fill_between(
             x, low.sel(at), high.sel(at), color=style["color"], alpha=0.2, lw=0
         )
-        others = part.least_distance.sel(at).mean("seed")
-        axes.plot(x, others, color=style["color"], linestyle=":", linewidth=1)
+        if several:
+            others = part.least_distance.sel(at).mean("seed")
+            axes.plot(x, others, color=style["color"], linestyle=":", linewidth=1)
     thin = {"color": "black", "linewidth": 1}
     for path, line, label in (
         ("alpha", "--", "ridge regression of the best alpha"),
@@ -264,7 +286,6 @@ def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) 
     ):
         fitted = part.effective.sel(path=path, bound="distance").mean("seed")
         axes.plot(x, fitted, linestyle=line, label=label, **thin)
-    axes.plot([], [], linestyle=":", label="the run nearest to the learner", **thin)
     axes.set_yscale("log")
 
 

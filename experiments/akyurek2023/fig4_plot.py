@@ -28,7 +28,10 @@ def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
             own = dataset.sel(model=model, target=target)
             images.append(_map(right, own, brightest))
         figure.colorbar(
-            images[-1], ax=list(panels[:, 1]), label="position weight", pad=0.01
+            images[-1],
+            ax=list(panels[:, 1]),
+            label="weight that the probe gives to a token",
+            pad=0.01,
         )
         panels[-1, 0].set_xlabel("layer (0 = embedding)")
         panels[-1, 1].set_xlabel("token")
@@ -52,7 +55,7 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
             label = f"{HEADS[head]} probe, best layer of the {other} model"
             axes.axhline(best, color=color, linestyle=line, label=label)
     axes.set_ylim(0, None)
-    axes.set_ylabel("error: MSE / variance")
+    axes.set_ylabel("error of the probe\n(MSE / variance of the target)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -60,7 +63,9 @@ def _map(axes: Axes, scores: xr.Dataset, brightest: float) -> AxesImage:
     """Draws where the MLP probe of the best layer looks, by number of examples."""
     layer = scores.best_layer.sel(head="mlp")
     weights = mean_over_seeds(scores.position_weights.sel(head="mlp", layer=layer))
-    names, tokens = scores.position.values, scores.token.values
+    # The last x is looked at by no probe: its pair has no label yet.
+    weights = weights.isel(position=(weights > 0).any("token").values)
+    names, tokens = weights.position.values, scores.token.values
     colours = matplotlib.colormaps["viridis"].with_extremes(bad="#eeeeee")
     image = axes.imshow(
         weights.where(weights > 0),  # weights are 0 where the probe may not look

@@ -121,11 +121,13 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 learner == "OLS"
             ):  # a broad band, in front of which the transformer is seen
                 style |= {"linewidth": 5, "alpha": 0.35, "marker": "", "zorder": 1.5}
-            axes.plot(n, value.sel(at), label=learner, **style)
+            label = "ICL (the transformer)" if learner == "ICL" else learner
+            axes.plot(n, value.sel(at), label=label, **style)
             axes.fill_between(
                 n, low.sel(at), high.sel(at), color=style["color"], alpha=0.15, lw=0
             )
-        axes.set_title("R² of the best linear fit to predictions at new inputs")
+        axes.set_title("how linear the predictions at new inputs are")
+        axes.set_ylabel("R² of the best linear fit")
         axes.set_ylim(min(-0.05, float(low.min())), 1.03)
         count_examples(axes, dataset.attrs["dim"], low=True)
         figure.legend(loc="outside right center")

@@ -134,11 +134,19 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             right.plot(
                 x, relative_error(dataset).sel(unit=unit), color=color, linestyle=line
             )
-        right.plot(x, -7 / 6 * x**2, color=BLACK, linestyle=":", label="-(7/6) x²")
+        right.plot(
+            x,
+            -7 / 6 * x**2,
+            color=BLACK,
+            linestyle=":",
+            label="-(7/6) x², the law of the GELU",
+        )
         # Near 0 x² vanishes and ReLU's error does not, so that the ratio has no bound.
         right.set_ylim(-0.06, 0.06)
         left.set_title("x² from units of a transformer")
-        right.set_title("error / x²")
+        left.set_ylabel("approximation of x²")
+        right.set_title("how far they are from x²")
+        right.set_ylabel("error / x²")
         for axes in (left, right):
             axes.set_xlabel("x")
         right.legend(loc="lower center")

@@ -59,7 +59,12 @@ PRESETS = {
     "paper": replace(SWEEPS["paper"], dims=(1, 2, 4, 8, 12, 16, 20)),
 }
 
-PANELS = {"width": "(a) width", "layers": "(b) depth", "heads": "(c) heads"}
+PANELS = {
+    "width": ("(a) width", "smallest width"),
+    "layers": ("(b) depth", "smallest number of layers"),
+    "heads": ("(c) heads", "smallest number of heads"),
+}
+"""The title of each panel, and what its axis says."""
 
 REGION_STYLES = {
     "n < d": {"color": "#0072B2", "marker": "o", "linestyle": "-", "shift": -0.06},
@@ -79,7 +84,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     dims = dataset.dim.values
     with canvas(10, 4) as figure:
         panels = figure.subplots(1, len(PANELS))
-        for axes, (size, title) in zip(panels, PANELS.items(), strict=True):
+        for axes, (size, (title, axis)) in zip(panels, PANELS.items(), strict=True):
             values = size_claims.values(dataset, size)
             for region, style in REGION_STYLES.items():
                 at = {"region": region}
@@ -89,21 +94,31 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                     for band in (bands[0], bands[2], bands[1])
                 )
                 _draw_steps(
-                    axes, allowed, found, sure, label=region.replace("<=", "≤"), **style
+                    axes, allowed, found, sure, label=_labelled(region), **style
                 )
             above = 2 * values[-1]
             axes.set_yscale("log", base=2)
             axes.set_yticks([*values, above], [*map(str, values), "not reached"])
             axes.set_ylim(values[0] / 1.5, above * 1.5)
             axes.set_xticks(range(len(dims)), [str(d) for d in dims])
-            axes.set(title=title, xlabel="dimension d")
+            axes.set(title=title, xlabel="dimension d", ylabel=axis)
         widths = [construction(int(d)) for d in dims]
         panels[0].plot(
-            widths, ":", color=GREY, label="width of the construction, 3 + 5d + 3d²"
+            widths, ":", color=GREY, label="(width of the construction, 3 + 5d + 3d²)"
         )
         labelled = panels[0].get_legend_handles_labels()
-        figure.legend(*labelled, loc="outside lower center", ncols=3)
+        figure.legend(
+            *labelled,
+            loc="outside lower center",
+            ncols=3,
+            title="smallest size nearer to OLS than to Ridge(0.1), judged at",
+        )
     return figure
+
+
+def _labelled(region: str) -> str:
+    """Returns what the legend says of some numbers of examples."""
+    return f"{region.replace('<=', '≤')} examples"
 
 
 def _draw_steps(

@@ -82,7 +82,8 @@ FAR = 1e6
 """The bound at which differences of predictions are cut off, so that means stay finite
 where a step diverges."""
 
-HEADS = ("own", "final")
+READERS = {"own": "a head fitted to the layer", "final": "the model's final head"}
+HEADS = tuple(READERS)
 FAMILIES = ("GD", "Newton")
 
 
@@ -263,10 +264,23 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for family in FAMILIES:
             _draw(distance, resampled, family, lambda m, f=family: nearest(m, f) / d)
             _draw(share, resampled, family, lambda m, f=family: unexplained(m, f))
-        distance.set_title("distance at the best k: SPD / d")
-        share.set_title("that distance / mean square of the read-out")
+        distance.set_title("distance to the nearest iteration")
+        distance.set_ylabel("distance at the best k (SPD / d)")
+        share.set_title("share of the read-out that it leaves unexplained")
+        share.set_ylabel("distance / mean square of the read-out")
+        steps.set_ylabel("k, steps of GD")
+        iterations.set_ylabel("k, iterations of Newton")
         share.axhline(1, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0.5)
-        share.text(0, 1, "nothing is explained", color=GREY, fontsize=8, va="bottom")
+        share.text(
+            1,
+            1,
+            "nothing is explained above",
+            transform=share.get_yaxis_transform(),
+            color=GREY,
+            fontsize=8,
+            ha="right",
+            va="bottom",
+        )
         distance.set_yscale("log")
         share.set_yscale("log")
         for axes, family in ((steps, "GD"), (iterations, "Newton")):
@@ -308,7 +322,7 @@ def _draw(
             marker=marker,
             markerfacecolor=color if head == "own" else "white",
             markevery=shown,
-            label=f"{family}, read by the {head} head",
+            label=f"{family}, read by {READERS[head]}",
         )
         axes.fill_between(
             value.layer, low.sel(at), high.sel(at), color=color, alpha=0.15, lw=0

@@ -374,6 +374,22 @@ def test_the_strip_names_the_nearest_learner(as_the_paper_says):
     figure = fig3.plot(as_the_paper_says)
     strip = [text.get_text() for text in figure.axes[6].texts]  # d = 4, by depth
     assert strip == ["GD\n(0.02)", "Ridge\n(0.1)", "Ridge\n(0.1)", "OLS", "OLS"]
+    said = [text.get_text() for text in figure.legends[0].texts]
+    drawn = {f"{family} is nearest" for family in ("GD/SGD", "ridge", "OLS")}
+    assert {text for text in said if text.endswith(" is nearest")} == drawn
+    # No marks are drawn, and no size had several runs to choose from.
+    assert not set(fig3.MARKS.values()) & set(said)
+    assert "the run nearest to the learner" not in said
+    lines = [line.get_linestyle() for axes in figure.axes for line in axes.lines]
+    assert ":" not in lines
+
+
+def test_other_runs_are_drawn_where_one_was_nearer(as_the_paper_says):
+    nearer = as_the_paper_says.least_distance / 2
+    figure = fig3.plot(as_the_paper_says.assign(least_distance=nearer))
+    said = [text.get_text() for text in figure.legends[0].texts]
+    assert "the run nearest to the learner" in said
+    assert ":" in [line.get_linestyle() for line in figure.axes[0].lines]
 
 
 def test_the_best_alpha_and_number_of_steps_are_those_planted(as_the_paper_says):
