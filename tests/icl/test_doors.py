@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from bare import BARE
 from flax import nnx
 from own_tasks import ModularSum, Sparse
 
@@ -28,7 +29,7 @@ from icl.training.optimizers import OPTIMIZERS
 
 KEY = jax.random.key(0)
 TASK = LinearRegression(dim=4, length=5)
-MODEL = ModelConfig(layers=1, width=8)
+MODEL = BARE
 CONFIG = TrainConfig(
     steps=20, batch=16, held_out=16, chunk=10, evaluate_every=20, checkpoint_every=10
 )
@@ -247,7 +248,7 @@ def test_an_ensemble_begins_with_one_model(first):
 
 def test_a_warm_start_of_another_shape_is_refused(first):
     with pytest.raises(ValueError, match=r"init must be .* but layers: 1 there, 2"):
-        train(TASK, ModelConfig(layers=2, width=8), CONFIG, key=KEY, init=first)
+        train(TASK, replace(MODEL, layers=2), CONFIG, key=KEY, init=first)
     with pytest.raises(ValueError, match="entries: 5 there, 4 asked for"):
         train(LinearRegression(dim=3, length=5), MODEL, CONFIG, key=KEY, init=first)
 
