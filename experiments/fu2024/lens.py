@@ -23,6 +23,11 @@ and gets the one of four that fits best over all layers. Three of them are const
 one is 1 / (2 lambda_max) of each context, which is the scale that Newton starts from;
 so no difference is left that is due to the rate alone. GD after 0 steps predicts 0,
 whereas Newton's start, which takes X'X / lambda_max^2 for the inverse, is an answer.
+
+What a distance can show, and what it cannot: every iterate of Newton's iteration is
+near to some number of steps of GD, because both learn the directions with the largest
+eigenvalues first. Being near to one of them therefore does not tell it from the other;
+how fast the best k grows with the layer does (`experiments.fu2024.layers`).
 """
 
 import sys
