@@ -44,7 +44,7 @@ reached 0.016. Most of what is left is at n = d, where X is often nearly singula
 
 from dataclasses import replace
 
-from icl import LinearRegression, ModelConfig, TrainConfig
+from icl import Curriculum, LinearRegression, ModelConfig, TrainConfig
 from icl.sweeps.setting import Setting
 from icl.tasks import Addition
 from icl.tasks.linear import as_linear
@@ -65,6 +65,23 @@ SHIPPED = {
     ),
 }
 """The models that come with the package (`icl.pretrained`), by name."""
+
+
+RELEASED = Setting(
+    task=LinearRegression(dim=20, length=41),
+    model=ModelConfig(layers=12, width=256, heads=8),
+    train=TrainConfig(
+        steps=500_000,
+        batch=64,
+        learning_rate=1e-4,
+        schedule="constant",
+        warmup=0.0,
+        clip=None,
+        curriculum=Curriculum.garg(),
+    ),
+)
+"""The standard model of Garg et al. 2022, as their released code trains it, and the one
+whose layers Fu et al. 2024 read."""
 
 
 def control_of(setting: Setting) -> Setting:

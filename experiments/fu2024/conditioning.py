@@ -46,7 +46,7 @@ from experiments.fu2024.layers_measure import (
     read_outs,
     similarities,
 )
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import RELEASED, SETTINGS
 from icl import LinearRegression, checks, inference, sweeps
 from icl.compare import best_match
 from icl.sweeps.setting import Setting
@@ -107,7 +107,7 @@ PRESETS = {
         seeds=1,
     ),
     "shipped": Config(SETTINGS["shipped"], trained=False),
-    "paper": Config(SETTINGS["paper"], fitted=16_000),
+    "paper": Config(RELEASED, fitted=16_000),
 }
 
 

@@ -49,7 +49,7 @@ from experiments.fu2024.layers_measure import (
     weight_similarities,
 )
 from experiments.fu2024.layers_plot import plot
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import RELEASED, SETTINGS
 from icl import LinearRegression, Pairs, Transformer, checks, import_model, inference
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -111,7 +111,7 @@ PRESETS = {
     ),
     "quick": Config(SETTINGS["quick"], seeds=3),
     "shipped": Config(SETTINGS["shipped"]),
-    "paper": Config(SETTINGS["paper"], fitted=16_000),
+    "paper": Config(RELEASED, fitted=16_000),
 }
 
 

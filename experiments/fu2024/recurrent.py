@@ -42,7 +42,7 @@ from experiments.engine.figures.style import (
     canvas,
     count_examples,
 )
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import RELEASED, SETTINGS
 from icl import ModelConfig, TrainConfig, checks, inference, sweeps
 from icl.baselines import LeastSquares, OnePassSGD
 from icl.compare import error_similarity
@@ -105,7 +105,7 @@ PRESETS = {
     "quick": Config(SETTINGS["quick"], layers=2, width=64, train=ADAM),
     "shipped": Config(SETTINGS["shipped"], layers=2, width=64, train=ADAM),
     "paper": Config(
-        SETTINGS["paper"],
+        RELEASED,
         layers=10,
         width=256,
         train=replace(ADAM, steps=500_000, learning_rate=1e-4),

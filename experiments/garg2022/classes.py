@@ -53,8 +53,7 @@ from experiments.garg2022.classes_measure import (
     measure,
     settings,
 )
-from experiments.garg2022.shifts import RELEASED
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import RELEASED, SETTINGS
 from icl import Curriculum, sweeps
 from icl.sweeps.store import Models
 

@@ -40,8 +40,7 @@ from experiments.garg2022.conditions_claims import (
     of,
     resample,
 )
-from experiments.garg2022.shifts import RELEASED
-from experiments.reference_models import PROBING
+from experiments.reference_models import PROBING, RELEASED
 from icl import (
     LinearRegression,
     ModelConfig,

@@ -32,8 +32,7 @@ from experiments.engine.claims.statistics import Ratio
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import BLUE, GREY, ORANGE, canvas
-from experiments.garg2022.shifts import RELEASED
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import RELEASED, SETTINGS
 from icl import Curriculum, LinearRegression, ModelConfig, TrainConfig, checks, sweeps
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models

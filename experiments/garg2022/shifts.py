@@ -46,15 +46,8 @@ from experiments.engine.figures.style import (
     count_examples,
 )
 from experiments.garg2022.shifts_claims import claims, error, resample
-from experiments.reference_models import SETTINGS
-from icl import (
-    Curriculum,
-    LinearRegression,
-    ModelConfig,
-    TrainConfig,
-    checks,
-    inference,
-)
+from experiments.reference_models import RELEASED, SETTINGS
+from icl import checks, inference
 from icl.baselines import Average, LeastSquares, NearestNeighbors, Ridge
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -89,21 +82,6 @@ class Config:
         checks.positive_int("task.dim", task.dim, minimum=2)
         checks.positive_int("task.length", task.length, minimum=task.dim + 1)
 
-
-RELEASED = Setting(
-    task=LinearRegression(dim=20, length=41),
-    model=ModelConfig(layers=12, width=256, heads=8),
-    train=TrainConfig(
-        steps=500_000,
-        batch=64,
-        learning_rate=1e-4,
-        schedule="constant",
-        warmup=0.0,
-        clip=None,
-        curriculum=Curriculum.garg(),
-    ),
-)
-"""The standard model of the released code, as it was trained."""
 
 PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=64, resamples=200)),
