@@ -93,7 +93,7 @@ trained = train(
     task,
     ModelConfig(layers=3, width=32),
     TrainConfig(
-        steps=2000,
+        steps=1500,
         batch=64,
         optimizer="muon",
         learning_rate=1e-2,

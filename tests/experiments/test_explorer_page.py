@@ -102,8 +102,8 @@ def test_a_slider_changes_the_picture(page):
 
 @pytest.mark.parametrize("tab", TABS)
 def test_every_tab_has_its_picture(page, tab):
-    page.get_by_role("tab", name=tab).click()
-    picture = page.locator(f"img[alt^='{TABS[tab]}']")
+    page.get_by_role("tab", name=tab, exact=True).click()
+    picture = page.locator(f"img[alt^='{TABS[tab]}'] >> visible=true").first
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 500
 
