@@ -18,8 +18,9 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 SOURCES = Path(__file__).parent / "tutorials"
 LIMIT = 120
@@ -41,24 +42,16 @@ TUTORIALS = (
 """The tutorials, in the order in which they are read."""
 
 
-class Page(NamedTuple):
-    """What the list of tutorials says about one.
-
-    Attributes:
-        name: the name of its files.
-        title: its first heading.
-        summary: its first paragraph.
-        seconds: how many seconds of a core it took.
-    """
-
-    name: str
-    title: str
-    summary: str
-    seconds: float
+NEEDS = {"hugging_face": ("torch", "transformers")}
+"""What a tutorial needs that the site does not; without it, it is shown as it is."""
 
 
-def build(name: str, out: Path) -> Page:
+def build(name: str, out: Path) -> float | None:
     """Runs a tutorial and writes its page, its pictures and its notebook.
+
+    Returns:
+        How many seconds of a core it took, or None: what it needs is not installed, so
+        that it was not run, and its page has no outputs.
 
     Raises:
         ValueError: a cell failed, warned or drew a picture without a description, or
@@ -67,13 +60,17 @@ def build(name: str, out: Path) -> Page:
     import jupytext
 
     notebook = jupytext.read(SOURCES / f"{name}.py")
+    absent = [each for each in NEEDS.get(name, ()) if find_spec(each) is None]
+    if absent:
+        said = f"It was not run here, because {' and '.join(absent)} was not installed."
+        _write(name, notebook, out, said)
+        return None
     seconds = _run(name, notebook)
     _check_outputs(name, notebook)
-    _write(name, notebook, out, seconds)
-    text = notebook.cells[0].source
-    title, _, rest = text.partition("\n")
-    summary = rest.strip().split("\n\n")[0].replace("\n", " ")
-    return Page(name, title.removeprefix("# "), summary, seconds)
+    _write(
+        name, notebook, out, f"It was run here, which took {seconds:.0f} s of a core."
+    )
+    return seconds
 
 
 def _run(name: str, notebook: Any) -> float:
@@ -130,7 +127,7 @@ def _check_outputs(name: str, notebook: Any) -> None:
                 )
 
 
-def _write(name: str, notebook: Any, out: Path, seconds: float) -> None:
+def _write(name: str, notebook: Any, out: Path, said: str) -> None:
     import nbconvert
     import nbformat
 
@@ -143,8 +140,8 @@ def _write(name: str, notebook: Any, out: Path, seconds: float) -> None:
         picture.parent.mkdir(exist_ok=True)
         picture.write_bytes(data)
     note = (
-        f"\n*This page was made by running [{name}.ipynb]({name}.ipynb), which took "
-        f"{seconds:.0f} s of one core. Its source is `docs/tutorials/{name}.py`.*\n"
+        f"\n*This page is the notebook [{name}.ipynb]({name}.ipynb), whose source is "
+        f"`docs/tutorials/{name}.py`. {said}*\n"
     )
     page = _described(text, notebook) + note
     (out / f"{name}.md").write_text(page, encoding="utf-8")
@@ -162,17 +159,22 @@ def _described(text: str, notebook: Any) -> str:
     return re.sub(pattern, picture, text)
 
 
-def contents(pages: Sequence[Page]) -> str:
+def contents() -> str:
     """Returns the page that lists the tutorials."""
-    listed = "\n\n".join(
-        f"## [{page.title}]({page.name}.md)\n\n{page.summary}" for page in pages
-    )
-    return (
-        "# Tutorials\n\n"
-        "Each is a notebook that runs in less than two minutes, with the "
-        "models that come with the package. All were run when this site was built.\n\n"
-        f"{listed}\n"
-    )
+    import jupytext
+
+    parts = [
+        "# Tutorials",
+        "Each is a notebook that runs in less than two minutes, with the models that "
+        "come with the package or with one that it makes. They are run whenever this "
+        "site is built.",
+    ]
+    for name in TUTORIALS:
+        first = jupytext.read(SOURCES / f"{name}.py").cells[0].source
+        title, _, rest = first.partition("\n")
+        summary = rest.strip().split("\n\n")[0]
+        parts += [f"## [{title.removeprefix('# ')}]({name}.md)", summary]
+    return "\n\n".join(parts) + "\n"
 
 
 def missing() -> list[str]:
@@ -193,16 +195,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no tutorial {min(unknown)!r}; there are {', '.join(TUTORIALS)}.")
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # pages have no widgets
-    pages = []
     for name in given.names or TUTORIALS:
         try:
-            pages.append(build(name, given.out))
+            seconds = build(name, given.out)
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        print(f"{pages[-1].seconds:5.1f} s  {name}", flush=True)
-    if not given.names:
-        (given.out / "index.md").write_text(contents(pages), encoding="utf-8")
+        print("not run" if seconds is None else f"{seconds:5.1f} s", name, flush=True)
+    (given.out / "index.md").write_text(contents(), encoding="utf-8")
     return 0
 
 
