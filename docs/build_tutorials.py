@@ -42,6 +42,9 @@ TUTORIALS = (
 """The tutorials, in the order in which they are read."""
 
 
+PAGES = ("index", *TUTORIALS)
+"""The pages that the command writes, without the .md of their names."""
+
 NEEDS = {"hugging_face": ("torch", "transformers")}
 """What a tutorial needs that the site does not; without it, it is shown as it is."""
 
@@ -179,7 +182,7 @@ def contents() -> str:
 
 def missing() -> list[str]:
     """Returns a sentence if a tutorial has no page, which the site needs."""
-    absent = [n for n in ("index", *TUTORIALS) if not (SOURCES / f"{n}.md").exists()]
+    absent = [name for name in PAGES if not (SOURCES / f"{name}.md").exists()]
     names = ", ".join(f"{name}.md" for name in absent)
     run = "python -m docs.build_tutorials"
     return [f"{run} has not made these pages yet: {names}"] if absent else []

@@ -11,6 +11,8 @@ import re
 import shutil
 from pathlib import Path
 
+from docs import build_tutorials
+
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "build/pages"
 ELSEWHERE = {
@@ -31,6 +33,8 @@ def sources() -> dict[Path, Path]:
     """Returns the page, relative to the site, that is made of each file."""
     docs = ROOT / "docs"
     found = {path: path.relative_to(docs) for path in sorted(docs.rglob("*.md"))}
+    tutorials = (docs / f"tutorials/{name}.md" for name in build_tutorials.PAGES)
+    found |= {path: path.relative_to(docs) for path in tutorials}  # run or not
     found |= {ROOT / name: Path(page) for name, page in ELSEWHERE.items()}
     cards = sorted((ROOT / "icl/pretrained").glob("*/README.md"))
     return found | {card: Path(f"models/{card.parent.name}.md") for card in cards}
@@ -71,7 +75,7 @@ def rewritten(
         if inside or not target or "://" in target or target.startswith("mailto:"):
             return found.group()
         file = Path(os.path.normpath(source.parent / target))
-        page = pages.get(file)
+        page = pages.get(_made_of(file))
         if page is None and file.suffix in COPIED and file.exists():
             page = _copied(file)
         if page is None:
@@ -83,6 +87,14 @@ def rewritten(
         return f"]({Path(os.path.relpath(page, here)).as_posix()}{hash_}{anchor})"
 
     return LINK.sub(lead, text), problems
+
+
+def _made_of(file: Path) -> Path:
+    """Returns the page that is made of a tutorial's script, or of their folder."""
+    if file == build_tutorials.SOURCES:
+        return file / "index.md"
+    tutorial = file.parent == build_tutorials.SOURCES and file.suffix == ".py"
+    return file.with_suffix(".md") if tutorial else file
 
 
 def _copied(file: Path) -> Path:
