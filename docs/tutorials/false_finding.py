@@ -70,8 +70,9 @@ for panel, target in zip(panels, targets, strict=True):
     for name, grid in grids.items():
         panel.plot(grid.r2.sel(target=target).squeeze(), marker="o", label=name)
     panel.set(title=target, xlabel="layer", ylim=(-0.1, 1.05))
+    panel.set_xticks(range(0, 13, 3))
 panels[0].set_ylabel("R2 on prompts held out")
-panels[1].legend(fontsize="small", loc="upper left")
+panels[0].legend(fontsize="small", loc="upper left")
 plt.show()
 
 # %% [markdown]

@@ -169,6 +169,8 @@ plt.show()
 # %% [markdown]
 """
 The dotted line is the noise of the label that is asked for, below which nobody comes.
+Least squares leaves the picture where there are as many examples as coordinates: it
+follows the noise.
 
 ## Which one is it?
 

@@ -72,7 +72,7 @@ for panel, name in zip(panels.flat, chosen, strict=True):
         errors = shifted.errors(inference.answers(learner, shifted))
         panel.plot(np.maximum(errors.mean(axis=0), 1e-5), marker="o", label=label)
         table[name, label] = errors[:, [2, 8]].mean(axis=0)
-    panel.set(title=name, yscale="log", ylim=(1e-5, 30))
+    panel.set(title=name, yscale="log", ylim=(1e-5, 30), xticks=(0, 4, 8))
 figure.supxlabel("number of examples in the context")
 figure.supylabel("squared error / variance of a label")
 panels[0, 0].legend(fontsize="small")
