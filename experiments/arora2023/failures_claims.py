@@ -1,8 +1,8 @@
 """Do failures of real learners keep to the theory? Claims S5, S6 and S11.
 
-Others wait for models of arithmetic. Prompts with the same active coordinates are one
-weighted piece, right or wrong, so that resampled prompts are other weights of the same
-few pieces.
+Those about models that add are in `sums_claims`. Prompts with the same active
+coordinates are one weighted piece, right or wrong, so that resampled prompts are other
+weights of the same few pieces.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from icl.skills import SkillGraph, bound, composition
 SOME, MOST = 0.01, 0.3
 """The shares of failing prompts between which the claims look at a learner."""
 
-WAITING = "Waiting for the trained models of arithmetic, which do not exist yet."
+WAITING = "Not built yet."
 
 
 def graph_of(one: xr.Dataset) -> tuple[SkillGraph, np.ndarray]:
@@ -156,10 +156,6 @@ def _of_learner(judge, letter, learner, subject, measured, missing) -> list[Clai
 def _waiting(judge: Judge) -> list[Claim]:
     """Returns the claims about models that are not there yet."""
     texts = {
-        "5c": "Failures of a model of addition obey the bound at their own theta.",
-        "6c": "Failures of a model of addition are far from the worst case.",
-        "9b": "Frequent skills of addition are learnt first.",
-        "11c": "Success of a model of addition at pairs of columns is the product.",
         "13": "Sparse parity: subtasks are learnt in the order of their frequency.",
         "14": "A model that is trained on up to two switches succeeds on three.",
     }
