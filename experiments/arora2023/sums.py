@@ -148,7 +148,8 @@ def measure(config: Config, model_at: Callable[[Setting, int], Any]) -> xr.Datas
         )[:, -1]
         for step in config.steps
     ]
-    a, b = (np.asarray(lines.latents[name])[:, 0] for name in "ab")
+    latents = lines.latents or {}
+    a, b = (np.asarray(latents[name])[:, 0] for name in "ab")
     shown = training_pairs(
         task.digits, task.examples, task.law, task.left_out, task.seed
     )

@@ -14,8 +14,11 @@ from experiments.arora2023 import (
     scale,
 )
 from experiments.engine.claims.claim import load_claims
-from experiments.engine.figures import command, runs
+from experiments.engine.figures import command
+from experiments.reference_models import SHIPPED
+from icl.pretrained import load_pretrained
 from icl.skills import SkillGraph
+from icl.sweeps.store import Models
 
 MODULES = {
     "curves": curves,
@@ -35,29 +38,37 @@ FAIL = {  # what a run at `tiny` is expected to find: see RESULTS.md
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    for module in MODULES.values():
-        argv = ["tiny", "--results", str(folder)]
-        assert command.main(module.FIGURE, argv) == 0
-    return folder
+def results():
+    """The Dataset of each figure at tiny, computed once and not drawn."""
+    models = Models()
+    models.put(SHIPPED["d4"], lambda: load_pretrained("d4"))
+    return {
+        name: module.FIGURE.compute(module.PRESETS["tiny"], models)
+        for name, module in MODULES.items()
+    }
 
 
-def only_run(results, name):
-    (folder,) = results.joinpath("arora2023", name).glob("tiny-*")
-    return folder
+def test_a_run_leaves_its_files_and_claims(tmp_path):
+    assert command.main(corpus.FIGURE, ["tiny", "--results", str(tmp_path)]) == 0
+    (folder,) = tmp_path.joinpath("arora2023", "corpus").glob("tiny-*")
+    found = {path.name for path in folder.iterdir()}
+    assert found == {"data.nc", "run.json", "figure.png", "figure.pdf", "claims.json"}
+    assert load_claims(folder / "claims.json")
 
 
 @every_module
-def test_a_run_leaves_its_files_and_claims(results, name):
-    folder = only_run(results, name)
-    found = {path.name for path in folder.iterdir()}
-    assert found == {"data.nc", "run.json", "figure.png", "figure.pdf", "claims.json"}
-    claims = load_claims(folder / "claims.json")
+def test_claims_at_tiny(results, name):
+    claims = MODULES[name].FIGURE.claims(results[name])
     assert claims and {claim.figure for claim in claims} == {name}
     assert {claim.id for claim in claims if claim.verdict == "fails"} == FAIL[name]
     undecided = {claim.id for claim in claims if claim.verdict == "undecided"}
     assert (undecided != set()) == (name == "failures")  # some wait for other models
+
+
+@every_module
+def test_every_dataset_can_be_drawn(results, name):
+    axes = MODULES[name].FIGURE.plot(results[name]).axes
+    assert axes and all(one.has_data() for one in axes)
 
 
 @every_module
@@ -88,14 +99,14 @@ def test_every_preset_has_its_time(name):
     ],
 )  # fmt: skip
 def test_wrong_data_are_noticed(results, name, change, noticed):
-    dataset = runs.read_dataset(only_run(results, name))
+    dataset = results[name]
     claims = MODULES[name].FIGURE.claims(dataset.assign(change(dataset)))
     assert {c.id.split(".")[1] for c in claims if c.verdict == "fails"} == noticed
 
 
 def test_golden_toy(results):
     """The specification's numbers at 1,000 and 10,000 texts, with its tolerance."""
-    dataset = runs.read_dataset(only_run(results, "exposure"))
+    dataset = results["exposure"]
     wanted = {
         "theta": (0.648, 0.103),
         "single_measure": (0.527, 0.890),
@@ -129,7 +140,7 @@ def test_a_level_is_passed_between_two_sizes():
 
 
 def test_prompts_with_the_same_coordinates_are_one_weighted_piece(results):
-    dataset = runs.read_dataset(only_run(results, "failures"))
+    dataset = results["failures"]
     one = dataset.isel(learner=1, inputs=1, context=2)
     graph, success = failures_claims.graph_of(one)
     whole = SkillGraph(one.active.values, 4)
@@ -141,11 +152,12 @@ def test_prompts_with_the_same_coordinates_are_one_weighted_piece(results):
 
 def test_failures_on_one_coordinate_alone_are_noticed(results):
     """All prompts that need the first coordinate fail, and no others."""
-    dataset = runs.read_dataset(only_run(results, "failures"))
+    dataset = results["failures"]
     first = (dataset.active == 0).any("place")
     spoilt = dataset.isel(prompt=(~first | (dataset.prompt % 3 == 0)).values)
     first = (spoilt.active == 0).any("place")
     changed = spoilt.assign(success=xr.ones_like(spoilt.success) * ~first)
+    changed.attrs["resamples"] = 10
     verdicts = {c.id.split(".")[1]: c.verdict for c in failures.claims(changed)}
     assert verdicts["6a"] == verdicts["6b"] == "fails"
 
