@@ -21,6 +21,7 @@ from icl.tasks.functions import (
 )
 from icl.tasks.joint import JointTokens
 from icl.tasks.linear import LinearRegression
+from icl.tasks.operation import Operation
 from icl.tasks.pools import Mixture, Pool, PromptPool
 
 TASKS: dict[str, type[Task]] = {
@@ -36,6 +37,7 @@ TASKS: dict[str, type[Task]] = {
         PromptPool,
         Mixture,
         Addition,
+        Operation,
         JointTokens,
     )
 }

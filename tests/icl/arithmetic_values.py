@@ -6,7 +6,7 @@ from flax import nnx
 from icl import ModelConfig, Transformer
 from icl.arithmetic.completion import addition_table, random_cells
 from icl.targets import carry
-from icl.tasks import Addition
+from icl.tasks import Addition, Operation
 
 TASK = Addition(digits=1)
 LINES = TASK.test(4)
@@ -24,6 +24,10 @@ def predictions():
 
 VALUES = {
     **{f"Addition.{name}": lambda v=v: v for name, v in vars(TASK).items()},
+    **{f"Operation.{name}": lambda v=v: v for name, v in vars(Operation()).items()},
+    "operation": lambda: "subtraction",
+    **{f"operation_line.{operand}": lambda: 17 for operand in "ab"},
+    "result_of.text": lambda: "Target:\n.\n2\n",
     "digits": lambda: 2,
     "column": lambda: 1,
     "phase": lambda: None,
