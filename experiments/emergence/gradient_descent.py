@@ -30,7 +30,12 @@ from matplotlib.ticker import ScalarFormatter
 from experiments.emergence import gradient_descent_measure
 from experiments.emergence.gradient_descent_claims import claims, resample
 from experiments.emergence.gradient_descent_measure import Config
-from experiments.emergence.numbers import breakthroughness, half, linearity
+from experiments.emergence.numbers import (
+    MEANING,
+    breakthroughness,
+    half,
+    linearity,
+)
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
@@ -134,6 +139,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_ylim(-0.05, 1.45)
             axes.set_yticks(np.linspace(0, 1, 6))
             axes.legend(fontsize=7, loc="upper left")
+        figure.supxlabel(MEANING, fontsize=8, color=GREY)
     return figure
 
 

@@ -36,6 +36,7 @@ from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
     BLUE,
     GREEN,
+    GREY,
     VERMILLION,
     canvas,
     count_examples,
@@ -216,6 +217,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in (left, right):
             count_examples(axes, dim)
             axes.legend(fontsize=8, loc="upper right")
+        what = "L is the linearity of the fall over n < d - 1: 1 is a steady one"
+        figure.supxlabel(what, fontsize=8, color=GREY)
     return figure
 
 

@@ -26,6 +26,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.emergence.numbers import MEANING
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.judge import Judge
 from experiments.engine.figures.command import main
@@ -189,6 +190,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set(xscale="log", xlabel="parameters N")
             axes.legend(fontsize=7, loc="upper left" if axes is top[3] else "best")
         top[3].set_ylim(top=1.2)
+        figure.supxlabel(MEANING, fontsize=8, color=GREY)
     return figure
 
 

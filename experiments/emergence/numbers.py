@@ -5,6 +5,12 @@ import xarray as xr
 from icl.emergence.shapes import shape_of
 from icl.emergence.transitions import crossing
 
+MEANING = (
+    "L and B in the legends are linearity and breakthroughness, after BIG-bench: a "
+    "steady rise has a large L, a sudden one a large B"
+)
+"""What a figure says below its panels, for readers of its picture alone."""
+
 
 def linearity(scores: xr.DataArray, over: str) -> xr.DataArray:
     """Returns L / (n - 1) along a dimension, of scores where higher is better."""
