@@ -9,18 +9,24 @@ note says how far the scores differ.
 
 Logistic regressions of labels are held against scikit-learn's, behind a
 `StandardScaler`, with the same tolerance, in the same way.
+
+himalaya and probekit take their turns beside them where they are installed:
+`benchmarks.opponents` says how, and what they do otherwise. Labels get one resample,
+since probekit has no intervals.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
-import xarray as xr
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.measure import Row, alternate, row, timed
+from benchmarks import opponents
+from benchmarks.measure import Row, Seconds, alternate, row, timed
 from probes import probe_grid
 from probes.grid.ridge_spec import ALPHAS
 
@@ -47,6 +53,8 @@ LABELLED = (
 """Prompts, features, targets of labels, and different labels of each."""
 LAYERS = 2
 CALLS = 3
+STEPS, TOLERANCE = 1_000, 1e-4
+"""When logistic regressions stop."""
 
 
 class CellByCell(LogisticRegression):
@@ -54,13 +62,13 @@ class CellByCell(LogisticRegression):
 
 
 def main(turns: int) -> Iterator[Row]:
-    """A row for each shape; each side's time is the least of some calls."""
+    """Rows for each shape; each side's time is the least of some calls."""
     yield from ridge(turns)
     yield from logistic(turns)
 
 
 def logistic(turns: int) -> Iterator[Row]:
-    """A row for each shape of labels, which the states determine in part."""
+    """Rows for each shape of labels, which the states determine in part."""
     for prompts, features, count, classes in LABELLED:
         rng = np.random.default_rng(0)
         hidden = rng.normal(size=(LAYERS, prompts, 1, features)).astype(np.float32)
@@ -69,32 +77,38 @@ def logistic(turns: int) -> Iterator[Row]:
         labels = (scores + rng.gumbel(size=scores.shape)).argmax(axis=2)
         targets = {f"t{number}": values for number, values in enumerate(labels)}
 
-        def side(kind: type, hidden=hidden, targets=targets) -> xr.Dataset:
-            probe = make_pipeline(StandardScaler(), kind(max_iter=1_000))
-            return probe_grid(hidden, targets, probe=probe)
+        def losses(kind: type, hidden=hidden, targets=targets) -> np.ndarray:
+            probe = make_pipeline(StandardScaler(), kind(max_iter=STEPS, tol=TOLERANCE))
+            grid = probe_grid(hidden, targets, probe=probe, resamples=1)
+            return grid.log_loss.values[:, 0]
 
-        sides = {"ours": LogisticRegression, "theirs": CellByCell}
-        grids = [side(kind) for kind in sides.values()]
-        difference = float(abs(grids[0].log_loss - grids[1].log_loss).max())
-        timed_sides = {
-            name: least(lambda kind=kind, side=side: side(kind))
-            for name, kind in sides.items()
+        def batched(hidden=hidden, targets=targets) -> np.ndarray:
+            return opponents.by_probekit(hidden, targets, max_iter=STEPS, tol=TOLERANCE)
+
+        sides: dict[str, Callable[[], np.ndarray]] = {
+            "ours": partial(losses, LogisticRegression),
+            "theirs": partial(losses, CellByCell),
         }
-        yield row(
-            "cells",
+        ways = {
+            "theirs": "StandardScaler + LogisticRegression by scikit-learn, probe by "
+            "probe"
+        }
+        if classes == 2 and opponents.has_probekit():
+            sides["probekit"] = batched
+            ways["probekit"] = "probekit, all in a batch, in float32"
+        yield from _rows(
             f"{LAYERS} cells, {prompts} prompts, {features} features, {count} targets "
             f"of {classes} labels",
-            alternate(timed_sides, max(1, turns)),
-            "theirs",
-            "StandardScaler + LogisticRegression by scikit-learn, probe by probe",
+            sides,
+            ways,
+            turns,
             work="no limit: steps whose number depends on the labels",
-            note=f"each the least of {CALLS} calls; log-loss differs by "
-            f"{difference:.0e} bits",
+            what="log-loss in bits",
         )
 
 
 def ridge(turns: int) -> Iterator[Row]:
-    """A row for each shape of numbers."""
+    """Rows for each shape of numbers."""
     for prompts, features, coordinates in SHAPES:
         rng = np.random.default_rng(0)
         hidden = rng.normal(size=(LAYERS, prompts, 1, features)).astype(np.float32)
@@ -104,31 +118,54 @@ def ridge(turns: int) -> Iterator[Row]:
             StandardScaler(), RidgeCV(np.array(ALPHAS), alpha_per_target=True)
         )
 
-        def ours(hidden=hidden, targets=targets) -> xr.Dataset:
-            return probe_grid(hidden, targets)
+        def scores(probe: Any = None, hidden=hidden, targets=targets) -> np.ndarray:
+            return probe_grid(hidden, targets, probe=probe).r2.values
 
-        def theirs(hidden=hidden, targets=targets, loop=loop) -> xr.Dataset:
-            return probe_grid(hidden, targets, probe=loop)
+        def by_himalaya(backend: str, hidden=hidden, targets=targets) -> np.ndarray:
+            return opponents.by_himalaya(hidden, targets, backend).r2.values
 
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*relies on its penalty")
-            difference = float(abs(ours().r2 - theirs().r2).max())
-            found = alternate(
-                {"ours": least(ours), "theirs": least(theirs)}, max(1, turns)
-            )
-        yield row(
-            "cells",
+        sides: dict[str, Callable[[], np.ndarray]] = {
+            "ours": scores,
+            "theirs": partial(scores, loop),
+        }
+        ways = {"theirs": "StandardScaler + RidgeCV by scikit-learn, cell by cell"}
+        for backend in opponents.himalaya_backends(prompts):
+            sides[backend] = partial(by_himalaya, backend)
+            ways[backend] = f"StandardScaler + himalaya on {backend}, cell by cell"
+        yield from _rows(
             f"{LAYERS} cells, {prompts} prompts, {features} features, a target of "
             f"{coordinates}",
-            found,
-            "theirs",
-            "StandardScaler + RidgeCV by scikit-learn, cell by cell",
+            sides,
+            ways,
+            turns,
             work="no limit: eigenvectors, whose rate is not that of products",
-            note=f"each the least of {CALLS} calls; R2 differ by {difference:.0e}",
+            what="R2",
         )
 
 
-def least(side: Callable[[], xr.Dataset]) -> Callable[[], float]:
+def _rows(
+    shape: str,
+    sides: dict[str, Callable[[], np.ndarray]],
+    ways: dict[str, str],
+    turns: int,
+    *,
+    work: str,
+    what: str,
+) -> Iterator[Row]:
+    """A row for each opponent; all sides take turns, and their scores are compared."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*relies on its penalty")
+        scores = {name: side() for name, side in sides.items()}
+        found: Seconds = alternate(
+            {name: least(side) for name, side in sides.items()}, max(1, turns)
+        )
+    for name, way in ways.items():
+        difference = float(abs(scores[name] - scores["ours"]).max())
+        note = f"each the least of {CALLS} calls; {what} differ by {difference:.0e}"
+        yield row("cells", shape, found, name, way, work=work, note=note)
+
+
+def least(side: Callable[[], np.ndarray]) -> Callable[[], float]:
     """Returns a side whose seconds are the least of some calls."""
     once = timed(side)
     return lambda: min(once() for _ in range(CALLS))
