@@ -6,8 +6,8 @@
 one in PyTorch. Its penalties are chosen for each column by cross-validation in five
 folds, where scikit-learn's and ours leave prompts out one by one; it is called through
 `probe_grid`, cell by cell, on the same prompts and with the same controls and scores.
-It has no form for many prompts: two cells of 4,000 prompts and 256 features took 11 s of
-one core, where ours took 0.13 s, so it is left out above `MOST_PROMPTS`.
+It has no form for many prompts (two cells of 4,000 prompts and 256 features took 11 s
+of one core, where ours took 0.13 s), so it is left out above `MOST_PROMPTS`.
 
 `probekit` fits binary logistic regressions of many cells in one batch, in float32. Its
 side is its fit to all cells, targets and controls at once, and the log-loss on the same
