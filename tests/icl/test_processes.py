@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from bare import BARE
 from flax import nnx
 from subprocesses import finished, started
 
@@ -16,7 +17,6 @@ from experiments.akyurek2023 import fig1
 from experiments.engine.figures import command
 from icl import (
     LinearRegression,
-    ModelConfig,
     TrainConfig,
     sweeps,
     train,
@@ -30,7 +30,7 @@ from icl.sweeps.store import Models
 from icl.training import checkpoint, processes
 from icl.training.trained import load
 
-TASK, MODEL = LinearRegression(dim=1, length=4), ModelConfig(layers=1, width=8)
+TASK, MODEL = LinearRegression(dim=1, length=4), BARE
 CONFIG = TrainConfig(
     steps=60,
     batch=16,
