@@ -31,7 +31,7 @@ def command(models: Sequence[str], port: int, *, browser: bool) -> list[str]:
     """
     shown = [] if browser else ["--headless"]
     listed = [part for name in models for part in ("--model", name)]
-    serve = [sys.executable, "-m", "marimo", "-q", "run", str(PAGE)]
+    serve = [sys.executable, "-m", "marimo", "-q", "-y", "run", str(PAGE)]
     return [*serve, "--host", HOST, "--port", str(port), *shown, "--", *listed]
 
 
@@ -60,9 +60,18 @@ def serve(argv: Sequence[str]) -> None:
         for name in given.models
     ]
     print(f"the page is at http://{HOST}:{given.port}; Ctrl-C ends it", flush=True)
-    done = subprocess.run(command(folders, given.port, browser=not given.no_browser))
-    if done.returncode:
-        raise ValueError(f"marimo ended with status {done.returncode}.")
+    line = command(folders, given.port, browser=not given.no_browser)
+    # In a session of its own it is not sent Ctrl-C, on which it prints a traceback.
+    server = subprocess.Popen(line, start_new_session=True)
+    try:
+        status = server.wait()
+    except KeyboardInterrupt:
+        return
+    finally:
+        server.terminate()
+        server.wait()
+    if status:
+        raise ValueError(f"marimo ended with status {status}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
