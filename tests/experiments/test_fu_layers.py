@@ -21,7 +21,7 @@ from icl import LinearRegression, Prompts, inference
 from icl.sweeps.store import Models
 
 
-def garg_weights(width=8, dim=3, pairs=6):
+def garg_weights(width=8, dim=3, pairs=7):
     """Random weights with the names of Garg et al., two layers."""
     rng = np.random.default_rng(0)
 
@@ -121,11 +121,20 @@ def test_a_model_of_another_program_is_read(tmp_path):
     tiny = layers.PRESETS["tiny"]
     with pytest.raises(ValueError, match="seeds must be an integer of at most 1"):
         replace(tiny, weights=str(path), seeds=2)
-    config = replace(tiny, weights=str(path), heads=2, implied=12, queries=4)
+    # As many prompts everywhere as above, so that programs are shared.
+    config = replace(
+        tiny,
+        weights=str(path),
+        heads=2,
+        evaluation=replace(tiny.evaluation, prompts=200),
+        fitted=200,
+        implied=20,
+        queries=10,
+    )
     assert layers.settings(config) == [] and len(layers.settings(tiny)) == 1
     dataset = layers.compute(config, Models())
-    assert dataset.errors_Newton.shape == (3, len(NEWTON), 48)
-    assert dataset.weights_GD.shape == (3, len(DESCENT), 12)
+    assert dataset.errors_Newton.shape == (3, len(NEWTON), 200)
+    assert dataset.weights_GD.shape == (3, len(DESCENT), 20)
     assert len(dataset.attrs["weights_sha256"]) == 64
     # Predicting 0 is gradient descent after no step.
     np.testing.assert_allclose(dataset.floor, dataset.errors_GD.sel(step_GD=0))

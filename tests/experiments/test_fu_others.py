@@ -1,5 +1,7 @@
 """Ill-conditioned inputs and LSTMs: what is planted is found, models go through."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -7,18 +9,8 @@ import xarray as xr
 
 from experiments.fu2024 import conditioning, recurrent
 from experiments.fu2024.layers_measure import DESCENT, NEWTON
-from icl import Trained, inference
+from icl import inference
 from icl.model.building import build
-from icl.sweeps.store import Models
-
-
-def untrained(figure):
-    """The tiny configuration, and a store with models that learnt nothing."""
-    config, models = figure.PRESETS["tiny"], Models()
-    for setting in figure.settings(config):
-        model = build(setting.task.codec, setting.model, jax.random.key(setting.seed))
-        models.put(setting, lambda m=model, s=setting: Trained.from_model(m, s.task))
-    return config, models
 
 
 def noisy(values, dims, count=30):
@@ -67,9 +59,11 @@ def test_inputs_are_ill_conditioned_in_every_prompt():
 
 
 def test_models_go_through_both_kinds_of_inputs():
-    config, models = untrained(conditioning)
-    assert len(conditioning.settings(config)) == 2
-    dataset = conditioning.measure(config, models)
+    config = conditioning.PRESETS["tiny"]
+    wanted = conditioning.settings(config)
+    assert [each.task.rotated for each in wanted] == [False, True]
+    model = build(wanted[0].task.codec, wanted[0].model, jax.random.key(0))
+    dataset = conditioning.measure(config, lambda _: SimpleNamespace(model=model))
     assert dataset.error.shape == (2, 1, 3, 48)
     # After no step of descent the error is that of predicting 0.
     labels = inference.sample(conditioning.ill_conditioned(config), 96, 0)[0].ys[
@@ -111,15 +105,24 @@ def test_lstms_that_are_online_descent_fulfil_every_claim():
 
 
 def test_lstms_go_through_from_their_settings_to_the_picture():
-    config, models = untrained(recurrent)
+    config = recurrent.PRESETS["tiny"]
     wanted = recurrent.settings(config)
     assert [each.model.body for each in wanted] == ["lstm", "lstm", "attention"]
     assert [each.model.layers for each in wanted] == [1, 2, 2]
+
+    def models(setting):
+        """LSTMs that predict 0, and a transformer that predicts 1."""
+        level = float(setting.model.body == "attention")
+        return SimpleNamespace(model=lambda prompts: np.full(prompts.ys.shape, level))
+
     dataset = recurrent.measure(config, models)
     assert dataset.error.shape == (3, 1, 48, 5)
     prompts, _ = config.evaluation.sample(config.setting.task)
-    found = dataset.error.sel(model="transformer").isel(seed=0)
-    said = inference.predictions(models(wanted[-1]).model, prompts)
-    np.testing.assert_allclose(found, np.square(said - prompts.ys) / 2, rtol=1e-4)
+    for model, level in (("LSTM", 0), ("deeper LSTM", 0), ("transformer", 1)):
+        found = dataset.error.sel(model=model).isel(seed=0)
+        np.testing.assert_allclose(found, np.square(level - prompts.ys) / 2, rtol=1e-4)
+    # Predicting 0 is the floor.
+    floor = dataset.similarity.sel(model="LSTM").isel(seed=0)
+    np.testing.assert_allclose(floor, dataset.floor, rtol=1e-6)
     recurrent.plot(dataset)
     assert len(recurrent.claims(dataset)) == 3
