@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-# Which learning algorithm is in my model?
+# Which learning algorithm is in my model? From zero in five minutes
 
 A transformer reads examples (x1, y1), (x2, y2), ... and predicts the y of a new x. Its
 weights do not change while it reads. If its predictions get better with every example,
