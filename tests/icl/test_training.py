@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bare import BARE
 from flax import nnx
 
 from icl import (
@@ -811,25 +812,23 @@ def test_the_papers_model_can_be_initialised_by_a_run():
 
 
 @pytest.mark.parametrize("members", [None, 2])
-def test_a_batch_in_parts_is_the_same_step(
-    task, model_config, train_config, monkeypatch, members
-):
+def test_a_batch_in_parts_is_the_same_step(task, train_config, monkeypatch, members):
     config = replace(train_config, steps=20, chunk=20, evaluate_every=20)
 
     def losses():
         compiled.compile_program.cache_clear()  # compiled for one number of parts
         keys = jax.random.split(jax.random.key(0), 2)
         runs = (
-            train_ensemble(task, model_config, config, keys=keys, devices=1)
+            train_ensemble(task, BARE, config, keys=keys, devices=1)
             if members
-            else [train(task, model_config, config, key=keys[0], devices=1)]
+            else [train(task, BARE, config, key=keys[0], devices=1)]
         )
         return np.array([run.history.loss.values for run in runs])
 
     def parts(tokens):
         monkeypatch.setattr(compiled, "TOKENS", tokens)
         device = tuple(jax.devices()[:1])
-        return compiled._parts(program_key(task, model_config, config), device, members)
+        return compiled._parts(program_key(task, BARE, config), device, members)
 
     one = (members or 1) * config.batch * token_count(task.length)
     assert parts(one) == 1
