@@ -67,7 +67,7 @@ def sinusoids(tokens: int, width: int) -> Float[np.ndarray, "tokens width"]:
     return np.where(np.arange(width) % 2, np.cos(angles), np.sin(angles))
 
 
-def start(config: Config, key: Key[Array, ""]) -> Weights:
+def start(config: Config, random: np.random.Generator) -> dict[str, np.ndarray]:
     """Returns small random weights of both layers."""
     width = config.dim + 1 + config.positions
     shapes = {
@@ -76,10 +76,8 @@ def start(config: Config, key: Key[Array, ""]) -> Weights:
         for name in "qkvo"
     }
     return {
-        name: 0.1 / shape[0] ** 0.5 * jax.random.normal(own, shape)
-        for own, (name, shape) in zip(
-            jax.random.split(key, len(shapes)), shapes.items(), strict=True
-        )
+        name: 0.1 / shape[0] ** 0.5 * random.standard_normal(shape)
+        for name, shape in shapes.items()
     }
 
 
@@ -150,7 +148,7 @@ def measure(config: Config) -> xr.Dataset:
         return squared_errors(config, weights, prompts), copied(config, weights, few)
 
     errors, sizes = train(
-        config.training, lambda key: start(config, key), loss, look, config.seeds
+        config.training, lambda random: start(config, random), loss, look, config.seeds
     )
     at_inputs = np.arange(2, sizes.shape[-1] - 1, 2)  # which have a token on both sides
     found = neighbours(sizes[:, :, None].astype(float), at=at_inputs)

@@ -5,11 +5,12 @@ model, which `ModelConfig` does not offer. Their parameters are a dictionary, an
 loss a function of it and of a key: step s draws its prompts from `fold_in(key, s)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Key
@@ -56,7 +57,7 @@ class Training:
 
 def train(
     training: Training,
-    start: Callable[[Key[Array, ""]], Weights],
+    start: Callable[[np.random.Generator], Mapping[str, np.ndarray]],
     loss: Loss,
     look: Callable[[Weights], Any],
     seeds: int,
@@ -91,11 +92,15 @@ def train(
 
         return jax.lax.fori_loop(first, last, several, states)
 
-    keys = jax.random.split(jax.random.key(0), 2 * seeds).reshape(seeds, 2)
-    weights = jax.jit(jax.vmap(start))(keys[:, 0])
-    states = weights, jax.vmap(adam.init)(weights)
+    keys = jax.random.split(jax.random.key(0), seeds)
+    drawn = [start(np.random.default_rng(seed)) for seed in range(seeds)]
+    weights = {
+        name: jnp.asarray(np.stack([each[name] for each in drawn]), jnp.float32)
+        for name in drawn[0]
+    }
+    states = weights, jax.jit(jax.vmap(adam.init))(weights)
     watch, seen, done = jax.jit(jax.vmap(look)), [], 0
     for until in training.seen.tolist():
-        states, done = advance(keys[:, 1], states, done, until), until
+        states, done = advance(keys, states, done, until), until
         seen.append(jax.tree.map(np.asarray, watch(states[0])))
     return jax.tree.map(lambda *parts: np.stack(parts, axis=1), *seen)

@@ -110,23 +110,23 @@ def sample(
     return xs, size * jnp.sin(xs + phase)
 
 
-def start(config: Config, learner: str, key: Key[Array, ""]) -> Weights:
+def start(
+    config: Config, learner: str, random: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Returns random weights of the embedding and the MLP, and of what is behind."""
     width, units = config.width, config.units
     entries = 2 if learner == "attention" else 1
     shapes = {"embed": (entries, width), "up": (width, units), "down": (units, width)}
     if learner == "attention":
         shapes |= {"query": (width, width), "key": (width, width), "value": (width, 1)}
-    keys = jax.random.split(key, len(shapes))
     drawn = {
-        name: jax.random.normal(own, shape) / shape[0] ** 0.5
-        for own, (name, shape) in zip(keys, shapes.items(), strict=True)
+        name: random.standard_normal(shape) / shape[0] ** 0.5
+        for name, shape in shapes.items()
     }
-    drawn |= {"shift": jnp.zeros(width), "shift_up": jnp.zeros(units)}
+    drawn |= {"shift": np.zeros(width), "shift_up": np.zeros(units)}
     if learner == "attention":  # which begins near 0, as for linear regression
-        drawn |= {name: 0.1 * drawn[name] for name in ("query", "key", "value")}
-        return drawn
-    return drawn | {"rate": jnp.array(0.01)}
+        return drawn | {name: 0.1 * drawn[name] for name in ("query", "key", "value")}
+    return drawn | {"rate": np.array(0.01)}
 
 
 def features(
@@ -225,7 +225,7 @@ def _answers_of(
 
     return train(
         config.training,
-        lambda key: start(config, learner, key),
+        lambda random: start(config, learner, random),
         loss,
         lambda weights: answers(learner, weights, jnp.asarray(xs), jnp.asarray(ys)),
         config.seeds,

@@ -157,7 +157,8 @@ def test_a_layer_that_copies_is_seen_and_models_go_through():
     prompts, _ = config.evaluation.sample(
         copying_measure.uniform(2, 3, 1.0), whole=True
     )
-    weights = copying_measure.start(config, jax.random.key(0))
+    drawn = copying_measure.start(config, np.random.default_rng(0))
+    weights = {name: jnp.asarray(a, jnp.float32) for name, a in drawn.items()}
     where = copying_measure.sinusoids(7, config.positions)
     shift = np.linalg.lstsq(where[:-1], where[1:], rcond=None)[0]
     below = np.zeros((3, 4))
