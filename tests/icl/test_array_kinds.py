@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
+from bare import BARE
 from flax import nnx
 
 from icl import LinearRegression, ModelConfig, Prompts, TrainConfig, load, train
@@ -149,7 +150,7 @@ def test_learners_are_hashed_by_numbers_of_pythons_own(untyped):
 
 def test_training_is_the_same_where_float64_is_on(tmp_path):
     """The same key would draw other numbers there."""
-    task, model = LinearRegression(dim=2, length=3), ModelConfig(layers=1, width=4)
+    task, model = LinearRegression(dim=2, length=3), BARE
     config = TrainConfig(steps=4, batch=4, held_out=4, chunk=1, checkpoint_every=2)
     key = jax.random.key(0)
     whole = train(task, model, config, key=key)

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bare import BARE
 
-from icl import LinearRegression, ModelConfig, TrainConfig, train
+from icl import LinearRegression, TrainConfig, train
 from icl.baselines import Ridge
 from icl.training import precision
 from icl.training.description import changed
 
 TASK = LinearRegression(dim=2, length=5)
-MODEL = ModelConfig(layers=1, width=8)
+MODEL = BARE
 CONFIG = TrainConfig(steps=2, batch=8, held_out=16)
 GPU = SimpleNamespace(platform="gpu")
 
