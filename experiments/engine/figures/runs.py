@@ -6,6 +6,7 @@
         data.nc                                 the Dataset; all else follows from it
         run.json                                config, versions, command, checksum
         figure.png  figure.pdf  claims.json     redrawn by --replot
+        csv/<variable>.csv                      tables, written by --csv
 
 The hash is of the configuration, so that no run overwrites another's results. A folder
 is written beside its place and renamed into it once data.nc and run.json are whole;
