@@ -1,8 +1,8 @@
 """Do failures of real learners keep to the theory? Claims S5, S6 and S11.
 
-Those about models that add are in `sums_claims`. Prompts with the same active
-coordinates are one weighted piece, right or wrong, so that resampled prompts are other
-weights of the same few pieces.
+Those about models that add are in `sums_claims` and `switches`. Prompts with the same
+active coordinates are one weighted piece, right or wrong, so that resampled prompts are
+other weights of the same few pieces.
 """
 
 import numpy as np
@@ -15,8 +15,6 @@ from icl.skills import SkillGraph, bound, composition
 
 SOME, MOST = 0.01, 0.3
 """The shares of failing prompts between which the claims look at a learner."""
-
-WAITING = "Not built yet."
 
 
 def graph_of(one: xr.Dataset) -> tuple[SkillGraph, np.ndarray]:
@@ -53,7 +51,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         )
         measured = _measured(chosen, dataset) if chosen else 3 * [float("nan")]
         found += _of_learner(judge, letter, learner, subject, measured, missing)
-    return [*found, *_waiting(judge)]
+    return found
 
 
 def _cells(dataset: xr.Dataset) -> list[tuple]:
@@ -150,16 +148,4 @@ def _of_learner(judge, letter, learner, subject, measured, missing) -> list[Clai
             unit="largest mean size of log(observed / product)",
             **shared,
         ),
-    ]
-
-
-def _waiting(judge: Judge) -> list[Claim]:
-    """Returns the claims about models that are not there yet."""
-    texts = {
-        "13": "Sparse parity: subtasks are learnt in the order of their frequency.",
-        "14": "A model that is trained on up to two switches succeeds on three.",
-    }
-    return [
-        judge(id, text, 0.0, ">", 0.0, unit="not measured", bar="ours", missing=WAITING)
-        for id, text in texts.items()
     ]

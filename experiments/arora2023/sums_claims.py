@@ -22,8 +22,8 @@ from icl.skills import (
     worst_case,
 )
 
-SOME, MOST = 0.01, 0.5
-"""The shares of failing sums between which the claims look at a checkpoint."""
+MOST = 0.5
+"""The claims look at checkpoints where at most this share of the sums fails."""
 
 NEAR = 0.17
 """Claims about one checkpoint are about that with the failure rate nearest to this."""
@@ -62,16 +62,18 @@ def chosen_step(dataset: xr.Dataset) -> int:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns what failures do at checkpoints where some and not most sums fail."""
-    theta = failing(dataset)
+    theta, some = failing(dataset), float(dataset.attrs["some"])
     steps = [
         int(s)
         for s, t in zip(dataset.step.values, theta, strict=True)
-        if SOME <= t <= MOST
+        if some <= t <= MOST
     ]
-    missing = "" if steps else "At no checkpoint 1 to 50 % of the sums fail."
+    missing = (
+        "" if steps else f"At no checkpoint {some:.2g} to {MOST} of the sums fail."
+    )
     chosen = chosen_step(dataset)
     judge = Judge("arora2023", "sums", "Ours, after Arora and Goyal 2023")
-    where = "at every checkpoint where 1 to 50 % of the sums fail"
+    where = f"at every checkpoint where a share of {some:.2g} to {MOST} of sums fails"
     shared: dict[str, Any] = {
         "bar": "ours",
         "missing": missing,

@@ -145,7 +145,7 @@ def right_but_for(failing):
             "seen": ("number", np.arange(200)[::-1]),
         },
         coords={"step": [100, 200]},
-        attrs={"resamples": 4, "digits": 3},
+        attrs={"resamples": 4, "digits": 3, "some": 0.01},
     )
 
 
