@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from bare import BARE
 from own_tasks import Digits, Lines, ModularSum, Sparse
 
 from icl import (
     Curriculum,
     LinearRegression,
-    ModelConfig,
     Prompts,
     TrainConfig,
     load,
@@ -31,7 +31,7 @@ from icl.training.description import fingerprint
 from icl.training.trained import TaskChangedWarning
 
 KEY = jax.random.key(0)
-MODEL = ModelConfig(layers=1, width=8)
+MODEL = BARE
 CONFIG = TrainConfig(steps=2, chunk=2, batch=16, held_out=64)
 LEVEL = {0: 1.0}  # a global that `Global.sample` reads
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bare import BARE
 
 from icl import LinearRegression, ModelConfig, TrainConfig, train_ensemble
 from icl.losses import logistic
@@ -181,7 +182,7 @@ def test_pools_of_several_sizes_are_one_ensemble():
         steps=4, batch=8, chunk=4, evaluate_every=4, held_out=8, checkpoint_every=4
     )
     keys = jax.random.split(KEY, 3)
-    members = train_ensemble(pools, ModelConfig(layers=1, width=8), config, keys=keys)
+    members = train_ensemble(pools, BARE, config, keys=keys)
     assert [member.task for member in members] == pools
 
 
