@@ -17,6 +17,7 @@ and the mean over what is drawn (black). Right: the step at which each is learnt
 probability, beside the power of -1 that the theory has (arrows: not learnt).
 """
 
+import math
 import sys
 from dataclasses import dataclass
 
@@ -78,6 +79,12 @@ class Config:
         checks.positive_int("subtasks", self.subtasks, minimum=3, maximum=10_000)
         checks.positive_int("bits", self.bits, minimum=2, maximum=10_000)
         checks.positive_int("parts", self.parts, maximum=self.bits)
+        most = math.comb(self.bits, self.parts)
+        if self.subtasks > most // 2:
+            raise ValueError(
+                f"subtasks must be at most {most // 2}, half of the sets of "
+                f"{self.parts} of {self.bits} bits, got {self.subtasks}."
+            )
         checks.finite_number("alpha", self.alpha, positive=True)
         for name in ("width", "batch", "every", "asked"):
             checks.positive_int(name, getattr(self, name), maximum=1_000_000)
@@ -104,17 +111,16 @@ def compute(config: Config, _: Models) -> xr.Dataset:
         subtask.
     """
     law = zipf(config.subtasks, 1 + config.alpha)
-    keys = jax.random.split(jax.random.key(config.seed), 4)
-    order = jax.random.uniform(keys[0], (config.subtasks, config.bits)).argsort(axis=1)
-    chosen = order[:, : config.parts]
-    params = initial(keys[1], config)
+    keys = jax.random.split(jax.random.key(config.seed), 3)
+    chosen = jnp.asarray(different_subsets(config))
+    params = initial(keys[0], config)
     optimizer = optax.adam(config.learning_rate)
     which = jnp.repeat(jnp.arange(config.subtasks), config.asked)
-    asked = inputs(keys[2], which, chosen, config)
+    asked = inputs(keys[1], which, chosen, config)
 
     def update(carry, step):
         params, state = carry
-        pick, bits = jax.random.split(jax.random.fold_in(keys[3], step))
+        pick, bits = jax.random.split(jax.random.fold_in(keys[2], step))
         logits = jnp.log(jnp.asarray(law, "float32"))
         drawn = jax.random.categorical(pick, logits, shape=(config.batch,))
         batch = inputs(bits, drawn, chosen, config)
@@ -140,6 +146,18 @@ def compute(config: Config, _: Models) -> xr.Dataset:
         },
         coords={"step": [first + config.every for first in starts]},
     )
+
+
+def different_subsets(config: Config) -> np.ndarray:
+    """Returns the task bits of every subtask, (subtasks, parts), no two the same.
+
+    A rare subtask with the bits of a frequent one would be learnt along with it.
+    """
+    rng, found = np.random.default_rng(config.seed), {}
+    while len(found) < config.subtasks:
+        drawn = rng.choice(config.bits, config.parts, replace=False)
+        found[tuple(sorted(drawn.tolist()))] = None
+    return np.array(list(found))
 
 
 def initial(key: jax.Array, config: Config) -> dict[str, jax.Array]:

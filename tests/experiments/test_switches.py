@@ -161,6 +161,14 @@ def test_labels_are_parities_of_chosen_bits():
     assert labels.tolist() == wanted
 
 
+def test_no_two_subtasks_have_the_same_bits():
+    config = parity.Config(subtasks=200, bits=30)
+    found = {tuple(row) for row in parity.different_subsets(config).tolist()}
+    assert len(found) == 200 and all(x < y for x, y in found)
+    with pytest.raises(ValueError, match="subtasks must be at most 217"):
+        parity.Config(subtasks=218, bits=30)
+
+
 def test_a_network_learns_few_parities():
     dataset = parity.compute(parity.PRESETS["tiny"], None)
     assert float(dataset.loss[0].mean()) > 0.6 > float(dataset.loss[-1, 0])
