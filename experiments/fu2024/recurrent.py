@@ -275,15 +275,14 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             at = np.arange(len(LEARNERS)) + 0.25 * (place - 1)
             height = value.sel(model=model)
             around = [height - low.sel(model=model), high.sel(model=model) - height]
-            bars.bar(at, height, 0.22, color=color, label=model, yerr=np.abs(around))
-        floors = resampled.means.floor.values
-        for place, floor in enumerate(floors):
-            label = None if place else "predicting 0"
+            bars.bar(at, height, 0.22, color=color, yerr=np.abs(around))
+        for place, floor in enumerate(resampled.means.floor.values):
             ends = [place - 0.4, place + 0.4]
-            bars.plot(ends, [floor, floor], color=GREY, linestyle="--", label=label)
+            bars.plot(ends, [floor, floor], color=GREY, linestyle="--")
+        last = float(resampled.means.floor[-1])
+        bars.text(len(LEARNERS) - 0.57, last, "predicting 0", va="center", fontsize=8)
         bars.set_xticks(range(len(LEARNERS)), LEARNERS)
-        bars.set(ylabel="similarity of errors with", ylim=(0, 1.02))
-        bars.legend(fontsize=8, loc="lower right")
+        bars.set(ylabel="similarity of errors with", ylim=(0, 1.02), xlim=(-0.6, 2.0))
     return figure
 
 
