@@ -90,13 +90,23 @@ def processor() -> str:
 def _commit() -> str:
     """Returns the commit of this clone, marked if files were changed."""
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = _git("describe", "--always", "--abbrev=12")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*words: str) -> str:
+    """Returns what git says of this clone, in which it writes nothing.
+
+    `git describe --dirty` would write the index, and leave a lock on a full disk.
+    """
+    done = subprocess.run(
+        ["git", "--no-optional-locks", *words],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
