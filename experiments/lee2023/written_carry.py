@@ -16,9 +16,10 @@ which the digit that needs the carry is predicted (blue), or the sign = (orange)
 model then goes on. Filled curves are the shares of unseen sums whose next digit becomes
 the one that the other carry gives, one more or one less; dotted curves are those after
 random changes as large. Layer 0 holds only the character, so that what is written there
-is another digit to read; what the model works out begins in layer 1. Nothing is written
-where R2 of the probe is below 0.1. Bands are 95 % intervals over sums, and over seeds
-if there are several; they hold the probes fixed.
+is another digit to read; what the model works out begins in layer 1, and claims begin
+there (this was decided after a first look). Nothing is written where R2 of the probe is
+below 0.1. Bands are 95 % intervals over sums, and over seeds if there are several; they
+hold the probes fixed.
 """
 
 import sys

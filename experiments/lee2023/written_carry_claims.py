@@ -85,7 +85,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             ">",
             0.3,
             unit="share of flipped digits",
-            bar="ours",
+            bar="ours, set after a first look",
             note=_layers(early),
             missing=_missing(dataset, early, reverse=True),
         ),
@@ -104,7 +104,7 @@ def _flips(judge: Judge, id: str, layers: xr.DataArray | None, least: float) -> 
         ">",
         least,
         unit="share of flipped digits",
-        bar="ours",
+        bar="ours, set after a first look",
         note=_layers(layers),
         missing="" if layers is not None else "A carry is read in no layer.",
     )
@@ -124,7 +124,7 @@ def _beats_chance(judge: Judge, id: str, layers: xr.DataArray | None) -> Claim:
         ">",
         0.2,
         unit="difference of shares of flipped digits",
-        bar="ours",
+        bar="ours, set after a first look",
         note=_layers(layers),
         missing="" if layers is not None else "A carry is read in no layer.",
     )
