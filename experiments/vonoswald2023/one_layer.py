@@ -32,11 +32,6 @@ import xarray as xr
 from flax import nnx
 from matplotlib.axes import Axes
 
-from experiments.engine.claims import intervals
-from experiments.engine.claims.claim import Claim
-from experiments.engine.claims.intervals import Resampled
-from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import LargestSize, Ratio, Statistic
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
@@ -49,6 +44,14 @@ from experiments.engine.figures.style import (
 )
 from experiments.vonoswald2023.fig2_measure import uniform
 from experiments.vonoswald2023.layers import LONG, SHORT
+from experiments.vonoswald2023.one_layer_claims import (
+    APPLIED,
+    DAMPINGS,
+    LEARNERS,
+    WIDTHS,
+    claims,
+    resample,
+)
 from icl import ModelConfig, Prompts, TrainConfig, Transformer, checks, sweeps
 from icl.constructed.linear_attention import optimal_step
 from icl.model.building import arrays_of, with_parameters
@@ -63,14 +66,6 @@ TIMES = {
     "paper": "20 min on one H100, an estimate",
 }
 
-APPLIED = (1, 2, 3, 5, 10, 20, 50)
-"""The numbers of times that a layer is applied."""
-
-DAMPINGS = (1.0, 0.75)
-WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-"""The ranges of the inputs, as shares of that of training."""
-
-LEARNERS = ("trained", "GD")
 CHUNK = 1_000
 
 
@@ -262,100 +257,6 @@ def _wrong(prompts: Prompts, count: int, key: jax.Array) -> Prompts:
     noise = jax.random.normal(key, prompts.ys.shape)
     first = jnp.arange(prompts.ys.shape[1]) < count
     return Prompts(prompts.xs, jnp.where(first[None], noise, prompts.ys))
-
-
-# --- claims ---
-
-
-def resample(dataset: xr.Dataset) -> Resampled:
-    """Returns means over prompts and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
-
-
-def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Returns what the paper says of a layer that is applied again, and elsewhere."""
-    judge = Judge(
-        "vonoswald2023",
-        "one_layer",
-        "von Oswald et al. 2023, Figs. 3 and 4 and appendix",
-        resampled=resample(dataset),
-    )
-    unit = "largest relative difference, same prompts"
-    longest = APPLIED[-1]
-
-    def of(name: str, learner: str, **at: Any) -> Statistic:
-        return lambda means: means[name].sel(learner=learner, **at)
-
-    def apart(name: str, **at: Any) -> Statistic:
-        def excess(means: xr.Dataset) -> xr.DataArray:
-            own, step = (of(name, learner, **at)(means) for learner in LEARNERS)
-            return own / step - 1
-
-        return excess
-
-    return [
-        judge(
-            "O8a",
-            f"Applied {longest} times with damping 0.75, a trained layer does better "
-            "than a quarter of the loss of a single application.",
-            Ratio(
-                of("applied", "trained", damping=0.75, times=longest),
-                of("applied", "trained", damping=1.0, times=1),
-            ),
-            "<",
-            0.25,
-            unit="loss / loss of one application",
-            bar="ours",
-        ),
-        judge(
-            "O8b",
-            "Up to 20 applications it has the loss of as many damped steps of gradient "
-            "descent, to 10 %.",
-            LargestSize(
-                apart("applied", damping=0.75, times=[k for k in APPLIED if k <= 20]),
-                over="times",
-            ),
-            "<",
-            0.1,
-            unit=unit,
-            bar="ours",
-        ),
-        judge(
-            "O9",
-            "Without damping it diverges: its loss after 20 applications is larger "
-            "than after one.",
-            Ratio(
-                of("applied", "trained", damping=1.0, times=20),
-                of("applied", "trained", damping=1.0, times=1),
-            ),
-            ">",
-            1.0,
-            unit="loss / loss of one application",
-        ),
-        judge(
-            "O6b",
-            "On inputs of half to one and a half times the range of training it has "
-            "the loss of the gradient step, to 5 %.",
-            LargestSize(
-                apart("wider", width=[a for a in WIDTHS if a <= 1.5]), over="width"
-            ),
-            "<",
-            0.05,
-            unit=unit,
-            bar="ours",
-        ),
-        judge(
-            "O15",
-            "With any number of wrong labels it has the loss of the gradient step, to "
-            "5 %.",
-            LargestSize(apart("wrong"), over="corrupted"),
-            "<",
-            0.05,
-            unit=unit,
-            bar="ours",
-        ),
-    ]
 
 
 # --- the picture ---
