@@ -35,8 +35,9 @@ def test_all_curves_that_need_no_folder_are_in_the_plane(dataset):
         assert float(one.linear) == pytest.approx(float(own.normalised_linearity))
     inverse = dataset.linear.values[dataset.task.values == "least squares"]
     assert inverse[0] > 0 and inverse[-1] == pytest.approx(-0.437, abs=5e-4)
-    found = verdicts(plane.claims(dataset))
-    assert found["sharp"] == "holds" and found["sizes"] == "undecided"
+    found = {claim.id.split(".")[1]: claim for claim in plane.claims(dataset)}
+    assert found["sharp"].value > 0.7  # of nine pairs, too few for a verdict
+    assert found["sizes"].verdict == "undecided"
     assert len(plane.plot(dataset).axes) == 2
 
 
@@ -52,6 +53,10 @@ def test_curves_of_noise_are_not_beyond_it_and_smooth_ones_may_be_less_linear():
     ]
     found = verdicts(plane.claims(plane_measure.table(pairs)))
     assert found["sharp"] == found["sizes"] == "fails"
+    swapped = {"solved": "log nmse", "log nmse": "solved"}
+    pairs = [(task, swapped[metric], *rest) for task, metric, *rest in pairs]
+    found = verdicts(plane.claims(plane_measure.table(pairs)))
+    assert found["sharp"] == found["sizes"] == "holds"
 
 
 def sweep_of(values, folders, dim=2):

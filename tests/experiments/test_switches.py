@@ -39,6 +39,8 @@ def test_training_has_few_switches_and_nothing_is_asked_twice():
     config = replace(switches.PRESETS["tiny"], sums=20)
     x, y = switches.unseen(config, few_switches(5_000, 2, 0))
     assert x.shape == (switches.MOST, 20)
+    most = replace(switches.PRESETS["paper"], seeds=1)
+    assert switches.unseen(most, shown)[0].shape == (switches.MOST, 2_000)
     pairs = set(zip(shown.a.tolist(), shown.b.tolist(), strict=True))
     assert not pairs & set(zip(x.ravel().tolist(), y.ravel().tolist(), strict=True))
 
