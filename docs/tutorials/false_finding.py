@@ -57,11 +57,11 @@ for name, grid in grids.items():
 
 # %% [markdown]
 """
-In the trained network a linear probe reads a good part of the mean label. But so it
-does in the network that **nobody trained**. An attention head of random weights
+In the trained network a linear probe reads a good part of the mean label. But it does
+so in the network that **nobody trained**, too. An attention head with random weights
 averages what it sees, so the mean of the labels is there for free. The finding is true
-of the architecture, and says nothing about learning. The picture shows a second target
-beside it, in all three networks.
+of the architecture, and says nothing about learning. The picture shows this target
+beside a second one, the label of the new x, in all three networks.
 """
 
 # %% alt="R2 of the mean label and of the next label, by layer, in three networks"
@@ -84,9 +84,10 @@ here.)
 
 ## Finding 2: "w can be read at layer 0 already"
 
-Layer 0 is the embedding. There, each token knows itself alone and nothing has been
-computed. So w cannot be *known* there. But a probe that is strong enough, and that is
-given all tokens, may work it out by itself. Here is one that multiplies features.
+Layer 0 is the embedding. There, each token holds only itself, and nothing has been
+computed. So the model cannot *know* w there. But a probe that is strong enough, and
+that is given all tokens, may work w out by itself. Here is one that multiplies
+features.
 """
 
 # %%
@@ -113,13 +114,14 @@ for name, probe in {"linear": None, "products of features": strong}.items():
 """
 The strong probe reads a good part of w where the model has computed nothing. It is the
 *probe* that did regression. The control is layer 0 itself: always probe it too, and
-prefer probes that fail there. The linear one does.
+prefer probes that fail there, as the linear one does.
 
 ## Finding 3: "w can be read", from prompts that share it
 
-Suppose that your data has many prompts and few weight vectors, as when many prompts are
-made from one text. If prompts of one w stand on both sides of the split, a probe can
-learn the vectors by heart.
+Suppose that your data has many prompts but few weight vectors, just as a language model
+may see many prompts that are made from one text. If prompts with the same w are both
+among those that a probe is fitted to and among those that test it, the probe can learn
+the few vectors by heart.
 """
 
 # %%
@@ -138,9 +140,10 @@ except ValueError as error:
 
 # %% [markdown]
 """
-`probe_grid` does not accept such data without being told what belongs together. With
-`groups`, all prompts of a w stay on one side. Below, the same states are split in both
-ways. (`groups=np.arange(...)` insists that every prompt is a group of its own.)
+`probe_grid` does not accept such data unless it is told which prompts belong together.
+With `groups`, all prompts of one w are either for fitting or for testing. Below, the
+same states are split in both ways. (`groups=np.arange(...)` insists that every prompt
+is a group of its own.)
 """
 
 # %%
@@ -152,10 +155,10 @@ for name, groups in {"by prompt": np.arange(1500), "by w": which}.items():
 """
 ## What survives
 
-The trained network holds the label of a new x. We ask once more whether the probe could
-have read *anything*: `random_function` makes twenty random smooth functions of the new
-x, which nothing trained the model to compute. `selectivity` is the difference of the
-two scores, with an interval.
+The trained network holds the label of a new x. But might the probe read *any* function
+of that x as well? `random_function` makes twenty random smooth functions of the new x,
+which nothing trained the model to compute. `selectivity` is the difference between the
+score of the label and that of these functions, with an interval.
 """
 
 # %%
@@ -182,6 +185,6 @@ print(f"R2 in the untrained network, best layer   {nobody:5.2f}")
 """
 The probe reads the label far better than arbitrary functions of x, it reads nothing of
 the labels of other prompts, and in an untrained network it fails at every layer. That
-is a finding. Whether the model *uses* what the probe reads is one question more: [edit
-the hidden state](steering.md).
+is a finding. Whether the model *uses* what the probe reads is another question, which
+the tutorial on [editing hidden states](steering.md) asks.
 """

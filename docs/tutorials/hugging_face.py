@@ -3,9 +3,9 @@
 # Probing a Hugging Face model
 
 `probes.torch` takes hidden states out of any PyTorch model, and puts edited ones back.
-Here the model is a GPT-2 of the `transformers` library with random weights, so that
-nothing is downloaded, and in which we have hidden something: we know what the probe has
-to find, and where.
+Here the model is a GPT-2 of the `transformers` library. Its weights are random, so that
+nothing is downloaded. We hide something in it, so that we know what the probe has to
+find, and where.
 """
 
 # %%
@@ -38,7 +38,7 @@ print(f"{sum(p.numel() for p in gpt2.parameters()):,} parameters, all of them ra
 
 The prompts are twelve random bits. We switch the attention off in all blocks but the
 second (block 1, counted from 0), and make it strong there. So before block 1 a token
-knows itself alone. Behind it, the last token can know how many ones the prompt holds.
+knows only itself. After it, the last token can know how many ones the prompt holds.
 """
 
 # %%
@@ -52,8 +52,9 @@ print("a prompt", tokens[0].tolist(), "ones", ones[0].item())
 """
 ## Hidden states
 
-`states` needs the name of the list of blocks. A short test shows that the model goes on
-from what is put back: with unchanged states the output stays the same.
+`states` needs the name of the list of blocks. `check_edits` is a short test that states
+can be put back: unchanged states must leave the output as it is, and a large change of
+them must change it.
 """
 
 # %%
@@ -68,8 +69,9 @@ print(
 """
 ## Where can the number of ones be read?
 
-One probe for every layer and token. Many prompts have the same number of ones; `groups`
-says that no two prompts belong together for all that.
+We fit one probe for every layer and token. Many prompts have the same number of ones,
+but this does not make them belong together: `groups` says that each is a group of its
+own.
 """
 
 # %% alt="R2 of the number of ones, for every layer and token"
@@ -92,10 +94,11 @@ for layer in grid.layer.values:
 
 # %% [markdown]
 """
-The probe finds what we hid, where we hid it: behind block 1, which is layer 2 of the
-states, and best at the last token, which sees the whole prompt. Before that, the last
-token knows only itself: it is one bit in twelve, which is the little that can be read.
-Earlier tokens see a part of the prompt and know as much of the sum.
+The probe finds what we hid, where we hid it: after block 1, which is layer 2 of the
+states, and best at the last token, which sees the whole prompt. In earlier layers the
+last token knows only itself. That is one bit of twelve, which explains the little that
+can be read there. In later layers, earlier tokens have seen a part of the prompt, and
+know that part of the sum.
 
 ## Does the model use it?
 
@@ -139,11 +142,12 @@ for name, layer_states in found.items():
 
 # %% [markdown]
 """
-The sign of the correlation turns around with the edit, and stays with the random
-change. So the output depends on the direction that the probe found.
+The edit turns the sign of the correlation around, and the random change does not. So
+the output depends on the direction that the probe found.
 
 With a real model, only two lines change: load it with `from_pretrained`, and give the
 name of its blocks, "model.layers" for Llama, Mistral, Qwen and Gemma, and
-"gpt_neox.layers" for Pythia. [The page on PyTorch](../torch.md) has padding, states
-that do not fit into memory, and the same with nnsight and TransformerLens.
+"gpt_neox.layers" for Pythia. [The page on PyTorch](../torch.md) says what to do about
+padding and about states that do not fit into memory, and how to do the same with
+nnsight and TransformerLens.
 """

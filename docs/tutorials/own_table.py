@@ -2,9 +2,10 @@
 """
 # Is it emergence? A table of your own
 
-Scores of several models, or of one model at several steps, sometimes jump. Is the jump
-in the model or in the metric? You need no model to ask: a table of scores is enough to
-measure the *shape*, and the outcomes behind it to score them again.
+Scores of models of several sizes, or of one model at several training steps, sometimes
+jump. Is the jump in the model or in the metric? You need no model to ask. A table of
+scores is enough to measure the *shape* of the curve. With the outcomes behind the
+scores, you can score them again by another metric.
 """
 
 # %%
@@ -22,7 +23,10 @@ from icl.emergence import Curve, Errors, genuineness, null_quantiles, shape, tra
 ## A table
 
 Here is a file as you may have it: one row for each model, with its size and its
-accuracy.
+accuracy. Two numbers describe the shape of the curve. *Linearity* is 1 for a straight
+line, and small if all of the rise is in a few steps. *Breakthroughness* is 1 for a
+straight line, and large if most of the curve is flat. Noise alone gives a curve some
+breakthroughness, so we also print what noise hardly ever exceeds.
 """
 
 # %%
@@ -55,16 +59,16 @@ print(f"what noise stays below, of 9 points {noise.breakthroughness:.1f}")
 # %% [markdown]
 """
 The linearity is well below that of a straight line, and the breakthroughness is above
-what noise has. This curve does jump. (From a shell, `python -m
-experiments.emergence.curve scores.csv` prints the same in words.)
+what noise has. So this curve does jump. (From a shell, `python -m
+experiments.emergence.curve scores.csv` says the same in words.)
 
 ## The same outcomes, scored again
 
-The test of a jump is to score the *same outputs* by another metric. For that one keeps
-what came out for every question, and averages last. We make such outcomes: a learner
-whose errors are halved at each step. It gets better gradually, and nothing about it is
-sudden. It is asked eight questions after each of 300 prompts, some of which are harder
-than others.
+The test of a jump is to score the *same outputs* by another metric. For this, keep the
+outcome of every question, and average last. Here we make up such outcomes, for a
+learner whose errors are halved at each step. It gets better gradually, and nothing
+about it is sudden. It is asked eight questions after each of 300 prompts, some of which
+are harder than others.
 """
 
 # %%
@@ -100,9 +104,15 @@ plt.show()
 # %% [markdown]
 """
 The logarithm of the error is a straight line. "All eight right" starts flat and then
-rises steeply, from the very same numbers: its jump is the metric's.
+rises steeply, from the very same numbers. So its jump comes from the metric.
 
 ## Four tests at once
+
+`genuineness` runs four tests of whether a jump is the model's. We print the results of
+two of them. How far does the jump move when the threshold for a right answer is moved?
+And how much does the share of prompts with all eight answers right differ from a
+product of the shares of single right answers? `transition` says at which scale the
+curve has risen half of the way.
 """
 
 # %%
@@ -116,7 +126,7 @@ print(f"half of the way is covered at scale   {rise.x50.item():.1f}")
 
 # %% [markdown]
 """
-A jump of the model would stay where it is when the threshold for "right" is moved. This
+A jump in the model would stay where it is when the threshold for "right" is moved. This
 one moves. [The page on emergence](../emergence.md) says what each number means, and
 when it misleads.
 """

@@ -27,8 +27,8 @@ from icl.testing import check_task
 ## The task
 
 Every coordinate of w is +1 or -1, and labels are noisy. With three coordinates there
-are eight possible functions, so that a few examples should be enough to tell which one
-it is. A learner that does not know this, such as least squares, needs many more.
+are eight possible functions, so a few examples should be enough to tell which one made
+the labels. A learner that does not know this, such as least squares, needs many more.
 """
 
 
@@ -59,7 +59,7 @@ print("check_task found nothing wrong")
 # %% [markdown]
 """
 `check_task` draws a few batches and says in one sentence what is wrong, if anything is.
-This is what it says of a task that draws its noise with NumPy:
+This is what it says of a task that draws its noise with NumPy and not from the key:
 """
 
 
@@ -84,8 +84,8 @@ except ValueError as error:
 """
 ## Training
 
-A small transformer is enough. The losses are squared errors on prompts that are held
-out, by number of examples.
+A small transformer is enough. The losses below are squared errors on held-out prompts,
+by number of examples.
 """
 
 # %%
@@ -168,14 +168,14 @@ plt.show()
 
 # %% [markdown]
 """
-The dotted line is the noise of the label that is asked for, below which nobody comes.
-Least squares leaves the picture where there are as many examples as coordinates: it
-follows the noise.
+The dotted line is the noise of the label that is asked for. No learner can have a
+smaller error on average. Least squares leaves the picture where there are as many
+examples as coordinates, because it fits the noise.
 
 ## Which one is it?
 
-`nearest` ranks families of learners, and yours is one of them. We look at one and two
-examples, where the learners differ most.
+`nearest` ranks families of learners, and we add yours to them. We compare after one and
+two examples, where the learners differ most.
 """
 
 # %%
@@ -189,10 +189,10 @@ print(found)
 
 # %% [markdown]
 """
-The winner is the learner that knows what the task's functions are. Nobody told the
-transformer: it has found that out in training, and no textbook family, with whatever
-settings, comes as near.
+The winner is the learner that knows which functions the task has. Nobody told the
+transformer: it found them out in training. No textbook family comes as near, at any of
+its settings.
 
-From here on, the task goes wherever one of the package goes: `save`, `load`, sweeps,
-probes and figures. [Adding things](../adding.md) says what else a task may have.
+The task can be used wherever one of the package can: in `save`, `load`, sweeps, probes
+and figures. [The page on tasks](../tasks.md) says what else a task may have.
 """

@@ -2,9 +2,9 @@
 """
 # Where does a finding end? Shifted prompts
 
-A model that answers as least squares does on prompts like those of its training may do
-something else on others. Textbook least squares has no such border. So the prompts on
-which the two part show what the model has *not* learned.
+A model may answer as least squares does on prompts like those of its training, and do
+something else on other prompts. Least squares itself is the same on all of them. So the
+prompts on which the two differ show what the model has *not* learned.
 """
 
 # %%
@@ -24,9 +24,9 @@ prompts = task.sample(jax.random.key(0), batch=1000)
 """
 ## The shifts of Garg et al. (2022)
 
-A shift takes prompts and returns others, together with what is asked and what is then
-right. These are all that the package has; a shift of your own is a function that
-returns a `Shifted`.
+A shift takes prompts and returns other prompts, together with the inputs at which the
+learner is asked and the right answers there. These are all shifts of the package. A
+shift of your own is a function that returns a `Shifted`.
 """
 
 # %%
@@ -49,8 +49,8 @@ for name, learner in {"least squares": LeastSquares(), "transformer": model}.ite
 
 # %% [markdown]
 """
-Column i is the error after i examples. Least squares does not care how long the inputs
-are. The transformer does.
+The first column is the error after 0 examples, the next after 1, and so on. Least
+squares does not care how long the inputs are. The transformer does.
 
 ## All of them
 """
@@ -95,7 +95,7 @@ over to prompts that it never saw. Where the model's error is much larger, it do
 longer inputs or larger weights than in training are such cases. With noisy labels,
 least squares itself is a bad learner when there are as many examples as coordinates.
 
-So "this model is least squares" is a short form of "on prompts like those of its
-training". The full figure, with intervals and the claims of the paper, is made by
-`python -m experiments.garg2022.shifts shipped`.
+So "this model is least squares" is short for "this model answers as least squares does,
+on prompts like those of its training". The full figure, with intervals and the claims
+of the paper, is made by `python -m experiments.garg2022.shifts shipped`.
 """

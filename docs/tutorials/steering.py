@@ -2,9 +2,9 @@
 """
 # Does the model use what a probe reads?
 
-A probe shows that something *can* be read from hidden states. The model may ignore it
-all the same. To find out, we write another value into the states, let the model go on
-from there, and look whether its prediction follows.
+A probe shows that something *can* be read from hidden states. The model may ignore
+it all the same. To find out, we write another value into the states, let the model go
+on from there, and check whether its prediction follows.
 """
 
 # %%
@@ -98,8 +98,8 @@ for layer, r2, edit, chance in zip(layers, r2s, steered, randomly, strict=True):
 
 # %% [markdown]
 """
-A movement of 1 means that the prediction went all the way to the wanted one, and 0 that
-it did not move toward it. In brackets is a 95 % interval over prompts.
+A movement of 1 means that the prediction went all the way to the wanted one, and 0
+means that it did not move toward it. The brackets hold a 95 % interval over prompts.
 """
 
 # %% alt="How far predictions follow an edit of the labels, by layer of the edit"
@@ -118,17 +118,18 @@ plt.show()
 # %% [markdown]
 """
 In the first layers the prediction follows the edit: this is where the model reads the
-labels. In the last layers it does not move any more, although the probe reads the
-labels as well there: what the last token needed has been carried to it by then. So **a
-high R2 is not a use**: the dotted curve stays high where the edit does nothing.
+labels. In the last layers the prediction does not move any more, although the probe
+still reads the labels there. By then, what the last token needed has been carried to
+it. So **a high R2 does not show that the model uses what is read**: the dotted curve
+stays high where the edit does nothing.
 
 ## When an edit misleads
 
 - An edit that is too large leaves the region of states that the model knows. Then
-  anything may happen, and the random change shows how much.
+  anything may happen. The random change shows how much a change of this size does.
 - Where an edit has no effect, the model may keep a second copy elsewhere.
 - An edit that works shows that the model's later layers *can* use the direction, for
   these prompts and this network.
 
-The docstrings of `probes.interventions` say more of each.
+The docstrings of `probes.interventions` say more about each of these.
 """

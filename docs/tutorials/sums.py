@@ -2,9 +2,10 @@
 """
 # Probes under their ceilings: a model that adds
 
-A probe of the weights of a regression is hard to judge: how much of them *could* be
-known at this token? In sums this has an exact answer. We take a small model that adds,
-and hold probes of its carries against what any reader of the line could know.
+A probe that reads the weights of a regression is hard to judge: how much of them
+*could* be known at a token? For sums this question has an exact answer. We take a small
+model that adds, and compare probes of its carries with what any reader of the line
+could know.
 """
 
 # %%
@@ -59,8 +60,8 @@ for name, values in ceilings.items():
 
 # %% [markdown]
 """
-A ceiling of 1 means that the carry is settled by then. No probe of any model can score
-more than the ceiling, at any layer.
+A ceiling of 1 means that the carry is settled by then. Over all sums, no probe of any
+model can score more than the ceiling, at any layer.
 
 ## What the model holds
 """
@@ -108,8 +109,8 @@ to write s0, the digit of the units, and at s0 it is about to write s1. There th
 untrained network has little.
 
 At other characters the trained model stays far below the ceiling. The carry could be
-known there, and a linear probe does not find it. Without the ceiling one could not tell
-this from a carry that nobody can know yet.
+known there, but a linear probe does not find it. Without the ceiling we could not tell
+this case from a carry that nobody can know yet.
 
 The full figure, with several seeds and intervals, is made by `python -m
 experiments.lee2023.probed_sums quick`.

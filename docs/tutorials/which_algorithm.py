@@ -49,8 +49,8 @@ print("weights", prompts.weights.shape, "     prompts, coordinates")
 ## Does it learn from the prompt?
 
 One call returns a prediction at every x, made from the examples before it. So column i
-of the predictions was made from i examples. Textbook learners have the same shape: each
-is fitted again to the first i examples, for every i.
+of the predictions was made from i examples. The predictions of a textbook learner are
+an array of the same shape: it is fitted again to the first i examples, for every i.
 """
 
 # %%
@@ -73,8 +73,8 @@ for name, found in {"transformer": predictions, **answers}.items():
 """
 The first column is the error without any example, where every learner can only guess 0.
 The transformer improves with each example, and its row is almost that of least squares.
-But an error is a weak witness: two learners can be equally wrong and still answer
-differently. So we compare the answers.
+But errors alone do not tell learners apart: two of them can be equally wrong and still
+answer differently. So we compare the answers.
 
 ## Does it answer as a known learner does?
 
@@ -99,19 +99,20 @@ plt.show()
 
 # %% [markdown]
 """
-Lower is nearer. The transformer is by far the closest to least squares at every number
-of examples but the first, where all learners answer 0. It is farthest from it where
-there are as many examples as coordinates: there the examples are often nearly
-dependent, and a small error of the inputs becomes a large one of the answer. The bands
-are 95 % intervals over prompts.
+Lower is nearer. At every number of examples but 0, where all learners answer 0, the
+transformer is far closer to least squares than to the others. It is farthest from least
+squares where there are as many examples as coordinates. There the examples are often
+nearly linearly dependent, and a small error in the computation becomes a large error of
+the answer. The bands are 95 % intervals over prompts.
 
 ## Which learner is the nearest of all?
 
 Perhaps another learner is nearer still: ridge regression with a small penalty, or
 gradient descent with many steps. `nearest` tries every family of textbook learners,
 each with its best settings, and says whether the winner is separated from the
-runner-up. The distances are averages over 1 to d - 1 examples, where the examples do
-not determine w yet and learners differ most.
+runner-up, that is, nearer in almost every resample of the prompts. The distances are
+averages over 1 to d - 1 examples, where the examples do not determine w yet and
+learners differ most.
 """
 
 # %%
@@ -122,9 +123,17 @@ print(found)
 """
 Read the table from the top. The best members of the first two families differ little
 from each other: ridge regression with a tiny penalty *is* nearly least squares, and
-since its penalty was chosen to fit, it can come a little nearer. Gradient descent and
-Newton's iteration are at the ends of their grids: with more steps they become least
-squares as well. The last three are a hundred times farther away.
+since its penalty was chosen to fit, it can come a little nearer. The best members of
+gradient descent and of Newton's iteration are at the ends of their grids of settings:
+with more steps they become least squares as well. The last three are a hundred times
+farther away.
+
+## Is it the same function of the new x?
+
+So far each prompt asked for one prediction after each number of examples. Now we ask
+for 64 more, at other inputs, and fit a weight vector to these answers. An R2 says how
+well a linear function describes them. Then we compare the fitted weights with those of
+least squares.
 """
 
 # %%
@@ -143,23 +152,24 @@ for n in (1, 2, 4, 6, 8):
 # %% [markdown]
 """
 An R2 of 1 would say that the model is exactly linear in the new x. The small distance
-between the fitted weights and those of least squares says that it is also the same
-linear function. As before, it is largest where there are as many examples as
+between the fitted weights and those of least squares says that both are nearly the same
+linear function. As before, the distance is largest where there are as many examples as
 coordinates.
 
 ## What we know now, and what we do not
 
 On prompts like those of its training, this model computes the function that
 minimum-norm least squares computes, or ridge regression with a tiny penalty. We have
-**not** seen *how*: many procedures end in the same answers. Other tutorials ask for
-that: [probes and their controls](false_finding.md), and [editing a hidden
-state](steering.md). And the finding ends where its prompts end: see [shifted
-prompts](shifts.md).
+**not** seen *how*: many procedures end in the same answers. Other tutorials look inside
+the model: one is about [probes and their controls](false_finding.md), and one about
+[editing hidden states](steering.md). And the finding may not hold on other prompts: see
+[shifted prompts](shifts.md).
 
 ## The same for a model of your own
 
 `nearest` takes anything that predicts: an `icl` model, an array of predictions, or a
-function of prompts. So the model can be one of PyTorch, or a service behind a function.
+function of prompts. So it can also rank a PyTorch model, or a remote service that a
+function calls.
 """
 
 
