@@ -108,11 +108,12 @@ rises steeply, from the very same numbers. So its jump comes from the metric.
 
 ## Four tests at once
 
-`genuineness` runs four tests of whether a jump is the model's. We print the results of
-two of them. How far does the jump move when the threshold for a right answer is moved?
-And how much does the share of prompts with all eight answers right differ from a
-product of the shares of single right answers? `transition` says at which scale the
-curve has risen half of the way.
+`genuineness` runs up to four tests of whether a jump is the model's; the fourth needs
+the scores of several seeds. We print the results of two of them. How far does the jump
+move when the threshold for a right answer is moved? And how much does the share of
+prompts with all eight answers right differ from the product of the shares of right
+answers to each question? `transition` says at which scale the curve has risen half of
+the way.
 """
 
 # %%
