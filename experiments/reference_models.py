@@ -164,19 +164,6 @@ ADDITION = {
             checkpoints_per_decade=5,
         ),
     ),
-    "quick": Setting(
-        task=Addition(digits=3, layout="reverse", examples=5_000, law="carries"),
-        model=ModelConfig(layers=2, width=32, heads=2),
-        train=TrainConfig(
-            steps=1_000,
-            batch=64,
-            learning_rate=5e-3,
-            warmup=0.05,
-            b2=0.99,
-            weight_decay=0.1,
-            evaluate_every=250,
-            checkpoints_per_decade=10,
-        ),
-    ),
+    "quick": replace(SUMS, train=replace(SUMS.train, checkpoints_per_decade=10)),
 }
 """Models that add, of 26,400 parameters at quick, with checkpoints on a log axis."""
