@@ -14,8 +14,7 @@ from experiments.engine.claims.statistics import Largest, Smallest
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns mean squares over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def r2(means: xr.Dataset) -> xr.DataArray:

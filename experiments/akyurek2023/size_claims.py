@@ -22,9 +22,8 @@ SOURCES = {
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns the means of distances over prompts, and their resamples."""
-    resamples = int(dataset.attrs["resamples"])
     names = ["distance", "apart"]
-    return intervals.resample(dataset[names], ["prompt"], resamples=resamples)
+    return intervals.resample(dataset[names], ["prompt"])
 
 
 def judge_of(dataset: xr.Dataset, figure: str) -> Judge:

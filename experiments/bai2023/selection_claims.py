@@ -26,8 +26,7 @@ NEAR = 1.1
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def of_learner(name: str) -> Statistic:

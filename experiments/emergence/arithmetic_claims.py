@@ -29,8 +29,7 @@ def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over sums, and those of every resample."""
     kept = dataset[["exact", "at_place", "wrong"]]
     kept = kept.sel(format=padded(dataset))
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(kept, ("prompt",), resamples=resamples)
+    return intervals.resample(kept, ("prompt",))
 
 
 def padded(dataset: xr.Dataset) -> list[str]:

@@ -17,8 +17,7 @@ SHARED = "prompts; gradient descent in closed form, no model"
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt", "shuffle"), resamples=resamples)
+    return intervals.resample(dataset, ("prompt", "shuffle"))
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:

@@ -136,8 +136,7 @@ def compute(config: Config, _: Models) -> xr.Dataset:
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns mean risks of ridge regression, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset[["ridge"]], ("prompt",), resamples=resamples)
+    return intervals.resample(dataset[["ridge"]], ("prompt",))
 
 
 def few(dataset: xr.Dataset, risk: xr.DataArray) -> xr.DataArray:

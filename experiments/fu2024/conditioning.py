@@ -208,8 +208,7 @@ def _iterates(config: Config) -> xr.Dataset:
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts and those of every resample."""
     sampled = dataset.drop_vars("condition")
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(sampled, ("prompt",), resamples=resamples)
+    return intervals.resample(sampled, ("prompt",))
 
 
 def best_iterations(means: xr.Dataset) -> xr.DataArray:

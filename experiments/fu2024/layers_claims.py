@@ -21,8 +21,7 @@ UNIT = "cosine, averaged over prompts"
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt", "few"), resamples=resamples)
+    return intervals.resample(dataset, ("prompt", "few"))
 
 
 def best(

@@ -27,8 +27,7 @@ ERROR = "error / normaliser of the class"
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns mean errors over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt", "few"), resamples=resamples)
+    return intervals.resample(dataset, ("prompt", "few"))
 
 
 def of(name: str, learner: str | list[str] = MODEL, n: int | None = None) -> Statistic:

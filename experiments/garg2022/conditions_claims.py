@@ -17,8 +17,7 @@ MANY, MOST = 1_000, 10_000
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns mean errors over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def of(group: str, at: int = 2) -> Statistic:

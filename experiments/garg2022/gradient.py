@@ -138,8 +138,7 @@ def _cosine(
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def of(name: str) -> Statistic:

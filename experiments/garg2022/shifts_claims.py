@@ -23,8 +23,7 @@ ERROR, EXCESS = "error / variance of y", "error - that of OLS, / variance of y"
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns mean errors over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def error(means: xr.Dataset) -> xr.DataArray:

@@ -14,8 +14,7 @@ from experiments.engine.claims.statistics import LargestSize, Statistic
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns shares of right answers over sums, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def exact(name: str, examples: int | None = None) -> Statistic:

@@ -11,8 +11,7 @@ from experiments.engine.claims.statistics import Largest, Positive, Ratio, Stati
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def of(case: str, learner: str) -> Statistic:

@@ -25,8 +25,7 @@ FEW = 16
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns mean distances over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def distance(law: str, one: str, other: str) -> Statistic:

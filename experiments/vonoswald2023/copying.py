@@ -65,8 +65,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts and those of every resample, with what was seen."""
-    resamples = int(dataset.attrs["resamples"])
-    found = intervals.resample(dataset[["error"]], ("prompt",), resamples=resamples)
+    found = intervals.resample(dataset[["error"]], ("prompt",))
     seen = dataset[["loss", "share"]]
 
     def joined(part: xr.Dataset) -> xr.Dataset:

@@ -11,8 +11,7 @@ from experiments.engine.claims.statistics import LargestSize
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts, and those of every resample."""
-    resamples = int(dataset.attrs["resamples"])
-    return intervals.resample(dataset, ("prompt",), resamples=resamples)
+    return intervals.resample(dataset, ("prompt",))
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:

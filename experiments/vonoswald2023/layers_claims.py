@@ -26,9 +26,8 @@ SAMPLED = (
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over prompts and those of every resample, with learnt scalars."""
-    resamples = int(dataset.attrs["resamples"])
     sampled = dataset[list(SAMPLED)]
-    found = intervals.resample(sampled, ("prompt",), resamples=resamples)
+    found = intervals.resample(sampled, ("prompt",))
     # What was learnt does not depend on the prompts.
     drawn = dataset.scalar.expand_dims(draw=found.draws.sizes["draw"])
     without = found.without

@@ -17,9 +17,8 @@ LEARNT = ("apart", "rest", "risk", "limit", "risk_shifted", "risk_transformer")
 
 def resample(dataset: xr.Dataset) -> Resampled:
     """Returns means over contexts and those of every resample, with what was learnt."""
-    resamples = int(dataset.attrs["resamples"])
     sampled = dataset[list(SAMPLED)]
-    found = intervals.resample(sampled, ("prompt", "asked"), resamples=resamples)
+    found = intervals.resample(sampled, ("prompt", "asked"))
     learnt = dataset[list(LEARNT)]
 
     def joined(part: xr.Dataset) -> xr.Dataset:

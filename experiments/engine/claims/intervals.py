@@ -55,7 +55,7 @@ def resample(
     per_prompt: xr.Dataset,
     prompts: Sequence[str],
     *,
-    resamples: int,
+    resamples: int | None = None,
     seed: int = 0,
     statistic: Literal["mean", "median"] = "mean",
 ) -> Resampled:
@@ -69,10 +69,13 @@ def resample(
             value is missing for every prompt, as that of a model whose training failed,
             means and draws are NaN.
         prompts: names of these dimensions.
-        resamples: number of bootstrap resamples.
+        resamples: number of bootstrap resamples. None: what the Dataset says under
+            this name, as those of figures do.
         seed: of the bootstrap.
         statistic: "mean" or "median", over prompts.
     """
+    if resamples is None:
+        resamples = int(per_prompt.attrs["resamples"])
     means, draws = {}, {}
     for name, array in per_prompt.data_vars.items():
         over = _prompts_of(array, prompts)
