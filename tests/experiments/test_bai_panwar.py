@@ -1,10 +1,9 @@
 """Mixtures of laws: what is planted is found, and models go through to the picture."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import xarray as xr
+from planted import noisy, silent, verdicts
 
 from experiments.bai2023 import selection
 from experiments.panwar2023 import mixtures
@@ -13,23 +12,6 @@ from icl.baselines import MixturePosterior
 
 NOISES, PATH = (0.0, 0.25, 0.5, 1.0), np.geomspace(1e-2, 1e2, 41)
 SINGLE = 0.5
-
-
-def noisy(means, count=40):
-    """Values for so many prompts, with 1 % of noise."""
-    noise = 1 + 0.01 * np.random.default_rng(0).normal(size=count)
-    return means * xr.DataArray(noise / noise.mean(), dims="prompt")
-
-
-def silent(_):
-    """What a figure is told of a model: it predicts 0."""
-    return SimpleNamespace(model=lambda prompts: np.zeros(prompts.ys.shape))
-
-
-def verdicts(figure, dataset):
-    return {
-        claim.id.partition(".")[2]: claim.verdict for claim in figure.claims(dataset)
-    }
 
 
 # --- A penalty for each noise level --------------------------------------------------

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from planted import verdicts
 
 from experiments.fu2024 import conditioning, recurrent
 from experiments.fu2024.layers_measure import DESCENT, NEWTON
@@ -17,11 +18,6 @@ def noisy(values, dims, count=30):
     noise = 1 + 0.02 * np.random.default_rng(0).normal(size=count)
     noise = xr.DataArray(noise / noise.mean(), dims="prompt")
     return xr.DataArray(np.asarray(values, float), dims=dims) * noise
-
-
-def verdicts(figure, dataset):
-    found = figure.claims(dataset)
-    return {claim.id.removeprefix("fu2024."): claim.verdict for claim in found}
 
 
 # --- ill-conditioned inputs ---

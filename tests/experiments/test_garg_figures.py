@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from planted import silent, verdicts
 
 from experiments.garg2022 import classes, conditions, curriculum, gradient
 from experiments.garg2022.classes_measure import (
@@ -24,19 +25,6 @@ from experiments.garg2022.conditions import nearest_of_pool
 from icl import LinearRegression
 from icl.model.building import build
 from icl.tasks import Pool
-
-
-def silent(_):
-    """What a figure is told of a model: it predicts 0."""
-    return SimpleNamespace(model=lambda prompts: np.zeros(prompts.ys.shape))
-
-
-def verdicts(figure, dataset):
-    return {
-        claim.id.removeprefix("garg2022."): claim.verdict
-        for claim in figure.claims(dataset)
-    }
-
 
 # --- The gradient by the query -------------------------------------------------------
 

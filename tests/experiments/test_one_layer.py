@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from planted import verdicts
 
 from experiments.vonoswald2023 import (
     copying,
@@ -28,13 +29,6 @@ def noisy(values, *dims, count=40):
     noise = 1 + 0.02 * RNG.normal(size=count)
     noise = xr.DataArray(noise / noise.mean(), dims="prompt")
     return xr.DataArray(np.asarray(values, float), dims=dims) * noise
-
-
-def verdicts(figure, dataset):
-    return {
-        claim.id.removeprefix("vonoswald2023."): claim.verdict
-        for claim in figure.claims(dataset)
-    }
 
 
 def failing(figure, dataset):

@@ -1,12 +1,12 @@
 """Paths, thresholds and training: what is planted is found, and models go through."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from planted import noisy, silent, verdicts
 
 from experiments.raventos2023 import over_training, paths, thresholds
 from experiments.raventos2023.pools_measure import LAWS, PAIRS
@@ -17,27 +17,9 @@ ROWS = list(thresholds.rows(thresholds.PRESETS["tiny"]))
 SIZES = (2.0, 8.0, 32.0, 128.0)
 
 
-def noisy(means, count=40):
-    """Values for so many prompts, with 1 % of noise."""
-    noise = 1 + 0.01 * np.random.default_rng(0).normal(size=count)
-    return means * xr.DataArray(noise / noise.mean(), dims="prompt")
-
-
 def constant(value, **coords):
     shape = [len(values) for values in coords.values()]
     return xr.DataArray(np.full(shape, value), coords, dims=tuple(coords))
-
-
-def silent(_):
-    """What a figure is told of a model: it predicts 0."""
-    return SimpleNamespace(model=lambda prompts: np.zeros(prompts.ys.shape))
-
-
-def verdicts(figure, dataset):
-    return {
-        claim.id.removeprefix("raventos2023."): claim.verdict
-        for claim in figure.claims(dataset)
-    }
 
 
 # --- Paths between two functions of a pool -------------------------------------------

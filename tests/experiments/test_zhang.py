@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from planted import verdicts
 
 from experiments.zhang2024 import plateaus, plateaus_measure, risk
 from experiments.zhang2024.risk_measure import (
@@ -65,13 +66,6 @@ def planted(**changes):
     for name, factor in changes.items():
         found[name] = found[name] * factor
     return xr.Dataset(found, attrs={"resamples": 100})
-
-
-def verdicts(figure, dataset):
-    return {
-        claim.id.removeprefix("zhang2024."): claim.verdict
-        for claim in figure.claims(dataset)
-    }
 
 
 def test_layers_of_the_closed_form_fulfil_every_claim():
