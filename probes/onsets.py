@@ -56,9 +56,11 @@ def onset(
         from 0: `onset` (infinite if the line is never crossed, NaN where R2 is, or
         where that of the first place is, if the line is "embedding"), `onset_low` and
         `onset_high`, a 95 % interval, `onset_resampled`, in every resample of the
-        prompts, and `never`, the share of resamples without an onset. The interval
-        leaves out that probes fitted to other training prompts, and without seeds that
-        another network, would have another onset.
+        prompts, and `never`, the share of resamples without an onset. The interval is
+        over the test prompts, and over seeds if the grid has several; it holds for all
+        places along the axis at once, and for one target at a time. It leaves out that
+        probes fitted to other training prompts would have another onset, and where
+        there is a single seed, that another network would.
 
     Raises:
         ValueError: no resamples in the grid (as with a single test group), no ceiling

@@ -9,10 +9,11 @@ Two distances along the context, and a measure of linearity (Akyürek et al. 202
 
 Everything is a mean over prompts with a bootstrap interval over prompts, by context
 length: one n at a time, and for these two learners, so that what another seed of a
-training would give is left out. Where a few prompts carry the mean, as near n = d, the
-interval is too narrow: see `icl.resampling.heaviest_share`. Shapes: predictions (batch,
-length), queries (batch, length, q, dim), results (length,). Computed in float64 NumPy,
-whatever came in.
+training would give is left out. Where the values of prompts have a moderate tail,
+`icl.resampling.studentized_interval` of `Estimate.per_prompt` covers the mean more
+often. Where a few prompts carry the mean, as near n = d, every interval is too narrow:
+see `icl.resampling.heaviest_share`. Shapes: predictions (batch, length), queries
+(batch, length, q, dim), results (length,). Computed in float64 NumPy, whatever came in.
 
 For two linear learners and x ~ N(0, I), SPD and ILWD are the same number.
 """

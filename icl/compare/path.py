@@ -25,8 +25,8 @@ class Effective(NamedTuple):
 
     Attributes:
         value: the number that fits best: an alpha on a path of ridge regressions.
-        low: lower end of its 95 % interval.
-        high: upper end of its 95 % interval.
+        low: lower end of its 95 % interval over prompts, for one trained model.
+        high: upper end of that interval.
         distance: the distance at `value`, read off the parabola; never below 0.
         at_edge: whether the best value is an end of the path, and may lie beyond.
     """

@@ -51,7 +51,10 @@ from icl.resampling import STATISTICS, Statistic, bootstrap, contenders, interva
 
 
 class Margin(NamedTuple):
-    """How much one distance exceeds another, with its paired 95 % interval."""
+    """How much one distance exceeds another, with its paired 95 % interval.
+
+    The interval is over prompts, for one trained model.
+    """
 
     value: float
     low: float
@@ -65,8 +68,8 @@ class Fit(NamedTuple):
         family: its name.
         learner: the nearest member.
         distance: mean (or median) distance over prompts.
-        low: lower end of its 95 % interval.
-        high: upper end of its 95 % interval.
+        low: lower end of its 95 % interval over prompts, for one trained model.
+        high: upper end of that interval.
         margin: how much farther it is than the nearest family, for which it is 0.
         at_edge: whether one of its hyper-parameters is the smallest or the largest
             among the members.
@@ -148,6 +151,10 @@ def nearest(
 ) -> Nearest:
     """Returns the nearest member of each family, the nearest family first.
 
+    Intervals are over the prompts, and include that the nearest members are chosen on
+    them. They leave out that another seed of its training would give another model: to
+    speak of models of a kind, ask several.
+
     Args:
         learner: a model: anything that, called on prompts, returns predictions
             (batch, length), or an object with `.predictions`, such as a `Transformer`
@@ -205,6 +212,8 @@ def rank(
     seed: int = 0,
 ) -> Nearest:
     """Returns the families in the order of their nearest members.
+
+    Intervals are over the prompts, as those of `nearest`.
 
     Args:
         per_prompt: what `family_distances` returned for these families, or any other

@@ -115,6 +115,10 @@ def test_the_count_is_in_words():
         "are undecided at this scale. Claim 5 is judged by the very number of 4, and "
         "is not counted again."
     )
+    # The largest of other numbers has another interval, and may be the same number.
+    again = replace(fifth, low=0.002)
+    assert count(HOLDS, again) == count(HOLDS, fifth)
+    assert "counted again" not in count(HOLDS, replace(fifth, high=0.02))
     theorem = replace(other, subject="theory")
     assert count(HOLDS, theorem) == (
         "Of the paper's 2 claims, 1 is judged on trained models: 1 holds, 0 fail and 0 "
@@ -238,11 +242,38 @@ def test_the_page_says_what_moved_between_two_runs():
     first = [HOLDS, FAILS, UNDECIDED, theorem, unknown]
     near = replace(HOLDS, value=0.0055, high=0.008)  # HOLDS is 0.004 [0.003, 0.006]
     far = replace(FAILS, value=0.004, low=0.003, high=0.006)
-    text = markdown.moved(first, [near, far, replace(theorem, value=8.0), unknown])
+    second = [near, far, replace(theorem, value=8.0), unknown]
+    text = markdown.moved(first, second)
     assert "Of 2 numbers" in text
-    assert f"outside each other's intervals: 1 ({FAILS.id})." in text
+    assert f"than their two intervals allow together: 1 ({FAILS.id})." in text
     assert f"verdicts differ: 1 ({FAILS.id})." in text
     assert "| fails, then holds |" in text and "p.1" not in text and "p.2" not in text
+    assert "paper's claims" not in text and "only one of the two" not in text
+    text = markdown.moved(first, second, PAPER, [FOUR])
+    assert "1 of them have another verdict: 4 (fails, then holds)." in text
+
+
+def test_what_moved_is_counted_by_what_intervals_are_over():
+    """Estimates may lie outside of each other's intervals, which allow it together."""
+    over = {"interval_over": "prompts, for one trained model; simultaneous"}
+    one = replace(HOLDS, value=0.5, low=0.4, high=0.6, **over)
+    near, far = (replace(one, value=v, low=v - 0.1, high=v + 0.1) for v in (0.63, 0.65))
+    seeds = replace(one, id="p.1", interval_over="prompts and 3 seeds")
+    found = [markdown.moved([one, seeds], [other, seeds]) for other in (near, far)]
+    for text, apart in zip(found, (0, 1), strict=True):
+        assert f"| prompts, for one trained model | 1 | {apart} |" in text
+        assert "| prompts and 3 seeds | 1 | 0 |" in text
+    assert "Numbers that only one of the two runs has: 1." in markdown.moved(
+        [one, seeds], [one]
+    )
+
+
+def test_models_that_trained_longer_make_no_difference_between_two_runs():
+    """They are looked at beside the second run only."""
+    later = replace(FAILS, longer=(0.005, 0.004, 0.006))
+    assert later.wording != FAILS.wording
+    text = markdown.moved([FAILS], [later], PAPER, [FOUR])
+    assert "verdicts differ: 0." in text and "0 of them have another" in text
 
 
 def test_a_topic_is_named_once():

@@ -94,10 +94,14 @@ class Row:
         return all(claim.subject == "theory" for claim in self.claims)
 
     @property
-    def numbers(self) -> frozenset[tuple[float, ...]]:
-        """The numbers that decide, each with its interval and threshold."""
+    def numbers(self) -> frozenset[tuple[float, float, Verdict]]:
+        """The numbers that decide, each with its threshold and its verdict.
+
+        Intervals are left out: the largest of many numbers has another interval than
+        the largest of a few, even where it is the same number.
+        """
         return frozenset(
-            (claim.value, claim.low, claim.high, claim.threshold)
+            (claim.value, claim.threshold, claim.verdict)
             for claim in self.claims
             if claim.verdict in ("holds", "fails", "unreached")
             and claim.subject == "models"
@@ -234,7 +238,9 @@ def _printed(value: Any) -> str:
 def repeats(rows: Iterable[Row]) -> dict[int, int]:
     """Returns the claims that are judged by the very numbers of an earlier one.
 
-    Both are given by their numbers in the paper's list.
+    Both are given by their numbers in the paper's list. A number that is counted, such
+    as a number of layers, has an interval without a width, and two of them may well be
+    equal by chance: these are never the same.
     """
     seen: dict[frozenset, int] = {}
     again = {}

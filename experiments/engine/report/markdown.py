@@ -6,10 +6,11 @@ those of the paper's claims and, by their ids, those that stand beside them.
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from experiments.engine.claims import checklist
-from experiments.engine.claims.checklist import Group, Row
+from experiments.engine.claims.checklist import Group, Row, Statement
 from experiments.engine.claims.claim import Claim
 from icl.terminal import printable
 
@@ -82,31 +83,113 @@ def table(claims: Iterable[Claim], paper: str = "") -> str:
     return _table(header, rows)
 
 
-def moved(first: Iterable[Claim], second: Iterable[Claim]) -> str:
+def moved(
+    first: Iterable[Claim],
+    second: Iterable[Claim],
+    paper: str = "",
+    statements: Sequence[Statement] = (),
+) -> str:
     """Returns what moved between two runs whose seeds differ, as a section.
 
-    Only numbers about trained models that both runs have are counted.
+    Only numbers about trained models are counted. Verdicts are those of the two runs
+    alone, whatever models that were trained longer say.
 
     Args:
         first: claims of the run with the preset's own seeds.
         second: claims of the run with others.
+        paper: the name that claims of the paper begin with.
+        statements: what the paper says.
     """
-    by_id = {claim.id: claim for claim in second}
-    pairs = [
-        (claim, by_id[claim.id])
-        for claim in first
-        if claim.subject == "models"
-        and claim.id in by_id
-        and all(map(math.isfinite, (claim.value, by_id[claim.id].value)))
-    ]
-    outside = [
-        one.id
-        for one, other in pairs
-        if not (
-            one.low <= other.value <= one.high or other.low <= one.value <= other.high
-        )
-    ]
+    runs = [[replace(claim, longer=None) for claim in run] for run in (first, second)]
+    ours, theirs = map(_measured, runs)
+    pairs = [(ours[name], theirs[name]) for name in ours if name in theirs]
+    lonely = len(ours) + len(theirs) - 2 * len(pairs)
     differ = [one.id for one, other in pairs if one.wording != other.wording]
+    apart = [pair[0].id for pair in pairs if _apart(*pair)]
+    parts = [
+        "## What moved between two runs",
+        "All models, prompts and probes of the two runs have other seeds. Of "
+        f"{len(pairs)} numbers about trained models that both have, so many are "
+        f"further apart than their two intervals allow together: {_counted(apart)}. "
+        "Where intervals are right, one number in twenty is, or fewer. So many "
+        f"verdicts differ: {_counted(differ)}.",
+        *_claims_that_differ(paper, statements, *runs),
+    ]
+    if lonely:
+        parts.append(f"Numbers that only one of the two runs has: {lonely}.")
+    return "\n\n".join([*parts, _by_interval(pairs), _both(pairs)])
+
+
+def _measured(claims: Iterable[Claim]) -> dict[str, Claim]:
+    """Returns what a run has measured of trained models, by the ids of its claims."""
+    return {
+        claim.id: claim
+        for claim in claims
+        if claim.subject == "models"
+        and math.isfinite(claim.value)
+        and not (math.isnan(claim.low) or math.isnan(claim.high))
+    }
+
+
+def _apart(one: Claim, other: Claim) -> bool:
+    """Returns whether two numbers are further apart than their intervals allow.
+
+    The errors of two runs are independent, so that the squares of half-widths add up;
+    of each interval the half counts that faces the other number.
+    """
+    lower, upper = sorted((one, other), key=lambda claim: claim.value)
+    allowed = math.hypot(lower.high - lower.value, upper.value - upper.low)
+    return upper.value - lower.value > allowed
+
+
+def _claims_that_differ(
+    paper: str,
+    statements: Sequence[Statement],
+    first: Iterable[Claim],
+    second: Iterable[Claim],
+) -> Iterator[str]:
+    """Yields a sentence about the paper's claims whose verdicts differ, if any do."""
+    if not statements:
+        return
+    rows = (
+        [row for group in groups for row in group.rows]
+        for groups in (
+            checklist.checklist(paper, statements, claims, {})
+            for claims in (first, second)
+        )
+    )
+    judged = [
+        (one, other)
+        for one, other in zip(*rows, strict=True)
+        if not one.theory and "missing" not in (one.judgement, other.judgement)
+    ]
+    differ = [
+        f"{one.statement.number} ({one.wording}, then {other.wording})"
+        for one, other in judged
+        if one.wording != other.wording
+    ]
+    listed = f": {', '.join(differ)}" if differ else ""
+    yield (
+        f"Of the paper's claims about trained models {len(judged)} are judged by both "
+        f"runs, and {len(differ)} of them have another verdict{listed}."
+    )
+
+
+def _by_interval(pairs: Sequence[tuple[Claim, Claim]]) -> str:
+    """Returns a table of how many numbers moved, by what their intervals are over."""
+    found: dict[str, list[bool]] = {}
+    for one, other in pairs:
+        over = one.interval_over.partition(";")[0] or "not said"
+        found.setdefault(over, []).append(_apart(one, other))
+    rows = [
+        (over, str(len(moves)), str(sum(moves)))
+        for over, moves in sorted(found.items(), key=lambda item: -len(item[1]))
+    ]
+    return _table(("interval over", "numbers", "further apart than both allow"), rows)
+
+
+def _both(pairs: Sequence[tuple[Claim, Claim]]) -> str:
+    """Returns a table of all numbers that both runs have."""
     rows = [
         (
             one.id,
@@ -119,16 +202,7 @@ def moved(first: Iterable[Claim], second: Iterable[Claim]) -> str:
         for one, other in pairs
     ]
     header = ("claim", "with the preset's seeds", "with other seeds", "verdict")
-    return "\n\n".join(
-        [
-            "## What moved between two runs",
-            "All models, prompts and probes of the two runs have other seeds. Of "
-            f"{len(pairs)} numbers about trained models that both have, so many lie "
-            f"outside each other's intervals: {_counted(outside)}. So many verdicts "
-            f"differ: {_counted(differ)}.",
-            _table(header, rows),
-        ]
-    )
+    return _table(header, rows)
 
 
 def _counted(ids: Sequence[str]) -> str:

@@ -323,7 +323,7 @@ def report(
         title, paper.name, groups, claims, paper.beside, missing, caution
     )
     if first:
-        text += f"\n{markdown.moved(first, claims)}\n"
+        text += f"\n{markdown.moved(first, claims, paper.name, paper.statements)}\n"
     write_whole(folder / f"results-{name}.md", text)
     return write_report(
         folder / f"report-{name}.html",
