@@ -6,7 +6,8 @@ last one. Columns are counted from the units. How much of each can be known at a
 `prefix_ceilings` says.
 
 Quirke and Barez (2023) call three of them base add (`column_sum`), make carry (`carry`)
-and use nine (`nine`).
+and use nine (`nine`). Of sums modulo p (`icl.tasks.ModularAddition`), cosines and sines
+are looked for (`modular_phase`), as Nanda et al. (2023) do.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from icl import checks
 from icl.arithmetic import columns
 from icl.arithmetic.columns import MOST_DIGITS
 from icl.targets.kinds import OfLatents
+from icl.tasks.modular import SYMBOLS
 
 Latents = Mapping[str, np.ndarray]
 
@@ -97,7 +99,7 @@ def answer_digit(column: int, digits: int, phase: int | None = None) -> OfLatent
     def coded(latents: Latents) -> np.ndarray:
         a, b = _last(latents)
         found = columns.digits_of(a + b, digits + 1)[:, column]
-        return np.eye(10)[found] if phase is None else _phases(found, phase)
+        return np.eye(10)[found] if phase is None else _phases(found, phase, 10)
 
     name = f"answer {column}" + ("" if phase is None else f" phase {phase}")
     return OfLatents(name, coded)
@@ -117,6 +119,45 @@ def sum_targets(digits: int) -> dict[str, OfLatents]:
     makers = (carry, column_sum, nine, cascade)
     found = [maker(i, digits) for maker in makers for i in range(digits)]
     found += [answer_digit(i, digits) for i in range(digits + 1)]
+    return {target.name: target for target in found}
+
+
+def modular_phase(k: int, p: int) -> OfLatents:
+    """Returns the target "phase k": cos and sin of 2 pi k (a + b) / p, (batch, 2).
+
+    A linear probe can read any function of a + b from states that merely differ between
+    all p sums. To ask for the circle itself, test the probe on sums to which it was not
+    fitted: `probe_grid(..., groups=(a + b) % p)`.
+
+    Args:
+        k: the frequency, from 1 to p / 2. The frequency p - k would say the same.
+        p: the modulus.
+
+    Raises:
+        ValueError: there is no such frequency or modulus.
+    """
+    p = checks.positive_int("p", p, minimum=2, maximum=len(SYMBOLS))
+    k = checks.positive_int("k", k, maximum=p // 2)
+
+    def coded(latents: Latents) -> np.ndarray:
+        a, b = _last(latents)
+        return _phases(a + b, k, p)
+
+    return OfLatents(f"phase {k}", coded)
+
+
+def modular_targets(p: int) -> dict[str, OfLatents]:
+    """Returns the target `modular_phase` of every frequency, by name.
+
+    Raises:
+        ValueError: there is no such modulus.
+
+    Example:
+        >>> list(modular_targets(7))
+        ['phase 1', 'phase 2', 'phase 3']
+    """
+    p = checks.positive_int("p", p, minimum=2, maximum=len(SYMBOLS))
+    found = [modular_phase(k, p) for k in range(1, p // 2 + 1)]
     return {target.name: target for target in found}
 
 
@@ -143,6 +184,6 @@ def _last(latents: Latents) -> tuple[np.ndarray, np.ndarray]:
     return latents["a"][:, -1], latents["b"][:, -1]
 
 
-def _phases(digits: np.ndarray, phase: int) -> np.ndarray:
-    angles = 2 * np.pi * phase * digits / 10
+def _phases(numbers: np.ndarray, k: int, period: int) -> np.ndarray:
+    angles = 2 * np.pi * k * numbers / period
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)

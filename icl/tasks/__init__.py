@@ -12,6 +12,7 @@ from icl.tasks.functions import ReluNetwork as ReluNetwork
 from icl.tasks.functions import SparseLinear as SparseLinear
 from icl.tasks.joint import JointTokens as JointTokens
 from icl.tasks.linear import LinearRegression as LinearRegression
+from icl.tasks.modular import ModularAddition as ModularAddition
 from icl.tasks.operation import Operation as Operation
 from icl.tasks.pools import Mixture as Mixture
 from icl.tasks.pools import Pool as Pool

@@ -21,6 +21,7 @@ from icl.tasks.functions import (
 )
 from icl.tasks.joint import JointTokens
 from icl.tasks.linear import LinearRegression
+from icl.tasks.modular import ModularAddition
 from icl.tasks.operation import Operation
 from icl.tasks.pools import Mixture, Pool, PromptPool
 
@@ -38,6 +39,7 @@ TASKS: dict[str, type[Task]] = {
         Mixture,
         Addition,
         Operation,
+        ModularAddition,
         JointTokens,
     )
 }

@@ -6,7 +6,7 @@ from flax import nnx
 from icl import ModelConfig, Transformer
 from icl.arithmetic.completion import addition_table, random_cells
 from icl.targets import carry
-from icl.tasks import Addition, Operation
+from icl.tasks import Addition, ModularAddition, Operation
 
 TASK = Addition(digits=1)
 LINES = TASK.test(4)
@@ -25,6 +25,11 @@ def predictions():
 VALUES = {
     **{f"Addition.{name}": lambda v=v: v for name, v in vars(TASK).items()},
     **{f"Operation.{name}": lambda v=v: v for name, v in vars(Operation()).items()},
+    **{
+        f"ModularAddition.{name}": lambda v=v: v
+        for name, v in vars(ModularAddition(5)).items()
+    },
+    **{f"{name}.p": lambda: 5 for name in ("modular_phase", "modular_targets")},
     "operation": lambda: "subtraction",
     **{f"operation_line.{operand}": lambda: 17 for operand in "ab"},
     "result_of.text": lambda: "Target:\n.\n2\n",
@@ -68,7 +73,7 @@ VALUES = {
     "Characters.losses.predictions": predictions,
 }
 
-INSTANCES = {"Characters": lambda: CODEC}
+INSTANCES = {"Characters": lambda: CODEC, "ModularAddition": lambda: ModularAddition(5)}
 PACKAGES = (
     "icl.arithmetic",
     "icl.arithmetic.completion",
