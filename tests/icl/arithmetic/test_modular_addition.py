@@ -103,10 +103,8 @@ def test_a_probe_of_unseen_sums_tells_a_circle_from_a_table_of_sums():
     lines = ModularAddition(23).every_sum()
     sums = np.asarray(lines.ids)[:, 3]
     values = target_values([modular_phase(2, 23)], lines)
-    table, circle = (
-        np.eye(23)[sums],
-        values["phase 2"] @ np.array([[1, 2, 3], [0, 1, -1]]),
-    )
+    table = np.eye(23)[sums]
+    circle = values["phase 2"] @ np.array([[1, 2, 3], [0, 1, -1]])
     each = np.arange(len(sums))
     for states, groups, high in (
         (table, each, True),
