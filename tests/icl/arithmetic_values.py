@@ -73,7 +73,7 @@ VALUES = {
     "Characters.losses.predictions": predictions,
 }
 
-INSTANCES = {"Characters": lambda: CODEC, "ModularAddition": lambda: ModularAddition(5)}
+INSTANCES = {"Characters": lambda: CODEC}
 PACKAGES = (
     "icl.arithmetic",
     "icl.arithmetic.completion",

@@ -12,6 +12,7 @@ from icl.tasks import ModularAddition
 from icl.testing import check_task
 from probes import probe_grid
 
+KEY = jax.random.key(0)
 TASK = ModularAddition(5, fraction=0.6)
 
 
@@ -63,9 +64,7 @@ def test_it_trains_through_the_same_program_and_is_graded_as_other_sums(tmp_path
     config = TrainConfig(
         steps=300, batch=32, learning_rate=1e-2, chunk=300, evaluate_every=300
     )
-    trained = train(
-        TASK, ModelConfig(layers=1, width=16), config, key=jax.random.key(0)
-    )
+    trained = train(TASK, ModelConfig(layers=1, width=16), config, key=KEY)
     loss = trained.history.held_out_loss
     assert loss.dims == ("evaluation", "character")
     assert loss.character.values.tolist() == [3]
@@ -127,6 +126,8 @@ def test_a_probe_of_unseen_sums_tells_a_circle_from_a_table_of_sums():
         (lambda: ModularAddition(5, 0.99), "fraction must leave some of the 25 pairs"),
         (lambda: ModularAddition(5, 1e308), "fraction must leave .* between 0 and 1"),
         (lambda: ModularAddition(5, seed=-1), "seed must be an integer >= 0, got -1"),
+        (lambda: TASK.sample(0, batch=2), "key must be a typed key"),
+        (lambda: TASK.sample(KEY, batch=0), "batch must be an integer >= 1, got 0"),
         (lambda: TASK.test(11), "count must be an integer of at most 10, got 11"),
         (lambda: modular_phase(3, 5), "k must be an integer of at most 2, got 3"),
         (lambda: modular_phase(1, 1), "p must be an integer >= 2, got 1"),
