@@ -318,6 +318,24 @@ def test_seeds_widen_an_interval_as_far_as_they_differ():
         assert alike.interval_over.startswith("prompts and 4 seeds")
 
 
+@pytest.mark.parametrize("statistic", [Largest, Smallest])
+def test_extremes_of_several_seeds_at_the_line_are_covered(statistic):
+    """Of three models, whose seeds differ as much as their prompts' error is large."""
+    rng, ends, line = np.random.default_rng(0), [], 0.5
+    for _ in range(100):
+        means = line + 0.05 * rng.normal(size=(3, 8))  # what other seeds give
+        noise = 0.05 * rng.normal(size=8)  # of prompts, which all seeds share
+        drawn = 0.05 * rng.normal(size=(200, 1, 8))
+        parts = (
+            xr.Dataset({"x": (("seed", "context"), means + noise)}),
+            xr.Dataset({"x": (("draw", "seed", "context"), means + noise + drawn)}),
+        )
+        judge = Judge("c", "fig", "s", resampled=Resampled(*parts))
+        claim = judge("1", "t", statistic(x), "<", line, unit="u")
+        ends.append((claim.low <= line, line <= claim.high))
+    assert np.mean(ends, axis=0).min() >= 0.975 - 2 * 0.016
+
+
 def test_a_difference_that_happens_to_be_positive_is_not_taken_in_logarithms():
     rng = np.random.default_rng(0)
     values = np.array([0.3, 0.1])[:, None] + np.zeros((1, 3))

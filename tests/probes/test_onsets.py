@@ -45,6 +45,27 @@ def test_onset_of_a_slow_rise_is_uncertain(rng):
     assert found.onset_low <= found.onset <= found.onset_high
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_onset_of_a_plateau_at_the_line_is_covered(rng, seeds):
+    """Unexplained variance is .505 in five layers, and .495 behind: many curves."""
+    curves, resamples = 300, 200
+    share = np.array([0.0, *[0.495] * 5, *[0.505] * 5])
+
+    def noise(*shape):
+        return 0.01 * rng.normal(size=(*shape, len(share), curves))
+
+    of_seeds = noise(seeds) if seeds > 1 else noise(1) * 0
+    r2 = share[:, None] + noise(1) + of_seeds
+    drawn = r2[..., None] + np.moveaxis(noise(1, resamples), 1, -1)
+    axes = ("seed", "layer", "target")
+    grid = xr.Dataset({"r2": (axes, r2), "r2_resampled": ((*axes, "resample"), drawn)})
+    found = onset(grid)
+    covered = (found.onset_low <= 6) & (found.onset_high >= 6)
+    assert float(covered.mean()) >= 0.95 - 2 * 0.0126
+    low, high = found.onset_resampled.quantile([0.025, 0.975], "resample")
+    assert float(((low <= 6) & (high >= 6)).mean()) < 0.9  # what percentiles do
+
+
 def test_onset_resamples_seeds(rng):
     grids = []
     for start in (1, 4):
