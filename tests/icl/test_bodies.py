@@ -59,6 +59,20 @@ def test_tied_layers_are_one_layer_applied_again():
     assert looped(tied, 4)(PROMPTS).hidden.shape[0] == 5
 
 
+def test_linear_attention_may_have_an_mlp_behind_it():
+    """Which changes nothing as long as it adds nothing."""
+    alone = drawn(JOINT.codec, LINEAR)
+    with_mlp = ModelConfig.linear_attention(2, 2, shared_layers=True, mlp_width=4)
+    arrays = arrays_of(drawn(JOINT.codec, with_mlp))
+    assert "body.0.mlp.down.kernel" in arrays
+    model = model_from_arrays(JOINT.codec, with_mlp, arrays | arrays_of(alone))
+    expected = alone(PROMPTS).predictions
+    assert not np.allclose(model(PROMPTS).predictions, expected)
+    silent = {"body.0.mlp.down.kernel": np.zeros((4, 3))}
+    model = model_from_arrays(JOINT.codec, with_mlp, arrays | arrays_of(alone) | silent)
+    np.testing.assert_allclose(model(PROMPTS).predictions, expected, atol=1e-6)
+
+
 def test_more_loops_than_in_training_are_more_steps():
     model = looped(descending(1, 0.05, 0.0, JOINT.codec, shared=True), 4)
     other = linear_gradient_descent(4, 2, 0.05, dtype="float32")

@@ -58,10 +58,13 @@ def test_best_shared_steps(steps, plus_plus, eta, gamma, half):
     assert risk(best.rates, best.gammas) == pytest.approx(best.risk, rel=1e-12)
 
 
-@pytest.mark.parametrize(("steps", "most"), [(2, 0.1413), (3, 0.1100)])
-def test_a_rate_for_each_step_of_gradient_descent(steps, most):
-    best = best_steps(SPECTRUM, steps, shared=False, variance=VARIANCE)
-    assert best.risk / 2 == pytest.approx(most, rel=0.01)
+@pytest.mark.parametrize(
+    ("etas", "half"), [((0.401, 1.159), 0.1413), ((0.337, 0.568, 1.894), 0.1100)]
+)
+def test_a_rate_for_each_step_of_gradient_descent(etas, half):
+    best = best_steps(SPECTRUM, len(etas), shared=False, variance=VARIANCE)
+    assert best.risk / 2 == pytest.approx(half, rel=0.01)
+    np.testing.assert_allclose(2 * np.sort(best.rates), etas, rtol=0.03)
     assert not best.gammas.any()
     # Steps of gradient descent commute, so that any order has the same risk.
     assert risk(best.rates[::-1]) == pytest.approx(best.risk, rel=1e-9)
@@ -77,6 +80,36 @@ def test_gd_plus_plus_with_steps_of_their_own_is_better_than_was_thought():
     assert falling / 2 == pytest.approx(0.1039, rel=0.01)
     assert best.risk / 2 == pytest.approx(0.0986, rel=0.01)
     np.testing.assert_allclose(2 * best.rates, (0.667, 3.07), rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("steps", "plus_plus", "most"), [(5, False, 0.0785), (3, True, 0.054)]
+)
+def test_many_steps_of_their_own_are_as_good_as_a_local_search_found(
+    steps, plus_plus, most
+):
+    best = best_steps(
+        SPECTRUM, steps, plus_plus=plus_plus, shared=False, variance=VARIANCE
+    )
+    assert best.risk / 2 < 1.01 * most
+
+
+def test_one_step_on_inputs_of_any_range_is_known_by_moments():
+    """E tr S and E tr S^2 of uniform inputs give the mean that large ranges hide."""
+    count = dim = 10
+    for width, half in ((0.5, 0.0812), (0.75, 0.1387), (1.5, 1.204), (2.0, 8.40)):
+        square, fourth = width**2 / 12, width**4 / 80
+        own = dim * (fourth + (dim - 1) * square**2)  # E |x|^4
+        traces = (
+            dim,
+            count * dim * square,
+            count * (own + (count - 1) * dim * square**2),
+        )
+        expected = square * (traces[0] - 1.2124 * traces[1] + 0.6062**2 * traces[2])
+        assert expected / 2 == pytest.approx(half, rel=2e-3)
+        found = steps_risk(SPECTRUM * width**2, np.array([0.3031]), variance=square)
+        error = found.std() / np.sqrt(len(found))
+        assert abs(found.mean() - expected) < 4 * error
 
 
 @pytest.mark.parametrize(
@@ -98,14 +131,32 @@ def test_inputs_of_another_range(eta, gamma, steps, halves):
 
 
 @pytest.mark.parametrize(
+    ("eta", "gamma", "steps", "halves"),
+    [
+        (0.5991, 0.0, 2, (5.02, 167.0)),
+        (1.352, 0.1763, 2, (4.78, 7.5e3)),
+        (0.5617, 0.0, 5, (1.7e3, 3.6e6)),
+        (3.120, 0.2048, 5, (2e25,)),
+    ],
+)
+def test_far_from_training_steps_diverge(eta, gamma, steps, halves):
+    """A few contexts carry the mean there, of which only the order can be compared."""
+    rates, bends = np.full(steps, eta / 2), np.full(steps, gamma)
+    for width, half in zip((1.5, 2.0), halves, strict=False):
+        apart = abs(np.log10(risk(rates, bends, width) / 2 / half))
+        assert apart < (1 if half < 1e20 else 5)
+
+
+@pytest.mark.parametrize(
     ("damping", "halves"),
     [
+        (1.0, (0.2063, 0.1567, 0.1331)),  # from 5 steps on a few contexts diverge
         (0.75, (0.2194, 0.1697, 0.1443, 0.1166, 0.0866, 0.0642, 0.0440)),
         (0.5, (0.2589, 0.2035, 0.1735, 0.1402, 0.1039, 0.0768, 0.0517)),
     ],
 )
 def test_one_step_rolled_out(damping, halves):
-    for steps, half in zip((1, 2, 3, 5, 10, 20, 50), halves, strict=True):
+    for steps, half in zip((1, 2, 3, 5, 10, 20, 50), halves, strict=False):
         found = risk(np.full(steps, 0.3031 * damping)) / 2
         assert found == pytest.approx(half, rel=0.02)
 
@@ -113,6 +164,7 @@ def test_one_step_rolled_out(damping, halves):
 def test_one_step_is_the_closed_form():
     rate, optimum = optimal_step(10, 10)
     assert risk([rate]) == pytest.approx(optimum, rel=0.01)
+    assert risk([0.0]) / 2 == pytest.approx(0.41667, abs=5e-6)  # that of predicting 0
     assert best_steps(SPECTRUM, 1).rates[0] == pytest.approx(rate, rel=0.01)
 
 
