@@ -15,8 +15,9 @@ K times (tied) and of layers of their own (untied), with a line for each seed; d
 lines are losses in closed form. In the middle are the two numbers that each tied model
 has learnt, beside the optimum (cross). On the right is the loss on inputs of a larger
 or smaller range than in training, with bands that are 95 % intervals over prompts and
-seeds. Losses are mean squared errors at the query, which the paper halves; eta is that
-of the paper, twice our rate.
+seeds; dashed lines are GD and GD++ in closed form, from the eigenvalues of X'X of the
+same contexts. Losses are mean squared errors at the query, which the paper halves; eta
+is that of the paper, twice our rate.
 """
 
 import sys
@@ -138,6 +139,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 lambda means, learner=learner: means.descent_width.sel(learner=learner)
             )
             _band(shifted, found, color=color, marker="s", label=learner)
+            theory = resampled.means.theory_width.sel(learner=learner)
+            label = f"{learner} in closed form"
+            shifted.plot(theory.width, theory, "--", color=color, label=label, lw=0.9)
         shifted.set(title="inputs of another range", yscale="log", ylabel="loss")
         shifted.set_xlabel("range / range in training")
         for axes in (learnt, shifted):

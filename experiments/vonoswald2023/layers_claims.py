@@ -1,4 +1,4 @@
-"""Are trained layers steps of GD++? Claims O1-O3, O5-O7 and O16.
+"""Are trained layers steps of GD++? Claims O1-O3, O5-O7 and O16 (O6b: `one_layer`).
 
 Losses are compared with those of learners on the same prompts. The thresholds are ours
 where the paper shows curves and gives no number.
@@ -11,7 +11,12 @@ from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import LargestSize, Ratio, Statistic
+from experiments.engine.claims.statistics import (
+    Largest,
+    LargestSize,
+    Ratio,
+    Statistic,
+)
 
 NEAR = 1.25
 """The largest width of the inputs at which losses are compared: beyond it a few
@@ -19,7 +24,7 @@ contexts with the largest eigenvalues carry all of the mean."""
 
 SAMPLED = (
     *("error", "prediction", "cosine", "descent", "error_untied"),
-    *("error_width", "descent_width", "error_weights"),
+    *("error_width", "descent_width", "theory_width", "error_weights"),
 )
 """The variables that have prompts."""
 
@@ -178,6 +183,10 @@ def _shifted(judge: Judge) -> list[Claim]:
 
         return logarithms
 
+    def nearer(means: xr.Dataset) -> xr.DataArray:
+        plus_plus, descent = (abs(apart(name)(means)) for name in ("GD++", "GD"))
+        return plus_plus - descent
+
     def scaled(means: xr.Dataset) -> xr.DataArray:
         errors, factor = means.error_weights, means.error_weights.factor
         return errors / factor**2 / errors.sel(factor=1.0) - 1
@@ -192,6 +201,16 @@ def _shifted(judge: Judge) -> list[Claim]:
             0.3,
             unit="largest |log10 of the ratio of losses|",
             bar="ours",
+        ),
+        judge(
+            "O6c",
+            "At each of these ranges its loss is nearer to that of GD++ than to that "
+            "of gradient descent.",
+            Largest(nearer, over="width"),
+            "<",
+            0.0,
+            unit="largest difference of |log10 of the ratio of losses|, to GD++ and to "
+            "GD",
         ),
         judge(
             "O7",

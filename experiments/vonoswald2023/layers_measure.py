@@ -20,7 +20,7 @@ from icl.constructed.linear_attention import linear_gradient_descent
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.tasks import JointTokens
-from icl.theory import BestSteps, best_steps, context_eigenvalues
+from icl.theory import BestSteps, best_steps, context_eigenvalues, steps_risk
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """The ranges of the inputs, as shares of that of training."""
@@ -115,9 +115,10 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         `cosine` against each learner (learner, seed, prompt), errors under shifts of
         the inputs and of w, `error_width` (width, seed, prompt) and `error_weights`
         (factor, seed, prompt), and `scalar` (seed, what); for learners `descent`
-        (learner, prompt) and `descent_width` (width, learner, prompt); for untied
-        models `error_untied` (seed, prompt); and losses by step, `history_tied` and
-        `history_untied`. Theory is in the attributes.
+        (learner, prompt) and `descent_width` (width, learner, prompt), and the same
+        in closed form for each context, `theory_width`; for untied models
+        `error_untied` (seed, prompt); and losses by step, `history_tied` and
+        `history_untied`. Other theory is in the attributes.
     """
     best = optima(config)
     prompts, _ = config.evaluation.sample(regression(config), whole=True)
@@ -146,6 +147,12 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         ),
         "error_width": (("width", "seed", "prompt"), _wider(tied, prompts)),
         "descent_width": (("width", "learner", "prompt"), _wider(descents, prompts)),
+        "theory_width": (
+            ("width", "learner", "prompt"),
+            _in_closed_form(
+                config, [best[f"tied {name}"] for name in LEARNERS], prompts
+            ),
+        ),
         "error_weights": (
             ("factor", "seed", "prompt"),
             np.stack([_errors(tied, _times(prompts, 1.0, c)) for c in FACTORS]),
@@ -187,6 +194,32 @@ def _constructed(config: Config, steps: BestSteps) -> Transformer:
     rate, gamma = float(steps.rates[0]), float(steps.gammas[0])
     built = linear_gradient_descent
     return built(config.tied, config.dim, rate, gamma=gamma, dtype="float32")
+
+
+def _in_closed_form(
+    config: Config, learners: Sequence[BestSteps], prompts: Prompts
+) -> np.ndarray:
+    """Returns losses of steps on inputs of each range, (widths, learners, prompts).
+
+    They are those of the contexts of the prompts, averaged over w and the query. Inputs
+    of another range multiply eigenvalues by its square.
+    """
+    spectrum = context_eigenvalues(np.asarray(prompts.xs)[:, :-1])
+    variance = config.input_width**2 / 12
+    return np.array(
+        [
+            [
+                steps_risk(
+                    spectrum * width**2,
+                    steps.rates,
+                    steps.gammas,
+                    variance=variance * width**2,
+                )
+                for steps in learners
+            ]
+            for width in WIDTHS
+        ]
+    )
 
 
 def _times(prompts: Prompts, width: float, factor: float) -> Prompts:

@@ -1,4 +1,4 @@
-"""Ill-conditioned inputs and LSTMs: what is planted is found, models go through."""
+"""Ill-conditioned inputs, LSTMs, widths: what is planted is found, models run."""
 
 from types import SimpleNamespace
 
@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from planted import verdicts
+from planted import silent, verdicts
 
-from experiments.fu2024 import conditioning, recurrent
+from experiments.fu2024 import conditioning, recurrent, width
 from experiments.fu2024.layers_measure import DESCENT, NEWTON
 from icl import inference
 from icl.model.building import build
@@ -122,3 +122,42 @@ def test_lstms_go_through_from_their_settings_to_the_picture():
     np.testing.assert_allclose(floor, dataset.floor, rtol=1e-6)
     recurrent.plot(dataset)
     assert len(recurrent.claims(dataset)) == 3
+
+
+# --- widths ---
+
+
+def planted_widths(narrow=0.4):
+    seeds = np.array([1.0, 1.02])[:, None]
+    levels = np.array([narrow, 0.1, 0.01, 0.001])[:, None, None] * seeds
+    errors = noisy(np.repeat(levels, 3, axis=2), ("times", "seed", "context"))
+    found = {"error": errors, "least_squares": noisy(np.full(3, 1e-4), "context")}
+    coords = {"times": list(width.MULTIPLES), "context": range(3)}
+    return xr.Dataset(found, coords, {"resamples": 100, "dim": 2})
+
+
+def test_a_width_of_half_of_d_is_not_enough_where_it_is_not():
+    assert verdicts(width, planted_widths()) == {"F12": "holds"}
+    assert verdicts(width, planted_widths(narrow=0.05)) == {"F12": "fails"}
+
+
+def test_widths_go_through_from_their_settings_to_the_picture():
+    config = width.PRESETS["tiny"]
+    assert [each.model.width for each in width.settings(config)] == [
+        1,
+        1,
+        2,
+        2,
+        4,
+        4,
+        8,
+        8,
+    ]
+    assert [each.seed for each in width.settings(config)] == [0, 1] * 4
+    dataset = width.measure(config, silent)
+    assert dataset.error.shape == (4, 2, 48, 5)
+    labels = np.square(config.evaluation.sample(config.setting.task)[0].ys) / 2
+    np.testing.assert_allclose(dataset.error[0, 1], labels, rtol=1e-5)
+    assert dataset.least_squares[:, -1].max() < 1e-4  # 4 pairs determine w
+    width.plot(dataset)
+    assert len(width.claims(dataset)) == 1

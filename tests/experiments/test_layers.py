@@ -55,6 +55,7 @@ def planted(**changes):
         "cosine": array([[0.9], [0.999]], "learner", "seed"),
         "error_width": array(0.22, "width", "seed"),
         "descent_width": array([0.31, 0.22], "width", "learner"),
+        "theory_width": array([0.31, 0.22], "width", "learner"),
         "error_weights": array(np.square(FACTORS)[:, None], "factor", "seed"),
     }
     scalar = array([1.352, 0.1763, 0.01], "seed", "what")
@@ -76,7 +77,7 @@ def verdicts(dataset):
 def test_layers_that_are_gd_plus_plus_fulfil_every_claim():
     found = verdicts(planted())
     assert set(found.values()) == {"holds"}
-    names = "O0 O1a O1b O2a O2b O3 O5a O5b O5c O6 O7 O16a O16b O16c"
+    names = "O0 O1a O1b O2a O2b O3 O5a O5b O5c O6 O6c O7 O16a O16b O16c"
     assert list(found) == names.split()
 
 
@@ -87,6 +88,7 @@ def test_layers_that_are_gd_plus_plus_fulfil_every_claim():
         ({"prediction": xr.DataArray([1.0, 50.0], dims="learner")}, {"O3"}),
         ({"error_untied": 2.0}, {"O5a", "O5c"}),
         ({"descent_width": 3.0}, {"O6"}),
+        ({"error_width": 1.3}, {"O6c"}),
         (
             {"error_weights": xr.DataArray([1.0, 1.0, 1.1, 1.0], dims="factor")},
             {"O7"},
@@ -124,8 +126,11 @@ def test_models_go_through_from_their_settings_to_the_picture():
     assert dataset.error_width.shape == (len(WIDTHS), 2, 64)
     at_one = dataset.error_width.sel(width=1.0)
     np.testing.assert_allclose(at_one, dataset.error, rtol=1e-5)
+    # Of 64 prompts, each with one w and one query.
+    ratio = (dataset.descent_width / dataset.theory_width).mean("prompt")
+    assert 0.4 < float(ratio.min()) and float(ratio.max()) < 2.5
     layers.plot(dataset)
-    assert len(layers.claims(dataset)) == 14
+    assert len(layers.claims(dataset)) == 15
 
 
 def test_one_layer_is_refused():

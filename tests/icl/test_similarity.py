@@ -174,8 +174,9 @@ ILL_CONDITIONED = {
 def ill_conditioned():
     """Half of the eigenvalues of the inputs' covariance are 100 times the others.
 
-    Each prompt has a rotation of its own. Returns the errors of iterates after 40 pairs,
-    over that of predicting 0 and averaged over queries, and condition numbers of X'X.
+    Each prompt has a rotation of its own. Returns the errors of iterates after 40
+    pairs, over that of predicting 0 and averaged over queries, and the condition
+    numbers of X'X.
     """
     rotations = np.linalg.qr(RNG.normal(size=(100, 20, 20)))[0]
     values = np.where(np.arange(20) < 10, 100.0, 1.0) * 20 / 1010
