@@ -110,6 +110,38 @@ def test_what_is_decoded_comes_before_what_never_is():
     assert verdicts(dataset)["26a"] == "holds"
 
 
+def test_the_best_of_equal_layers_is_chosen_on_other_prompts_than_it_is_judged_on():
+    """Twelve layers have an error of 0.5; the least of those tested looks smaller."""
+    rng, grids, draws = np.random.default_rng(0), 300, 200
+
+    def noisy(*shape):
+        return 0.5 + 0.02 * rng.normal(size=shape)
+
+    axes, shape = ("layer", "token", "target"), (12, 1, grids)
+    r2, validation = noisy(*shape), noisy(*shape)
+    found = fig4_measure._with_errors(
+        xr.Dataset(
+            {
+                "r2": (axes, r2),
+                "r2_resampled": (
+                    (*axes, "resample"),
+                    r2[..., None] + noisy(*shape, draws) - 0.5,
+                ),
+                "validation_error": (axes, validation),
+            },
+            {"layer": range(12)},
+        )
+    )
+
+    def covered(layers):
+        drawn = found.error_resampled.sel(layer=layers)
+        low, high = drawn.quantile([0.025, 0.975], "resample")
+        return float(((low <= 0.5) & (0.5 <= high)).mean())
+
+    assert covered(found.best_layer) >= 0.95 - 2 * 0.0126
+    assert covered(found.error.argmin("layer")) < 0.8
+
+
 def test_the_numbers_are_those_of_the_definitions():
     by_id = {
         c.id: c for c in fig4_claims.claims(measured(MOMENT_FIRST, FLAT, noise=0.0))

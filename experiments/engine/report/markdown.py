@@ -19,7 +19,8 @@ INTERVALS = (
     "interval is over: where that is prompts for one trained model, another seed, and "
     "even another order of rounding, may move the number further than the interval is "
     "wide. Simultaneous intervals are for what is said of all n, or of all sizes, at "
-    "once. What fails is a result at this scale."
+    "once. Over seeds, distances and ratios of them are averaged in logarithms. What "
+    "fails is a result at this scale."
 )
 
 
