@@ -1,7 +1,9 @@
 """Are trained layers steps of GD++? Claims O1-O3, O5-O7 and O16 (O6b: `one_layer`).
 
 Losses are compared with those of learners on the same prompts. The thresholds are ours
-where the paper shows curves and gives no number.
+where the paper shows curves and gives no number. That training comes past gradient
+descent on its way to GD++ is no claim here: the prediction 0, near which it begins, is
+nearer to gradient descent than to GD++, whose predictions are larger.
 """
 
 import numpy as np

@@ -136,15 +136,13 @@ def test_inputs_of_another_range(eta, gamma, steps, halves):
         (0.5991, 0.0, 2, (5.02, 167.0)),
         (1.352, 0.1763, 2, (4.78, 7.5e3)),
         (0.5617, 0.0, 5, (1.7e3, 3.6e6)),
-        (3.120, 0.2048, 5, (2e25,)),
     ],
 )
 def test_far_from_training_steps_diverge(eta, gamma, steps, halves):
-    """A few contexts carry the mean there, of which only the order can be compared."""
+    """A few contexts carry the mean there: only its order of magnitude is known."""
     rates, bends = np.full(steps, eta / 2), np.full(steps, gamma)
-    for width, half in zip((1.5, 2.0), halves, strict=False):
-        apart = abs(np.log10(risk(rates, bends, width) / 2 / half))
-        assert apart < (1 if half < 1e20 else 5)
+    for width, half in zip((1.5, 2.0), halves, strict=True):
+        assert abs(np.log10(risk(rates, bends, width) / 2 / half)) < 0.5
 
 
 @pytest.mark.parametrize(

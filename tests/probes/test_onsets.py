@@ -62,7 +62,8 @@ def test_the_onset_of_a_plateau_at_the_line_is_covered(rng, seeds):
     found = onset(grid)
     covered = (found.onset_low <= 6) & (found.onset_high >= 6)
     assert float(covered.mean()) >= 0.95 - 2 * 0.0126
-    low, high = found.onset_resampled.quantile([0.025, 0.975], "resample")
+    resampled = found.onset_resampled.clip(max=len(share))  # some never cross
+    low, high = resampled.quantile([0.025, 0.975], "resample")
     assert float(((low <= 6) & (high >= 6)).mean()) < 0.9  # what percentiles do
 
 
