@@ -17,7 +17,11 @@ from icl.arrays import real
 def squared_error(
     predictions: Float[Array, "batch slots"], targets: Float[Array, "batch slots"]
 ) -> Float[Array, "batch slots"]:
-    """Returns (prediction - target)^2, not halved.
+    """Returns the squared error of each prediction, not halved.
+
+    $$(ŷ - y)²$$
+
+    Here ŷ is the prediction, and y is the target.
 
     Raises:
         ValueError: the two are no arrays of real numbers, or differ in shape.
@@ -32,7 +36,9 @@ def logistic(
 ) -> Float[Array, "batch slots"]:
     """Returns -log p(target) in nats for targets of -1 and 1; predictions are log-odds.
 
-    p(1) is the sigmoid of the prediction.
+    $$ln(1 + exp(-y z))$$
+
+    Here z is the prediction, of which p(1) is the sigmoid, and y is the target.
 
     Raises:
         ValueError: the two are no arrays of real numbers, or differ in shape; or
@@ -52,6 +58,10 @@ def cross_entropy(
     targets: Int[Array, "batch slots"],
 ) -> Float[Array, "batch slots"]:
     """Returns -log p(target) in nats, where p is the softmax of the predictions.
+
+    $$-z_y + ln ∑_v exp(z_v)$$
+
+    Here z_v is the prediction for the entry v of the vocabulary, and y is the target.
 
     Raises:
         ValueError: targets are no integers, or differ from predictions in shape.

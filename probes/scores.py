@@ -75,12 +75,17 @@ def cosine(truth: ArrayLike, guess: ArrayLike) -> Float64[np.ndarray, " prompts"
 def behavioural_error(
     truth: ArrayLike, guess: ArrayLike, covariance: ArrayLike | None = None
 ) -> Float64[np.ndarray, " prompts"]:
-    """Returns each prompt's expected squared error at x, E_x (x.(guess - truth))^2.
+    """Returns what each prompt's guess of a weight vector costs in predictions.
+
+    $$E[(x·(ŵ - w))²] = (ŵ - w)ᵀ C (ŵ - w)$$
+
+    It is the squared error at a new x with the covariance C; ŵ is the guess, and w is
+    the truth.
 
     Args:
         truth: weight vectors, (prompts, q).
         guess: decoded weight vectors, (prompts, q).
-        covariance: covariance of x, (q, q); None stands for the identity.
+        covariance: covariance C of x, (q, q); None stands for the identity.
 
     Raises:
         ValueError: shapes that differ, NaN or infinity.

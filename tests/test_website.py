@@ -1,10 +1,14 @@
-"""The site's builder reports what is broken: links, headings, and foreign files."""
+"""The site's builder reports what is broken: links, headings, formulas, foreign files."""
 
+import ast
+import doctest
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
-from docs.website import checks, staging
+from docs.website import checks, formulas, staging
 
 PAGE = """<html><head><link rel="stylesheet" href="style.css">{head}</head>
 <body><h2 id="here">Here</h2>{body}</body></html>"""
@@ -37,11 +41,66 @@ def test_a_whole_site_has_no_problem(tmp_path):
             '<script src="//a.org/b.js"></script>',
             "loads //a.org/b.js from another host",
         ),
+        ("<p>$$ w $$</p>", "shows a formula as it is written: $$ w $$"),
+        (r"<math><mi>\foo</mi></math>", r"shows a formula as it is written: \foo"),
     ],
 )
 def test_what_is_broken_is_said(tmp_path, body, wrong):
     (problem,) = checks.check(site(tmp_path, body=body))
     assert wrong in problem
+
+
+def test_code_and_drawn_formulas_are_no_problem(tmp_path):
+    body = r"<pre>$$ w $$</pre><code>\foo</code><math><mi>w</mi></math><p>\foo</p>"
+    assert checks.check(site(tmp_path, body=body)) == []
+
+
+@pytest.mark.parametrize(
+    ("formula", "latex"),
+    [
+        ("w = (X'X + λI)⁻¹ X'y", r"w = (X^\top X + λI)^{-1} X^\top y"),
+        ("I / √(median D²)", r"I / \sqrt{\operatorname{median} D^2}"),
+        ("k(x, x')", "k(x, x')"),  # another x, and not the transpose
+        ("E[r] / E[s], X E", r"\mathbb{E}[r] / \mathbb{E}[s], X E"),
+        ("argmin_w ‖w‖_1", r"\operatorname{argmin}_w \Vert w\Vert _1"),
+        (r"\log x + \mathrm{mean} x_{min}", r"\log x + \mathrm{mean} x_{min}"),
+    ],
+)
+def test_formulas_in_unicode_become_latex(formula, latex):
+    assert formulas.latex(formula) == latex
+    assert formulas.unknown(formula) == set()
+
+
+def test_examples_of_formulas():
+    result = doctest.testmod(formulas)
+    assert result.attempted and not result.failed
+
+
+def docstrings(folder: Path):
+    """Yields the file and the text of all docstrings of a package."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = ast.get_docstring(node) if isinstance(node, documented) else None
+            if text:
+                yield path, inspect.cleandoc(text)
+
+
+@pytest.mark.parametrize("package", ["icl", "probes"])
+def test_formulas_of_docstrings_can_be_drawn(package):
+    """Each is a paragraph of its own, and has no sign that is not translated."""
+    found = 0
+    for path, text in docstrings(staging.ROOT / package):
+        for paragraph in text.split("\n\n"):
+            if "$$" in paragraph:
+                whole = re.fullmatch(r"\$\$(.+)\$\$", paragraph, re.DOTALL)
+                assert whole, f"{path}: {paragraph}"
+                formula = whole[1]
+                assert formulas.unknown(formula) == set(), formula
+                for first, last in ("()", "[]", "{}"):
+                    assert formula.count(first) == formula.count(last), formula
+                found += 1
+    assert found
 
 
 def test_styles_of_another_host_are_found(tmp_path):

@@ -1,7 +1,8 @@
-"""What must hold of the site that was built: no dead link, and nothing from elsewhere.
+"""What must hold of the built site: no dead link, no raw formula, nothing from elsewhere.
 
 The generator reports broken links between pages. It does not look at pictures, nor at
-what a page loads, so that all of it is checked here again, on the HTML.
+what a page loads, so that all of it is checked here again, on the HTML. A formula is
+raw where a page still shows its LaTeX.
 """
 
 import re
@@ -11,21 +12,38 @@ from urllib.parse import unquote, urlsplit
 
 # Elements that make a browser load something; an <a> only leads there.
 LOADS = {"script", "img", "iframe", "source", "video", "audio", "embed", "object"}
+# What these elements hold is shown as it stands, or not at all.
+VERBATIM = {"pre", "code", "script", "style", "annotation"}
 RELATIONS = {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "manifest"}
 
 
 class Page(HTMLParser):
-    """Collects the anchors of a page, where it leads, and what it loads."""
+    """Collects the anchors of a page, where it leads, what it loads, raw formulas."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loads: list[str] = []
+        self.raw: list[str] = []
+        self._verbatim = self._formulas = 0  # how many such elements we are within
         self.feed(path.read_text())
+
+    def handle_data(self, data: str) -> None:
+        """Notes a formula of which MathML was not made, or not of all of it."""
+        command = self._formulas and "\\" in data
+        if not self._verbatim and ("$$" in data or command):
+            self.raw.append(" ".join(data.split()))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leaves an element."""
+        self._verbatim -= tag in VERBATIM
+        self._formulas -= tag == "math"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Notes the attributes of one element."""
+        self._verbatim += tag in VERBATIM
+        self._formulas += tag == "math"
         found = {name: value for name, value in attrs if value}
         self.anchors |= {found[name] for name in ("id", "name") if name in found}
         address = found.get("src") or found.get("href") or found.get("data")
@@ -51,6 +69,7 @@ def check(site: Path) -> list[str]:
             elif not foreign and path.name != "404.html":
                 wrong = _missing(address, path, pages)
                 problems += [f"{name} leads to {address}: {wrong}"] if wrong else []
+        problems += [f"{name} shows a formula as it is written: {x}" for x in page.raw]
     return problems + _foreign_styles(site)
 
 

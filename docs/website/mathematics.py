@@ -2,6 +2,7 @@
 
 Browsers draw MathML themselves, so formulas need no script, no fonts and no network.
 `$...$` is a formula in a line, and a paragraph `$$ ... $$` is one that stands alone.
+Those of docstrings are written in Unicode (see `formulas`).
 """
 
 import re
@@ -14,6 +15,8 @@ from markdown.blockprocessors import BlockProcessor
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
+from docs.website.formulas import latex
+
 # No formula begins or ends with a space, so that "$5 and $6" are two prices.
 INLINE = r"(?<![\\$\w])\$(?![\s$])([^$\n]*[^\s$\\])\$(?![\w$])"
 BLOCK = re.compile(r"\$\$(.+)\$\$", re.DOTALL)
@@ -25,7 +28,7 @@ class InlineFormula(InlineProcessor):
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:
         """Returns the placeholder of the MathML, and where the formula stood."""
         del data
-        formula = self.md.htmlStash.store(convert(m.group(1)))
+        formula = self.md.htmlStash.store(convert(latex(m.group(1))))
         return formula, m.start(0), m.end(0)
 
 
@@ -41,7 +44,7 @@ class BlockFormula(BlockProcessor):
         """Replaces the paragraph by the placeholder of its MathML."""
         found = BLOCK.fullmatch(blocks.pop(0).strip())
         assert found is not None  # because `test` was true
-        formula = convert(found.group(1).strip(), display="block")
+        formula = convert(latex(found.group(1).strip()), display="block")
         SubElement(parent, "p").text = self.parser.md.htmlStash.store(formula)
 
 

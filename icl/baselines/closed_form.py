@@ -26,7 +26,11 @@ Contexts = Float[Array, "1 length 1"]
 
 @dataclass(frozen=True)
 class LeastSquares(SpectralLearner):
-    """The w of smallest norm among those that minimise |Xw - y|^2: g = 1 / lambda.
+    """The w of smallest norm among those that minimise |Xw - y|^2.
+
+    $$w = X⁺ y$$
+
+    Here X⁺ is the pseudo-inverse of X.
 
     Example:
         >>> import numpy as np
@@ -53,11 +57,12 @@ class LeastSquares(SpectralLearner):
 
 @dataclass(frozen=True)
 class Ridge(SpectralLearner):
-    """Ridge regression, w = (X'X + alpha I)^-1 X'y; alpha = 0 is `LeastSquares`.
+    """Ridge regression; with alpha = 0 it is `LeastSquares`.
+
+    $$w = (X'X + αI)⁻¹ X'y$$
 
     Attributes:
-        alpha: the penalty in |Xw - y|^2 + alpha |w|^2, not scaled by the number of
-            pairs.
+        alpha: the penalty α in |Xw - y|^2 + α |w|^2, not scaled by the number of pairs.
 
     Raises:
         ValueError: alpha is negative or not finite.
@@ -94,12 +99,14 @@ class Ridge(SpectralLearner):
 class PosteriorMean(SpectralLearner):
     """The Bayes optimum for y = w.x + noise with w ~ N(0, weight_std^2 I).
 
-    It is ridge regression with alpha = noise_std^2 / weight_std^2, for any law of x.
-    Without noise it is `LeastSquares`.
+    $$w = (X'X + (σ²/τ²) I)⁻¹ X'y$$
+
+    It is ridge regression with alpha = σ²/τ², for any law of x. Without noise it is
+    `LeastSquares`.
 
     Attributes:
-        noise_std: standard deviation of the noise on y.
-        weight_std: standard deviation of each coordinate of w.
+        noise_std: standard deviation σ of the noise on y.
+        weight_std: standard deviation τ of each coordinate of w.
 
     Raises:
         ValueError: noise_std is negative, weight_std is not above 0, or either of them
@@ -136,10 +143,12 @@ class PosteriorMean(SpectralLearner):
     def ceiling(self, prompts: Prompts | Spectrum) -> Float[Array, " length"]:
         """Returns the largest share of w's variance that a reader of i pairs explains.
 
-        It is 1 - E[tr posterior covariance] / (dim weight_std^2), by context length,
-        with the expectation over the prompts, and is the ceiling of R^2 when w is
-        decoded. The posterior covariance is noise_std^2 (X'X + alpha I)^-1, so that the
-        share is the mean of lambda / (lambda + alpha); without noise it is rank / dim.
+        $$E[tr(X'X (X'X + αI)⁻¹)] / d$$
+
+        It is given by context length, with the expectation over the prompts, and is the
+        ceiling of R^2 when w is decoded: 1 - E[tr posterior covariance] / (d τ^2). The
+        posterior covariance is σ^2 (X'X + αI)^-1, with α = σ^2 / τ^2. So the share is
+        the mean of lambda / (lambda + α); without noise it is rank / d.
 
         Example:
             >>> import numpy as np
@@ -158,7 +167,9 @@ class PosteriorMean(SpectralLearner):
 
 @dataclass(frozen=True)
 class Average(SpectralLearner):
-    """The averaging estimator of Garg et al. (2022), w = X'y / n: g = 1 / n.
+    """The averaging estimator of Garg et al. (2022).
+
+    $$w = X'y / n$$
 
     It is unbiased when E[xx'] = I, and equals one gradient step of rate 1 / (2n).
     """

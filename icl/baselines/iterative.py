@@ -35,13 +35,15 @@ def optimal_rate(
 ) -> float | Array:
     """Returns the rate at which one gradient step predicts best after `context` pairs.
 
-    rate = 1 / (2 (n + d + 1 + noise_std^2 / weight_std^2)) for x ~ N(0, I), where the
-    risk E|w_1 - w|^2 of w_1 = 2 rate X'y is, with c = 2 rate, tau and sigma,
+    $$η = 1 / (2 (n + d + 1 + σ²/τ²))$$
 
-        d tau^2 (1 - 2 c n + c^2 n (n + d + 1)) + d c^2 n sigma^2,
+    This is for x ~ N(0, I); σ is noise_std, and τ is weight_std. The step goes to
+    w_1 = c X'y with c = 2η, whose risk E|w_1 - w|^2 is
+
+    $$d τ² (1 - 2cn + c² n (n + d + 1)) + d c² n σ²,$$
 
     because E[X'X] = n I and E[(X'X)^2] = n (n + d + 1) I. Its minimum over c, without
-    noise, is d tau^2 (1 - n / (n + d + 1)); least squares reaches d tau^2 (1 - n / d).
+    noise, is d τ^2 (1 - n / (n + d + 1)); least squares reaches d τ^2 (1 - n / d).
 
     Raises:
         ValueError: context is negative or no number, dim is not an integer >= 1, or a
@@ -71,9 +73,11 @@ def optimal_rate(
 class GradientDescent(SpectralLearner):
     """Full-batch gradient descent from w = 0, after `steps` steps.
 
+    $$w ← w - 2η (X'X w - X'y)$$
+
     Attributes:
         steps: number of steps; 0 leaves w = 0.
-        rate: step size, of the gradient *summed* over the pairs; None is the optimal
+        rate: step size η, of the gradient *summed* over the pairs; None is the optimal
             rate of a single step at each context length (`optimal_rate`).
         noise_std: noise of the task; for the optimal rate only.
         weight_std: deviation of the task's weights; for the optimal rate only.
@@ -144,8 +148,10 @@ class GradientDescent(SpectralLearner):
 class GradientFlow(SpectralLearner):
     """Gradient descent with infinitely many, infinitely small steps.
 
-    It solves dw/dt = -2 (X'Xw - X'y) from w = 0. `GradientDescent(steps, rate)`
-    approaches it at time = steps * rate as the rate falls.
+    $$dw/dt = -2 (X'X w - X'y)$$
+
+    It starts at w = 0. `GradientDescent(steps, rate)` approaches it at time = steps *
+    rate as the rate falls.
 
     Attributes:
         time: how long the flow runs.
@@ -175,15 +181,17 @@ class GradientFlow(SpectralLearner):
 class Newton(SpectralLearner):
     """Newton's (Schulz's) iteration for the inverse of S = X'X, after `steps` steps.
 
-    M_0 = a S, M <- 2M - M S M, w = M X'y, as in Fu et al. (2024, arXiv 2310.17086). It
-    converges, quadratically, to the pseudo-inverse for 0 < a < 2 / lambda_max^2. We
-    take a = 1 / |SS'| of each prefix, in one of two norms. The spectral norm gives the
-    middle of that range, 1 / lambda_max^2, where the leading direction is exact from
-    the start. The Frobenius norm, with which the released code of Fu et al. begins, is
-    larger, so that all directions lag behind by the log2 of the ratio of the norms:
-    0 iterations after one pair, about 0.5 at n = d = 20. Their text has a = 2 / |SS'|,
-    the end of the range; there the leading direction is lost (1 - 2 = -1, whose powers
-    never vanish), and slow directions are one iteration ahead.
+    $$M_0 = aS,  M ← 2M - M S M,  w = M X'y$$
+
+    This is the iteration of Fu et al. (2024, arXiv 2310.17086). It converges,
+    quadratically, to the pseudo-inverse for 0 < a < 2 / lambda_max^2. We take a = 1 /
+    |SS'| of each prefix, in one of two norms. The spectral norm gives the middle of
+    that range, 1 / lambda_max^2, where the leading direction is exact from the start.
+    The Frobenius norm, with which the released code of Fu et al. begins, is larger, so
+    that all directions lag behind by the log2 of the ratio of the norms: 0 iterations
+    after one pair, about 0.5 at n = d = 20. Their text has a = 2 / |SS'|, the end of
+    the range; there the leading direction is lost (1 - 2 = -1, whose powers never
+    vanish), and slow directions are one iteration ahead.
 
     Attributes:
         steps: number of iterations; 0 leaves M_0.

@@ -35,8 +35,12 @@ JITTER = 1e-10
 class GaussianProcess(Learner):
     """The posterior mean under a Gaussian process of this kernel.
 
-    It is computed in float64 and is not linear in the query, unless the kernel is: with
-    "linear", k(x, x') = x.x', it is ridge regression, alpha = noise_std^2.
+    The arc-cosine kernel is, with the angle t between x and x',
+
+    $$k(x, x') = ‖x‖ ‖x'‖ (sin t + (π - t) cos t) / π$$
+
+    The mean is computed in float64 and is not linear in the query, unless the kernel
+    is: with "linear", k(x, x') = x.x', it is ridge regression, alpha = noise_std^2.
 
     Attributes:
         kernel: "arc-cosine" or "linear".

@@ -45,8 +45,13 @@ NEVER = -1e30
 class DiscretePosterior(Learner):
     """The mean over the functions of a pool, weighted by how well they fit.
 
-    It is computed in float32. For linear functions the weights are the mean of the
-    functions' weights; for others there are none.
+    After i pairs the share of function m in the mean is, up to a factor,
+
+    $$p_m exp(-∑_{j≤i} (y_j - f_m(x_j))² / (2σ²))$$
+
+    Here p_m is how probable the function is, and σ is noise_std. The mean is computed
+    in float32. For linear functions the weights are the mean of the functions' weights;
+    for others there are none.
 
     Attributes:
         pool: the functions, and how probable they are.

@@ -20,12 +20,13 @@ from icl.prompts import Prompts, check_prompts
 class OnePassSGD(Learner):
     """One pass of stochastic gradient descent, a step for each earlier pair in order.
 
-    Every step is w <- w - 2 rate (x (x.w) - x y + alpha w). It is computed in the
-    prompts' dtype, so that it may be called inside jit.
+    $$w ← w - 2η ((w·x - y) x + αw)$$
+
+    It is computed in the prompts' dtype, so that it may be called inside jit.
 
     Attributes:
-        rate: step size.
-        alpha: weight decay, applied at every pair.
+        rate: step size η.
+        alpha: weight decay α, applied at every pair.
 
     Raises:
         ValueError: rate is not above 0, alpha is negative, or either is not finite.

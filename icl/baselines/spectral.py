@@ -75,8 +75,11 @@ class Spectrum(NamedTuple):
 
 
 class SpectralLearner(Learner):
-    """A linear learner, given by a function of the eigenvalues of X'X.
+    """A linear learner, given by a function g of the eigenvalues of X'X.
 
+    $$w = V g(λ) V'X'y$$
+
+    V has the eigenvectors of X'X in its columns, and λ are their eigenvalues.
     Subclasses write `filter` and `name`, and `shortcut` if they have one. Called with a
     `Spectrum` in place of prompts, a learner reuses the decomposition.
     """

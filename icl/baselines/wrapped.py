@@ -100,15 +100,17 @@ class ScikitLearner(Learner):
 
 @dataclass(frozen=True)
 class Lasso(Learner):
-    """The w that minimises |Xw - y|^2 / (2n) + alpha |w|_1, without an intercept.
+    """Linear regression with a penalty on the size of weights, without an intercept.
+
+    $$w = argmin_w ‖Xw - y‖² / (2n) + α‖w‖_1$$
 
     n is the number of pairs in the context. It is scikit-learn's `Lasso`, one fit for
     each prompt and prefix, in float64, which run through joblib; each starts from the
     weights of the prefix before it.
 
     Attributes:
-        alpha: the penalty, in scikit-learn's convention above, above 0; `LeastSquares`
-            is its limit 0.
+        alpha: the penalty α, above 0, in scikit-learn's convention; `LeastSquares` is
+            its limit 0.
 
     Raises:
         ValueError: alpha is not above 0 and finite.

@@ -245,10 +245,12 @@ def implied_weight_difference(
 def linearity(fit: ImpliedWeights, *, resamples: int = 1000, seed: int = 0) -> Estimate:
     """Returns R2 of the linear fit by context length, 1 for a linear learner (Fig. 6).
 
-    R2 = 1 - E[residual] / E[total], both means over prompts: prompts with small
-    predictions weigh little. It is adjusted for the number of fitted parameters. At
-    context length 0, R2 of a learner that predicts a constant 0 does not exist and is
-    NaN.
+    $$R² = 1 - E[r] / E[s]$$
+
+    The residual r and the total s of `fit` are averaged over prompts, so that prompts
+    with small predictions weigh little. R2 is adjusted for the number of fitted
+    parameters. At context length 0, R2 of a learner that predicts a constant 0 does not
+    exist and is NaN.
 
     `per_prompt` of the result holds each prompt's own R2.
 

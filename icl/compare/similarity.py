@@ -65,7 +65,10 @@ def error_similarity(
 ) -> Float[np.ndarray, "*axes batch"]:
     """Returns the cosine of the errors of two learners, for each prompt (SimE).
 
-    Predictions of 0 in the place of `b` give the floor of `a`.
+    $$(a - y)·(b - y) / (‖a - y‖ ‖b - y‖)$$
+
+    Here a, b and the labels y are vectors over the contexts of a prompt. Predictions of
+    0 in the place of `b` give the floor of `a`.
 
     Args:
         a: predictions of one learner, or of several in front, such as layers.

@@ -140,17 +140,15 @@ def optimal_step(dim: int, pairs: int, *, width: float = 1.0) -> tuple[float, fl
     gives w_1 = c S w with c = 2 rate and S = X'X of the n pairs. With the moments
     m2 = E x_1^2 = width^2/12 and m4 = E x_1^4 = width^4/80, the loss at a new x is
 
-        L(c) = E (w.x - w_1.x)^2 = m2 tr E (I - c S)^2
-             = m2 (d - 2 c tr E S + c^2 tr E S^2).
+    $$L(c) = E[(w·x - w_1·x)²] = m_2 (d - 2c tr E[S] + c² tr E[S²])$$
 
-    S is a sum of n independent x x', so that tr E S = n d m2, and
+    S is a sum of n independent x x', so that
 
-        tr E S^2 = n E |x|^4 + n (n - 1) tr (E x x')^2
-                 = n d (m4 + (d - 1) m2^2) + n (n - 1) d m2^2.
+    $$tr E[S] = n d m_2,  tr E[S²] = n d (m_4 + (d - 1) m_2²) + n (n - 1) d m_2²$$
 
-    The minimum is at c = tr E S / tr E S^2 = m2 / (m4 + (n + d - 2) m2^2), where
+    The minimum over c, and the loss there, are
 
-        L = m2 d (1 - n m2^2 / (m4 + (n + d - 2) m2^2)).
+    $$c = m_2 / (m_4 + (n + d - 2) m_2²),  L = d m_2 (1 - n m_2 c)$$
 
     For width 1 and d = n = 10: m2 = 1/12, m4 = 1/80, c = 20/33, L = 245/594 = 0.4125.
     Von Oswald et al. halve the loss; this one is not halved.

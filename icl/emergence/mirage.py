@@ -29,12 +29,14 @@ def cross_entropy(
     critical: float = 1e8,
     exponent: float = -0.3,
 ) -> Numbers:
-    """Returns the cross-entropy per token, (N / c)^alpha.
+    """Returns the cross-entropy per token by the number of parameters, a power law.
+
+    $$(N / c)^α$$
 
     Args:
         parameters: N, above 0.
         critical: c, the N at which the cross-entropy is 1.
-        exponent: alpha, below 0.
+        exponent: α, below 0.
 
     Example:
         >>> cross_entropy([1e8, 1e9]).round(3).tolist()
@@ -164,12 +166,14 @@ def quanta_loss(
     """Returns the mean loss when the first n of many skills are learnt, each at once.
 
     In the quantization model (Michaud et al. 2023) skill k is needed with probability
-    proportional to k^-(1 + alpha), costs 1 until it is learnt and then nothing. Every
-    skill is a step; their sum falls as n^-alpha.
+    proportional to k^-(1 + α), costs 1 until it is learnt and then nothing. Every
+    skill is a step; their sum falls as n^-α:
+
+    $$∑_{k>n} k^{-(1+α)} / ∑_k k^{-(1+α)}$$
 
     Args:
         learnt: n, the number of skills that are learnt, in the order of their use.
-        exponent: alpha, above 0.
+        exponent: α, above 0.
         quanta: the number of skills.
 
     Example:

@@ -86,8 +86,12 @@ def shape(
 ) -> xr.Dataset:
     """Returns linearity and breakthroughness of a curve, with intervals and flags.
 
-    It is `shape` and not `linearity`, which is another function of this project
-    (`icl.compare.linearity`, the R2 of a linear fit).
+    $$L = I / √(mean D²),  B = I / √(median D²)$$
+
+    D are the differences of neighbouring scores, and the improvement I is the
+    difference of the largest and the smallest score, with a minus sign if the largest
+    comes first. The function is called `shape` and not `linearity`, which is another
+    one of this project (`icl.compare.linearity`, the R2 of a linear fit).
 
     Args:
         curve: scores by scale.

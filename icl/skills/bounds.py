@@ -51,7 +51,9 @@ class Bound(NamedTuple):
 
 
 def entropy(q: float) -> float:
-    """Returns H(q) = -q ln q - (1 - q) ln(1 - q) in nats.
+    """Returns the entropy of a coin in nats.
+
+    $$H(q) = -q ln q - (1 - q) ln(1 - q)$$
 
     Raises:
         ValueError: q is no probability.
@@ -67,7 +69,7 @@ def entropy(q: float) -> float:
 def divergence(q: float, p: float) -> float:
     """Returns the divergence of two coins, KL(q || p), in nats.
 
-    It is q ln(q / p) + (1 - q) ln((1 - q) / (1 - p)).
+    $$KL(q ‖ p) = q ln(q / p) + (1 - q) ln((1 - q) / (1 - p))$$
 
     Raises:
         ValueError: q is no probability, or p does not lie strictly between 0 and 1.
@@ -89,6 +91,8 @@ def margin(
     pieces_per_skill: int | float = math.inf,
 ) -> float:
     """Returns by how much the right side of the inequality exceeds the left, in nats.
+
+    $$k θ KL(βα ‖ α) - H(θ) - (N_2 / N_1) H(α)$$
 
     The inequality holds where this is positive. Over random graphs of N1 pieces, the
     probability that some theta N1 pieces send beta alpha of their edges or more into
@@ -124,6 +128,8 @@ def bound(
     theta: float, k: int, alpha: float, *, pieces_per_skill: int | float = math.inf
 ) -> Bound | None:
     """Returns the smallest beta for which the inequality holds, or None.
+
+    $$H(θ) + (N_2 / N_1) H(α) < k θ KL(βα ‖ α)$$
 
     There is none where the inequality fails even at beta = 1 / alpha: without the term
     of N2 / N1, where alpha is at least exp(-H(theta) / (k theta)).
@@ -200,9 +206,10 @@ def worst_case(theta: float, k: int, alpha: float) -> float:
 
     It is exact for a graph that has every combination of skills as often as the law
     says, as a large graph has. A piece has Binomial(k, alpha) edges into the chosen
-    skills. The worst choice fails the theta pieces that have most of them, so that
+    skills. The worst choice fails the theta pieces that have most of them. If E[c] is
+    the mean number of these edges of a piece that fails,
 
-        beta = E[edges | the top theta pieces] / (k alpha).
+    $$β = E[c] / (kα)$$
 
     Args:
         theta: the share of pieces that fail.

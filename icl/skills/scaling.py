@@ -23,7 +23,9 @@ Form = Literal["L1", "total variation"]
 
 @dataclass(frozen=True)
 class ScalingLaw:
-    """Excess loss as a function of parameters N and tokens D: B / N^b + C / D^c.
+    """The excess loss as a function of parameters N and tokens D.
+
+    $$B / N^b + C / D^c$$
 
     Attributes:
         parameters_scale: B.
@@ -81,13 +83,16 @@ CHINCHILLA = ScalingLaw(
 def cloze_failure(excess: int | float, *, form: Form = "L1") -> float:
     """Returns the largest share of wrong two-way answers at an excess loss (Theorem 3).
 
-    By Pinsker's inequality a model whose loss exceeds the entropy by eps nats assigns a
-    wrong answer at most sqrt(2 eps) of the probability, or sqrt(eps / 2) in the form of
-    the total variation, which is twice as strong. The paper uses the former, which says
-    nothing from eps = 1/2 on; 1 is then returned.
+    By Pinsker's inequality a model whose loss exceeds the entropy by ε nats assigns to
+    wrong answers at most so much of the probability, in the form of the L1 distance and
+    in that of the total variation, which is twice as strong:
+
+    $$√(2ε),  √(ε/2)$$
+
+    The paper uses the former, which says nothing from ε = 1/2 on; 1 is then returned.
 
     Args:
-        excess: the excess cross-entropy, in nats.
+        excess: the excess cross-entropy ε, in nats.
         form: "L1" or "total variation".
 
     Raises:

@@ -177,7 +177,9 @@ def saturation(scores: dict[int, float], level: int | float) -> int | None:
 
 
 def corpus_share(p_skill: float, p_topic: float, corpus: int | float, k: int) -> float:
-    """Returns the largest share of all combinations that a corpus holds: p_s^k p_t L.
+    """Returns the largest share of all combinations that a corpus holds.
+
+    $$p_s^k p_t L$$
 
     It may be more than 1, and then says nothing.
 
@@ -207,15 +209,17 @@ def novelty(
 ) -> float:
     """Returns the least share of a model's successes that its corpus does not hold.
 
-    It is 1 - p_s^k p_t L / rate, or 0 where that is negative and proves nothing. All
-    that the corpus holds is taken for a success, and skills for independent.
+    $$1 - p_s^k p_t L / r$$
+
+    It is 0 where that is negative and proves nothing. All that the corpus holds is
+    taken for a success, and skills for independent.
 
     Args:
         p_skill: p_s, how likely a sentence is to show a given skill.
         p_topic: p_t, how likely it is to be about a given topic.
         corpus: L, the number of sentences.
         k: the number of skills of a combination.
-        rate: the share of combinations at which the model succeeds.
+        rate: r, the share of combinations at which the model succeeds.
 
     Raises:
         ValueError: a number is out of range.

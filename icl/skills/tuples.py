@@ -24,13 +24,15 @@ MOST_SKILLS = 10**9
 
 
 def glued_failure(theta: float, size: int) -> float:
-    """Returns how often a composite of some random pieces fails: 1 - (1 - theta)^size.
+    """Returns how often a composite of some random pieces fails.
 
-    It is at most size x theta, which is what the theory uses.
+    $$1 - (1 - θ)^t ≤ tθ$$
+
+    The right side is what the theory uses.
 
     Args:
-        theta: the share of pieces that fail.
-        size: the number of pieces that are glued together.
+        theta: the share θ of pieces that fail.
+        size: the number t of pieces that are glued together.
 
     Raises:
         ValueError: a number is out of range.
@@ -99,13 +101,15 @@ def combinations(skills: int, size: int) -> int:
 def seen_share(skills: int, size: int, texts: int | float, k: int) -> float:
     """Returns the largest share of all tuples that a corpus can hold.
 
-    A text that needs k skills shows C(k, size) tuples, and no other text shows the same
-    ones, at best. The share is at most 1.
+    $$L C(k, t) / C(N, t)$$
+
+    A text that needs k skills shows C(k, t) tuples of t skills, and no other text shows
+    the same ones, at best. The share is at most 1.
 
     Args:
-        skills: the number of skills there are.
-        size: the number of skills of a tuple.
-        texts: the number of texts of the corpus.
+        skills: the number N of skills there are.
+        size: the number t of skills of a tuple.
+        texts: the number L of texts of the corpus.
         k: the number of skills that a text needs.
 
     Raises:

@@ -83,8 +83,11 @@ def target_ceilings(
 ) -> dict[str, Float[np.ndarray, " length"]]:
     """Returns the highest R2 that any reader of i pairs can reach, by name and context.
 
-    It is 1 for what the context determines, NaN for latents, of which it is not known,
-    and `PosteriorMean.ceiling` for w itself. For any other function f of w it is an
+    $$1 - E[Var(f(w) | c)] / Var(f(w))$$
+
+    This is the ceiling of a function f of w in the context c, by the law of total
+    variance. It is 1 for what the context determines, NaN for latents, of which it is
+    not known, and `PosteriorMean.ceiling` for w itself. For any other f it is an
     estimate for w ~ N(0, weight_std^2 I) and Gaussian noise. Given a context, w is
     Gaussian in the eigenbasis of X'X: its coordinates are independent, with the
     posterior mean as mean and the variances weight_std^2 (1 - lambda g(lambda)) for the

@@ -51,8 +51,10 @@ class LossDrop(NamedTuple):
 def trained_layer(covariance: Float[ArrayLike, "..."], pairs: int) -> Matrix:
     """Returns G, the preconditioner that a trained layer has, (dim, dim).
 
+    $$G⁻¹ = (1 + 1/N) C + (tr C / N) I$$
+
     Args:
-        covariance: that of x in training, (dim, dim), or (dim,) for a diagonal one.
+        covariance: C, that of x in training, (dim, dim), or (dim,) for a diagonal one.
         pairs: the number N of pairs of a context in training.
 
     Raises:
@@ -77,12 +79,14 @@ def layer_risk(
 ) -> float:
     """Returns the mean squared error of x_q' G (1/M) X'y.
 
+    $$tr Q - 2 tr(Q G T) + tr(Q G ((1 + 1/M) T² + tr(T) T / M) G')$$
+
     Args:
         layer: G, such as `trained_layer` returns or a model has learnt; any matrix.
-        covariance: that of the inputs of the context, (dim, dim), or (dim,) for a
+        covariance: T, that of the inputs of the context, (dim, dim), or (dim,) for a
             diagonal one.
         pairs: the number M of pairs in the context, which may be infinite.
-        query_covariance: that of the query; None is that of the context.
+        query_covariance: Q, that of the query; None is that of the context.
 
     Raises:
         ValueError: a matrix has another shape, a covariance is not symmetric positive
@@ -114,9 +118,12 @@ def plateaus(
 ) -> Float[np.ndarray, " levels"]:
     """Returns the levels of the loss on its way down, (dim + 1,), from high to low.
 
-    Level m is tr C - sum_{i <= m} l_i^2 / ((1 + 1/N) l_i + tr C / N), where l_1 >= l_2
-    >= ... are the eigenvalues of C. Equal eigenvalues are learnt one after the other,
-    but their plateaus look alike.
+    Level m is
+
+    $$tr C - ∑_{i≤m} λ_i² / ((1 + 1/N) λ_i + tr C / N)$$
+
+    Here λ_1 >= λ_2 >= ... are the eigenvalues of C. Equal eigenvalues are learnt one
+    after the other, but their plateaus look alike.
 
     Args:
         eigenvalues: those of the covariance of x.
@@ -139,9 +146,12 @@ def first_drop(eigenvalues: Float[ArrayLike, " dim"], pairs: int) -> LossDrop:
     """Returns how fast a layer leaves its first plateau, and how deep it falls.
 
     With a value v and merged keys and queries U, the prediction is v x_q' U (1/N) X'y.
-    Near 0, gradient flow on the mean squared error is dU/dt = 2 v C^2 and dv/dt =
-    2 tr(U C^2), whose fastest direction grows with the rate 2 |C^2|, the Frobenius
-    norm. It takes U to C^2, all directions at once, so that the loss drops once.
+    Near 0, gradient flow on the mean squared error is
+
+    $$dU/dt = 2v C²,  dv/dt = 2 tr(U C²)$$
+
+    Its fastest direction grows with the rate 2 |C^2|, the Frobenius norm. It takes U to
+    C^2, all directions at once, so that the loss drops once.
 
     Args:
         eigenvalues: those of the covariance of x.

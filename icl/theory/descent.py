@@ -87,7 +87,10 @@ def share_left(
 ) -> Eigenvalues:
     """Returns the share of w that is left along each eigenvector, (contexts, dim).
 
-    It is 1 where nothing is learnt, 0 where all is, and has a sign.
+    $$∏_{k=1}^K (1 - 2η_k s_k),  s_1 = λ,  s_{k+1} = s_k (1 - γ_k s_k)²$$
+
+    Here λ is the eigenvalue, η_k are the rates of the K steps, and γ_k their gammas.
+    The share is 1 where nothing is learnt, 0 where all is, and has a sign.
 
     Args:
         eigenvalues: those of X'X of each context.
@@ -122,6 +125,11 @@ def steps_risk(
     variance: float = 1.0,
 ) -> Float[np.ndarray, " contexts"]:
     """Returns the risk after these steps in each context, (contexts,).
+
+    $$v ∑_j r_j²$$
+
+    Here v is the variance, and r_j is the share of w that is left along the j-th
+    eigenvector (`share_left`).
 
     Args:
         eigenvalues: those of X'X of each context.
