@@ -1,4 +1,4 @@
-"""The site's builder reports what is broken: links, headings, formulas, foreign files."""
+"""The site's builder says what is broken: links, headings, formulas, foreign files."""
 
 import ast
 import doctest

@@ -1,4 +1,4 @@
-"""What must hold of the built site: no dead link, no raw formula, nothing from elsewhere.
+"""What must hold of the site: no dead link, no raw formula, nothing from elsewhere.
 
 The generator reports broken links between pages. It does not look at pictures, nor at
 what a page loads, so that all of it is checked here again, on the HTML. A formula is

@@ -61,14 +61,14 @@ def latex(formula: str) -> str:
 
     Example:
         >>> latex("w = (X'X + αI)⁻¹ X'y")
-        "w = (X^\\top X + αI)^{-1} X^\\top y"
+        'w = (X^\\top X + αI)^{-1} X^\\top y'
         >>> latex("√(mean D²)"), latex(r"\log x")
         ('\\sqrt{\\operatorname{mean} D^2}', '\\log x')
     """
-    found = ROOT.sub(r"\\sqrt{\1}", formula)
+    found = WORD.sub(r"\\operatorname{\1}", formula)
+    found = ROOT.sub(r"\\sqrt{\1}", found)
     found = TRANSPOSED.sub("ᵀ", found)
     found = EXPECTATION.sub(r"\\mathbb{E}", found)
-    found = WORD.sub(r"\\operatorname{\1}", found)
     for sign, command in SIGNS.items():
         found = found.replace(sign, command)
     return found
