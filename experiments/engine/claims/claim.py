@@ -231,6 +231,11 @@ class Claim:
         return self.measured if self._unknown else f"{self.measured} {self.expected}"
 
     @property
+    def is_measured(self) -> bool:
+        """Whether there is a number with an interval."""
+        return not self._unknown
+
+    @property
     def _unknown(self) -> bool:
         return any(math.isnan(x) for x in (self.value, self.low, self.high))
 

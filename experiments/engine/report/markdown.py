@@ -1,7 +1,8 @@
 """The claims of a report as a Markdown page, to be read in a repository or in a diff.
 
 First the paper's claims as in the report's table, then every number with its interval,
-those of the paper's claims and, by their ids, those that stand beside them.
+those of the paper's claims and, by their ids, those that stand beside them. A figure
+that is run alone has a section of its own (`figure_section`).
 """
 
 import html
@@ -24,9 +25,12 @@ INTERVALS = (
 )
 
 
+HEADER = ("id", "claim", "measured", "unit", "interval over", "verdict", "note")
+"""The columns of every table of numbers."""
+
+
 def page(
     title: str,
-    paper: str,
     groups: Sequence[Group],
     claims: Sequence[Claim],
     beside: Mapping[str, str],
@@ -37,7 +41,6 @@ def page(
 
     Args:
         title: its heading.
-        paper: the name that claims of the paper begin with.
         groups: the paper's claims beside ours.
         claims: all claims of the run.
         beside: headings for claims that are not the paper's, by the first word of
@@ -55,23 +58,38 @@ def page(
         "## The paper's claims",
         *(_group(group, again) for group in groups),
         "## Every number",
-        *_section("Claims of the paper", judged, paper),
+        *_section("Claims of the paper", judged),
     ]
     for word, heading in beside.items():
         parts += _section(heading, [c for c in claims if c.id.startswith(f"{word}.")])
     return "\n\n".join(parts) + "\n"
 
 
-def table(claims: Iterable[Claim], paper: str = "") -> str:
-    """Returns a table with a row for each claim: its number, verdict and caveats.
+def figure_section(
+    title: str, command: str, claims: Sequence[Claim], about: Sequence[str] = ()
+) -> str:
+    """Returns the section of a figure that was run alone.
 
     Args:
-        claims: in order.
-        paper: whose name is left out of their ids.
+        title: the first part of its heading.
+        command: what was run, which is the other part.
+        claims: those of the figure; what was not measured is only counted.
+        about: paragraphs that stand before the table.
     """
+    measured = [claim for claim in claims if claim.is_measured]
+    parts = [f"### {title} (`{plain(command)}`)", *about, table(measured)]
+    left = len(claims) - len(measured)
+    if left:
+        parts.append(f"Claims of this figure that the run has not measured: {left}.")
+    return "\n\n".join(parts)
+
+
+def table(claims: Iterable[Claim]) -> str:
+    """Returns a table with a row for each claim: its number, verdict and caveats."""
     rows = [
         (
-            f"{claim.id.removeprefix(f'{paper}.')}. {claim.text}",
+            claim.id,
+            claim.text,
             claim.finding,
             claim.unit,
             claim.interval_over,
@@ -80,8 +98,7 @@ def table(claims: Iterable[Claim], paper: str = "") -> str:
         )
         for claim in claims
     ]
-    header = ("claim", "measured", "unit", "interval over", "verdict", "note")
-    return _table(header, rows)
+    return _table(HEADER, rows)
 
 
 def moved(
@@ -211,8 +228,8 @@ def _counted(ids: Sequence[str]) -> str:
     return f"{len(ids)} ({', '.join(map(plain, ids))})" if ids else "0"
 
 
-def _section(heading: str, claims: Sequence[Claim], paper: str = "") -> list[str]:
-    return [f"### {heading}", table(claims, paper)] if claims else []
+def _section(heading: str, claims: Sequence[Claim]) -> list[str]:
+    return [f"### {heading}", table(claims)] if claims else []
 
 
 def _group(group: Group, again: Mapping[int, int]) -> str:

@@ -319,9 +319,7 @@ def report(
     folder = results / paper.name
     folder.mkdir(parents=True, exist_ok=True)  # no figure may have made it
     title = f"What `{name}` finds"
-    text = markdown.page(
-        title, paper.name, groups, claims, paper.beside, missing, caution
-    )
+    text = markdown.page(title, groups, claims, paper.beside, missing, caution)
     if first:
         text += f"\n{markdown.moved(first, claims, paper.name, paper.statements)}\n"
     write_whole(folder / f"results-{name}.md", text)
