@@ -34,6 +34,7 @@ TUTORIALS = (
     "hugging_face",
     "own_task",
     "false_finding",
+    "probing_over_training",
     "steering",
     "shifts",
     "sums",
