@@ -14,6 +14,7 @@ import experiments.engine
 import icl
 import probes
 from docs.website import staging
+from experiments.engine.figures import catalogue
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = doctest.NORMALIZE_WHITESPACE
@@ -61,6 +62,14 @@ def test_targets_of_make_exist():
     assert named["docs/start.md"] == ["shipped", "reproduce", "paper", "test"]
     for page, targets in named.items():
         assert all(f"\n{target}:" in makefile for target in targets), page
+
+
+def test_the_list_of_figures_is_whole():
+    """A figure has a row of its own, or stands beside another: "`fig4`, `fig5`"."""
+    listed = (ROOT / "docs/papers/index.md").read_text()
+    for entry in catalogue.entries():
+        short = entry.name.rpartition(".")[2]
+        assert f"`{entry.name}`" in listed or f", `{short}`" in listed, entry.name
 
 
 def _targets(text: str) -> list[str]:
