@@ -83,12 +83,12 @@ CHINCHILLA = ScalingLaw(
 def cloze_failure(excess: int | float, *, form: Form = "L1") -> float:
     """Returns the largest share of wrong two-way answers at an excess loss (Theorem 3).
 
-    By Pinsker's inequality a model whose loss exceeds the entropy by ε nats assigns to
-    wrong answers at most so much of the probability, in the form of the L1 distance and
-    in that of the total variation, which is twice as strong:
+    By Pinsker's inequality a model whose loss exceeds the entropy by ε nats gives wrong
+    answers at most so much of the probability:
 
-    $$√(2ε),  √(ε/2)$$
+    $$√(2ε)$$
 
+    In the form of the total variation, which is twice as strong, it is half of that.
     The paper uses the former, which says nothing from ε = 1/2 on; 1 is then returned.
 
     Args:

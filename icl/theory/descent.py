@@ -128,7 +128,7 @@ def steps_risk(
 
     $$v ∑_j r_j²$$
 
-    Here v is the variance, and r_j is the share of w that is left along the j-th
+    Here v is `variance`, and r_j is the share of w that is left along the j-th
     eigenvector (`share_left`).
 
     Args:
