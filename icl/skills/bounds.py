@@ -132,8 +132,8 @@ def bound(
     $$H(θ) + (N_2 / N_1) H(α) < k θ KL(βα ‖ α)$$
 
     There are N_1 pieces and N_2 skills; H is the `entropy`, and KL the `divergence`.
-    There is no such beta where the inequality fails even at beta = 1 / alpha: without the term
-    of N2 / N1, where alpha is at least exp(-H(theta) / (k theta)).
+    There is no such beta where the inequality fails even at beta = 1 / alpha: without
+    the term of N2 / N1, where alpha is at least exp(-H(theta) / (k theta)).
 
     Args:
         theta: the share of pieces that fail.
