@@ -34,8 +34,8 @@ config = TrainConfig(
     steps=2000,
     batch=64,
     learning_rate=3e-3,
-    evaluations_per_decade=3,
-    checkpoints_per_decade=3,
+    evaluations_per_decade=4,
+    checkpoints_per_decade=4,
     checkpoint_every=2000,
 )
 folder = Path(tempfile.mkdtemp())
@@ -149,18 +149,21 @@ interval.
 
 # %%
 half = loss.evaluation[loss <= loss[0] / 2][0].item()
-print(f"{'the loss has halved':20s} at step {half}")
+print(f"{'the loss has halved':20s} step {half}")
 for name, scores in chosen.items():
     found = onset(scores, along="step", share=0.5)
     ends = [float(found[end]) for end in ("onset", "onset_low", "onset_high")]
-    steps = [grid.step.values[int(at)] if at < np.inf else "never" for at in ends]
-    print(f"{name:20s} at step {steps[0]}, interval {steps[1]} to {steps[2]}")
+    first, low, high = (
+        f"step {grid.step.values[int(at)]}" if at < np.inf else "never" for at in ends
+    )
+    print(f"{name:20s} {first:10s} interval: {low} to {high}")
 
 # %% [markdown]
 """
-Where the intervals of two targets do not overlap, it is certain which came first in
-this run. Another seed would learn at other steps. To speak of models of a kind, train
-several, join their grids along an axis "seed", and give them to `onset` together.
+The interval of the label ends before that of the weights begins, so that the label came
+first in this run. ("never" is the end of an interval where the curve may not cross the
+line at all.) Another seed would learn at other steps. To speak of models of a kind,
+train several, join their grids along an axis "seed", and give them to `onset` together.
 
 [Probing over training](../over_training.md) shows the same for a run of another
 library.
