@@ -1,20 +1,28 @@
 """From how many sums is addition learnt, by how the sums are written?
 
 Claim: small transformers learn to add from few examples if the answer is written with
-its units first, and from fewer if the working is written out.
+its units first, and from fewer if the working is written out; they learn suddenly, and
+bear with working that is partly random.
 
-Paper: sections 3 and 4 of Lee et al. 2023 (claims L1, L3, L14 and L20).
+Paper: sections 3 and 4 of Lee et al. 2023 (claims L1 to L4, L6, L14 and L20).
 
 Run: python -m experiments.lee2023.formats quick
 
 How to read it: on the left, the share of sums without any training on them that are
 answered rightly, by the number of sums in the training set; faint points are single
-seeds, which differ by whole transitions. On the right, the shares of each digit of the
-answer that are right after right ones, at the largest training set. Bands are 95 %
-intervals over sums and seeds. Lines are padded, and answers are greedy; the released
-accuracies are of unpadded lines, of models with 10.6M parameters, and sampled at a
-temperature of 0.8: plain 0.4, 1.7, 62 and 81 % after 1,000, 2,000, 4,000 and 5,000
-examples, reverse 1.6, 31, 98 and 100 %.
+seeds, which differ by whole transitions. Broken lines are the shares of sums whose
+scratchpad is right as well. On the right, the shares of each digit of the answer that
+are right after right ones, at the largest training set. Bands are 95 % intervals over
+sums and seeds. Lines are padded, and answers are greedy; the released accuracies are of
+unpadded lines, of models with 10.6M parameters, and sampled at a temperature of 0.8:
+plain 0.4, 1.7, 62 and 81 % after 1,000, 2,000, 4,000 and 5,000 examples, reverse 1.6,
+31, 98 and 100 %. After 1,000 examples a simplified scratchpad has 85 %; after 2,000 it
+has 99.7 %, 97 and 99 % if its digits or its carries are random, 79 % if both are.
+
+The sudden rise of claim L2 lies at fewer sums, at which a scratchpad can be learnt by a
+small model, too (claims L3, L4 and L6): --formats reverse,simplified --examples
+150,200,300,500,1000. Two digits are another matter (claim L1c): --task.digits 2
+--task.law uniform --examples 400 --train.steps 600.
 """
 
 import sys
@@ -48,7 +56,7 @@ from icl.tasks import Addition
 TIMES = {
     "tiny": "1 min",
     "quick": "10 min, 1 min once the models are trained",
-    "paper": "36 models, 2.1e16 floating-point operations each: a GPU",
+    "paper": "63 models, 2.1e16 floating-point operations each: a GPU",
 }
 PRESETS = {
     "tiny": Config(
@@ -73,7 +81,11 @@ PRESETS = {
             b2=0.99,
             weight_decay=0.1,
         ),
-        formats=("plain, unpadded", "reverse, unpadded", "simplified", "detailed"),
+        formats=(
+            *("plain, unpadded", "reverse, unpadded", "simplified", "detailed"),
+            *("simplified, random digits", "simplified, random carries"),
+            "simplified, both random",
+        ),
         examples=(250, 500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000, 20_000),
         seeds=1,
         evaluation=Evaluation(prompts=10_000),
@@ -89,10 +101,9 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 # --- the picture ---
 
-COLOURS = dict(
-    zip(FORMATS, (VERMILLION, BLUE, SKY, ORANGE, PURPLE, GREEN, GREY), strict=True)
-)
-MARKERS = dict(zip(FORMATS, "osD^vPX", strict=True))
+PALETTE = (VERMILLION, BLUE, SKY, ORANGE, PURPLE, *[GREEN] * 4, GREY)
+COLOURS = dict(zip(FORMATS, PALETTE, strict=True))
+MARKERS = dict(zip(FORMATS, "osD^vP<>hX", strict=True))
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
@@ -106,6 +117,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             single = resampled.means.exact.sel(format=name).transpose("examples", ...)
             faint = style | {"linestyle": "none", "alpha": 0.35, "markersize": 3}
             left.plot(single.examples, single.values, **faint)
+            trace = dataset.trace.sel(format=name).mean(
+                ("seed", "prompt"), skipna=False
+            )
+            left.plot(trace.examples, trace, "--", color=COLOURS[name])
             largest = dataset.examples.values[-1]
 
             def digits(means: xr.Dataset, name: str = name, m: int = largest):

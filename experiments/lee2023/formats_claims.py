@@ -1,15 +1,30 @@
-"""Which format is learnt from fewer sums? Claims L1, L3, L14 and L20.
+"""Which format is learnt from fewer sums? Claims L1 to L4, L6, L14 and L20.
 
-Intervals are over unseen sums and seeds: seeds differ by whole transitions.
+Intervals are over unseen sums and seeds: seeds differ by whole transitions. The number
+of sums at which a share is passed lies on a line between two sizes of training sets, in
+the logarithm of the size.
 """
 
+import numpy as np
 import xarray as xr
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
-from experiments.engine.claims.statistics import LargestSize, Statistic
+from experiments.engine.claims.statistics import (
+    LargestSize,
+    Ratio,
+    Smallest,
+    Statistic,
+)
+from icl.emergence.transitions import crossing
+
+DIFFERENCE = "difference of shares of right answers"
+RANDOM = ("simplified, random digits", "simplified, random carries")
+BOTH_RANDOM = "simplified, both random"
+OCTAVES = 3
+"""Claim L2: from 10 to 90 % in fewer doublings of the number of sums than these."""
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
@@ -30,9 +45,24 @@ def exact(name: str, examples: int | None = None) -> Statistic:
 def _product(means: xr.Dataset) -> xr.DataArray:
     """Returns exact match minus the product of the shares of right digits."""
     padded = [name for name in means.format.values if "unpadded" not in name]
-    padded = [name for name in padded if name not in ("simplified", "detailed")]
+    padded = [n for n in padded if not n.startswith(("simplified", "detailed"))]
     part = means.sel(format=padded)
     return part.exact - part.digit.prod("column", skipna=False)
+
+
+def passing(name: str, level: float) -> Statistic:
+    """Returns the number of sums from which on a share of answers is right, or NaN."""
+
+    def sums(means: xr.Dataset) -> xr.DataArray:
+        share = means.exact.sel(format=name, drop=True)
+        sizes = share.examples.values.astype(float)
+        return xr.apply_ufunc(
+            lambda values: crossing(sizes, values, level),
+            share,
+            input_core_dims=[["examples"]],
+        )
+
+    return sums
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
@@ -44,36 +74,142 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         note=f"{dataset.attrs['steps']:,} steps; greedy answers.",
         resampled=resample(dataset),
     )
-    formats, sizes = dataset.format.values, dataset.examples.values
-    most = int(sizes[-1])
-    both = "" if {"plain", "reverse"} <= set(formats) else "This run lacks a format."
-    few = int(sizes[abs(sizes - 1_000).argmin()])
-    pads = {"simplified", "reverse"} <= set(formats)
+    return [
+        *_of_reversal(judge, dataset),
+        *_of_scratchpads(judge, dataset),
+        *_of_answers(judge, dataset),
+    ]
+
+
+def _lacking(dataset: xr.Dataset, *formats: str) -> str:
+    """Returns which of the formats this run lacks, in words."""
+    lacking = [name for name in formats if name not in dataset.format.values]
+    return f"This run lacks {' and '.join(map(repr, lacking))}." if lacking else ""
+
+
+def _own(dataset: xr.Dataset, name: str) -> str:
+    """Returns the name of a format in a run, whose lines may all be unpadded."""
+    unpadded = f"{name}, unpadded"
+    there = dataset.format.values
+    return unpadded if name not in there and unpadded in there else name
+
+
+def _never(judge: Judge, name: str, *levels: float) -> str:
+    """Returns that some seed of a format does not pass a share within these sizes."""
+    means = judge.resampled.means
+    if all(passing(name, level)(means).notnull().all() for level in levels):
+        return ""
+    shares = " and ".join(f"{100 * level:.0f} %" for level in levels)
+    return f"Not every seed of {name!r} passes {shares} between these sizes."
+
+
+def _of_reversal(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    sizes, digits = dataset.examples.values, int(dataset.attrs["digits"])
+    few, most = int(sizes[0]), int(sizes[-1])
+    plain, reverse = _own(dataset, "plain"), _own(dataset, "reverse")
+    lacking = _lacking(dataset, plain, reverse)
+    sudden = _lacking(dataset, reverse) or _never(judge, reverse, 0.1, 0.9)
+    small = "" if digits == 2 else f"Sums of this run have {digits} digits, not two."
+    large = "" if digits > 2 else "Sums of this run have few digits: see L1c."
+
+    def lead(size: int) -> Statistic:
+        return lambda means: exact(reverse, size)(means) - exact(plain, size)(means)
+
     return [
         judge(
             "L1",
             f"Trained on {most:,} sums for as many steps, more unseen sums are right "
             "with reversed answers than with plain ones, by over 2 %.",
-            lambda means: exact("reverse", most)(means) - exact("plain", most)(means),
+            lead(most),
             ">",
             0.02,
-            unit="difference of shares of right answers",
+            unit=DIFFERENCE,
             bar="ours",
-            missing=both,
+            missing=lacking or large,
         ),
+        judge(
+            "L1c",
+            f"That is so for small tables, too: of sums of two digits, trained on "
+            f"{few:,} of them, more are right with reversed answers.",
+            lead(few),
+            ">",
+            0.0,
+            unit=DIFFERENCE,
+            missing=lacking or small,
+        ),
+        judge(
+            "L2",
+            "Reversed answers are learnt suddenly: from 10 to 90 % right in less than "
+            f"{OCTAVES} doublings of the number of sums.",
+            Ratio(passing(reverse, 0.9), passing(reverse, 0.1)),
+            "<",
+            2.0**OCTAVES,
+            unit="sums for 90 % / sums for 10 %",
+            bar="ours",
+            missing=sudden,
+        ),
+    ]
+
+
+def _of_scratchpads(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    sizes = dataset.examples.values
+    few, twice = (int(sizes[abs(sizes - n).argmin()]) for n in (1_000, 2_000))
+    reverse = _own(dataset, "reverse")
+    pads = _lacking(dataset, "simplified", reverse)
+    late = pads or _never(judge, "simplified", 0.5) or _never(judge, reverse, 0.5)
+
+    def characters(name: str) -> Statistic:
+        each = int(dataset.characters.sel(format=name))
+        return lambda means: each * passing(name, 0.5)(means)
+
+    def either(means: xr.Dataset) -> xr.DataArray:
+        both = means.exact.sel(format=BOTH_RANDOM, examples=twice, drop=True)
+        return means.exact.sel(format=list(RANDOM), examples=twice, drop=True) - both
+
+    return [
         judge(
             "L3",
             f"A simplified scratchpad needs fewer examples: with {few:,} of them, 20 % "
             "more sums are right than with reversed answers alone.",
-            lambda means: (
-                exact("simplified", few)(means) - exact("reverse", few)(means)
-            ),
+            lambda means: exact("simplified", few)(means) - exact(reverse, few)(means),
             ">",
             0.2,
-            unit="difference of shares of right answers",
+            unit=DIFFERENCE,
             bar="ours",
-            missing="" if pads else "This run has no scratchpads.",
+            missing=pads,
         ),
+        judge(
+            "L4",
+            "It does not need fewer characters: up to half of the answers are right, "
+            "it takes as many as reversed answers do, to a factor of 2.",
+            lambda means: np.log2(
+                characters("simplified")(means) / characters(reverse)(means)
+            ),
+            "within",
+            1.0,
+            unit="log2 of a ratio of characters in training sets",
+            bar="ours",
+            missing=late,
+        ),
+        judge(
+            "L6",
+            "Working with random digits and random carries costs more than working "
+            f"with either: with {twice:,} examples, over 5 % more sums are right after "
+            "either.",
+            Smallest(either, over="format"),
+            ">",
+            0.05,
+            unit=DIFFERENCE,
+            bar="ours",
+            missing=_lacking(dataset, *RANDOM, BOTH_RANDOM),
+        ),
+    ]
+
+
+def _of_answers(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    most = int(dataset.examples.values[-1])
+    lacking = _lacking(dataset, "reverse")
+    return [
         judge(
             "L14",
             "Whether a whole answer is right is nearly as probable as if its digits "
@@ -83,7 +219,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.1,
             unit="share of right answers - product of shares of right digits",
             bar="ours",
-            missing="" if "reverse" in formats else "This run has no padded lines.",
+            missing=lacking,
         ),
         judge(
             "L20",
@@ -94,6 +230,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.95,
             unit="share of right answers",
             bar="ours",
-            missing="" if "reverse" in formats else "This run has no reversed answers.",
+            missing=lacking,
         ),
     ]

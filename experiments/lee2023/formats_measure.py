@@ -2,32 +2,43 @@
 
 A model is asked for unseen sums in the format that it was trained on; the sums are the
 same for all formats and seeds. An answer is right if every character of it and its end
-are: what greedy decoding writes (`icl.codecs.matching`).
+are in what greedy decoding writes. Without a scratchpad, one pass says whether they are
+(`icl.codecs.matching`). With one, the model writes the line out, because its answer may
+be right although its working is not.
 """
 
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int
 
 from experiments.engine.figures.evaluation import Evaluation
 from icl import ModelConfig, TrainConfig, checks, inference
+from icl.arithmetic import score
+from icl.arithmetic.formats import SCRATCHPADS
+from icl.codecs import Lines
 from icl.codecs.matching import exact_match, right_characters
+from icl.generation import generate
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.tasks import Addition
 
+SCRATCHPAD: Mapping[str, Any] = {"layout": "simplified", "padded": None, "lines": 1}
 FORMATS: Mapping[str, Mapping[str, Any]] = {
     "plain": {"layout": "plain"},
     "reverse": {"layout": "reverse"},
     "reverse, no $": {"layout": "reverse", "wrapped": False},
     "plain, unpadded": {"layout": "plain", "padded": False},
     "reverse, unpadded": {"layout": "reverse", "padded": False},
-    "simplified": {"layout": "simplified", "padded": None, "lines": 1},
-    "detailed": {"layout": "detailed", "padded": None, "lines": 1},
+    "simplified": SCRATCHPAD,
+    "simplified, random digits": {**SCRATCHPAD, "corrupt": ("A",)},
+    "simplified, random carries": {**SCRATCHPAD, "corrupt": ("C",)},
+    "simplified, both random": {**SCRATCHPAD, "corrupt": ("A", "C")},
+    "detailed": {**SCRATCHPAD, "layout": "detailed"},
 }
 """The fields of the task of every format, by name."""
 
@@ -90,34 +101,54 @@ def settings(config: Config) -> list[Setting]:
     ]
 
 
+class Answers(NamedTuple):
+    """What of a model's answers is right.
+
+    Attributes:
+        exact: whether each answer is right, (sums,).
+        digit: whether each digit of it is right after right ones, the units first, (n +
+            1, sums); NaN where lines are not padded.
+        trace: whether the scratchpad before it is right, (sums,); NaN where there is
+            none, or one that is random.
+    """
+
+    exact: Float[np.ndarray, " sums"]
+    digit: Float[np.ndarray, "digits sums"]
+    trace: Float[np.ndarray, " sums"]
+
+
 def measure(config: Config, models: Models) -> xr.Dataset:
     """Returns which answers are right, for every unseen sum.
 
     Returns:
-        A Dataset with `exact` over (seed, format, examples, prompt), 0 or 1; and
-        `digit` over (seed, format, examples, column, prompt), whether the answer's
-        digit of 10^column is right after right ones, NaN where lines are not padded.
+        A Dataset with the fields of `Answers`: `exact` and `trace` over (seed, format,
+        examples, prompt), and `digit` over (seed, format, examples, column, prompt).
+        The coordinate `characters` is how many the longest line of a format has.
     """
     count, columns = config.evaluation.prompts, config.task.digits + 1
     shape = (config.seeds, len(config.formats), len(config.examples))
     exact = np.zeros((*shape, count), np.float32)
     digit = np.full((*shape, columns, count), np.nan, np.float32)
-    for seed, row, column in np.ndindex(shape):
+    trace = np.full((*shape, count), np.nan, np.float32)
+    for at in np.ndindex(shape):
+        seed, row, column = at
         name, examples = config.formats[row], config.examples[column]
         setting = setting_of(config, name, examples, seed)
         found = answers(setting, models(setting).model, count)
-        exact[seed, row, column] = found[0]
-        digit[seed, row, column] = found[1]
+        exact[at], digit[at], trace[at] = found
+    of_model = ("seed", "format", "examples")
     return xr.Dataset(
         {
-            "exact": (("seed", "format", "examples", "prompt"), exact),
-            "digit": (("seed", "format", "examples", "column", "prompt"), digit),
+            "exact": ((*of_model, "prompt"), exact),
+            "digit": ((*of_model, "column", "prompt"), digit),
+            "trace": ((*of_model, "prompt"), trace),
         },
         coords={
             "seed": range(config.seeds),
             "format": list(config.formats),
             "examples": list(config.examples),
             "column": range(columns),
+            "characters": ("format", [_characters(config, x) for x in config.formats]),
         },
         attrs={
             "digits": config.task.digits,
@@ -127,19 +158,47 @@ def measure(config: Config, models: Models) -> xr.Dataset:
     )
 
 
-def answers(setting: Setting, model: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which answers are right, (sums,), and which digits of them.
-
-    Digits are (n + 1, sums), the units first; NaN where lines are not padded.
-    """
+def answers(setting: Setting, model: Any, count: int) -> Answers:
+    """Returns what of a model's answers to unseen sums is right."""
     task = setting.task
     assert isinstance(task, Addition)  # for the type checker
     lines, codec = task.test(count), task.codec
+    digits = np.full((task.digits + 1, count), np.nan, np.float32)
+    if task.layout in SCRATCHPADS:
+        exact, trace = written(task, lines, generate(model, lines))
+        return Answers(exact, digits, trace)
     said = inference.predictions(model, lines)
     right = right_characters(said, lines, codec)
-    digits = np.full((task.digits + 1, count), np.nan, np.float32)
     for column in range(task.digits + 1):
         if f"s{column}" in codec.labels:
             slot = codec.labels.index(f"s{column}") - codec.start - 1
             digits[column] = right[:, slot]
-    return exact_match(said, lines, codec)[:, -1], digits
+    exact = exact_match(said, lines, codec)[:, -1].astype(np.float32)
+    return Answers(exact, digits, np.full(count, np.nan, np.float32))
+
+
+def written(
+    task: Addition, lines: Lines, ids: Int[np.ndarray, "sums tokens"]
+) -> tuple[Float[np.ndarray, " sums"], Float[np.ndarray, " sums"]]:
+    """Returns which answers of written lines are right, and which scratchpads are.
+
+    Args:
+        task: a task of sums with a scratchpad.
+        lines: the lines as they should be.
+        ids: the lines as a model has written them.
+    """
+    codec, rows = task.codec, np.asarray(lines.ids)
+    found = [
+        score(codec.text(said), codec.text(line), task.layout)
+        for said, line in zip(ids, rows, strict=True)
+    ]
+    right = np.array([each.answer for each in found], np.float32)
+    trace = np.array([each.trace for each in found], np.float32)
+    return right, np.full_like(trace, np.nan) if task.corrupt else trace
+
+
+def _characters(config: Config, name: str) -> int:
+    """Returns the number of characters of the longest line of a format."""
+    task = setting_of(config, name, config.examples[0], 0).task
+    assert isinstance(task, Addition)  # for the type checker
+    return task.length // task.lines

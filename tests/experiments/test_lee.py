@@ -9,11 +9,12 @@ import xarray as xr
 
 from experiments.engine.figures.figure import Figure
 from experiments.lee2023 import completion, formats, probed_sums
-from experiments.lee2023.formats_measure import Config, settings
+from experiments.lee2023.formats_measure import Config, settings, written
 from experiments.lee2023.probed_sums_claims import TRAINED, UNTRAINED
 from icl import Trained
 from icl.model.building import build
 from icl.sweeps.store import Models
+from icl.tasks import Addition
 
 
 def verdicts(figure: Figure, dataset: xr.Dataset) -> dict[str, str]:
@@ -50,38 +51,68 @@ def test_completion_at_quick_sizes_is_what_was_enumerated():
 # --- formats ---
 
 
-def planted(reverse=0.99, plain=0.9, simplified=0.95, noise=0.0):
-    shares = {"plain": plain, "reverse": reverse, "simplified": simplified}
-    sizes = {"seed": range(3), "format": list(shares), "examples": [1_000, 5_000]}
+SIZES = (50, 200, 500, 1_000, 2_000, 5_000)
+CHARACTERS = {"reverse": 16, "plain": 13, "simplified": 65}
+RANDOM = ("simplified, random digits", "simplified, random carries")
+HALF = {"reverse": 800.0, "plain": 500.0, "simplified": 150.0}
+
+
+def planted(
+    reverse=0.99, noise=0.0, digits=3, half=HALF, octaves=1.8, either=0.9, both=0.6
+):
+    """Shares that rise from 0 to those of each format, half way at `half` sums.
+
+    From 10 to 90 % of right answers it is so many octaves.
+    """
+    ends = {"reverse": reverse, "plain": 0.9, "simplified": 1.0}
+    ends |= dict.fromkeys(RANDOM, either) | {"simplified, both random": both}
+    sizes = {"seed": range(3), "format": list(ends), "examples": list(SIZES)}
     rng = np.random.default_rng(0)
-    exact = np.zeros((3, 3, 2, 1_000))
-    for row, share in enumerate(shares.values()):
-        exact[:, row] = rng.random((3, 1, 1_000)) < share
-    exact[:, 1, 0] *= rng.random((3, 1_000)) < 0.3  # few examples: reverse is behind
-    digit = np.repeat(exact[:, :, :, None], 4, axis=3)
+    steep = 2 * np.log(9) / (octaves * np.log(2))
+    exact = np.zeros((3, len(ends), len(SIZES), 2_000))
+    for row, (name, end) in enumerate(ends.items()):
+        middle = half.get(name, 150.0)
+        share = end / (1 + (middle / np.array(SIZES)) ** steep)
+        exact[:, row] = rng.random((3, len(SIZES), 2_000)) < share[:, None]
+    digit = np.repeat(exact[:, :, :, None], digits + 1, axis=3)
     digit[..., 1:, :] = 1  # all misses are in the units
     digit = digit * (rng.random(digit.shape) >= noise)
-    digit[:, 2] = np.nan
+    digit[:, 2:] = np.nan
     return xr.Dataset(
         {
             "exact": ((*sizes, "prompt"), exact),
             "digit": ((*sizes, "column", "prompt"), digit),
+            "trace": (
+                (*sizes, "prompt"),
+                np.where(np.isnan(digit[..., 0, :]), 1, np.nan),
+            ),
         },
-        coords={**sizes, "column": range(4)},
-        attrs={"resamples": 200, "steps": 10, "digits": 3},
+        coords={
+            **sizes,
+            "column": range(digits + 1),
+            "characters": ("format", [CHARACTERS.get(name, 65) for name in ends]),
+        },
+        attrs={"resamples": 200, "steps": 10, "digits": digits},
     )
 
 
 def test_formats_as_the_paper_says_fulfil_every_claim():
     found = verdicts(formats.FIGURE, planted())
-    assert found == dict.fromkeys(("L1", "L3", "L14", "L20"), "holds")
+    names = ("L1", "L2", "L3", "L4", "L6", "L14", "L20")
+    assert found == dict.fromkeys(names, "holds") | {"L1c": "undecided"}
+    small = verdicts(formats.FIGURE, planted(digits=2, half=HALF | {"reverse": 150.0}))
+    assert (small["L1"], small["L1c"]) == ("undecided", "holds")
 
 
 @pytest.mark.parametrize(
     ("changes", "id"),
     [
-        ({"plain": 0.99}, "L1"),
-        ({"simplified": 0.2}, "L3"),
+        ({"reverse": 0.8}, "L1"),
+        ({"digits": 2, "half": HALF | {"plain": 100.0}}, "L1c"),
+        ({"octaves": 4.0}, "L2"),
+        ({"half": HALF | {"simplified": 1_500.0}}, "L3"),
+        ({"half": HALF | {"simplified": 600.0}}, "L4"),
+        ({"both": 0.95}, "L6"),
         ({"noise": 0.1}, "L14"),
         ({"reverse": 0.8}, "L20"),
     ],
@@ -90,11 +121,47 @@ def test_others_fail_where_they_differ(changes, id):
     assert verdicts(formats.FIGURE, planted(**changes))[id] == "fails"
 
 
+def test_shares_that_are_not_passed_between_the_sizes_judge_nothing():
+    late = planted().isel(examples=slice(3, None))  # 90 % is passed before
+    found = verdicts(formats.FIGURE, late)
+    assert (found["L2"], found["L4"]) == ("undecided", "undecided")
+    unpadded = {"plain": "plain, unpadded", "reverse": "reverse, unpadded"}
+    dataset = planted()
+    names = [unpadded.get(name, name) for name in dataset.format.values]
+    found = verdicts(formats.FIGURE, dataset.assign_coords(format=names))
+    assert [found[id] for id in ("L1", "L2", "L3", "L4")] == ["holds"] * 4
+    formats.plot(dataset)
+
+
+def test_written_lines_are_right_by_their_answers_and_their_scratchpads():
+    task = Addition(2, "simplified")
+    lines = task.test(4)
+    right = np.array(lines.ids)
+    said = right.copy()
+    working = task.codec.text(right[1]).index("A->") + 3
+    said[1, working] = (said[1, working] + 1) % 10
+    answer = task.codec.text(right[2]).index(".\n") + 2
+    said[2, answer] = (said[2, answer] + 1) % 10
+    last = task.codec.text(right[3])  # which has no end, and so gives no answer
+    said[3, last.index("\n", last.index(".\n") + 2) :] = 7
+    exact, trace = written(task, lines, said)
+    assert exact.tolist() == [1, 1, 0, 0]
+    assert trace.tolist() == [1, 0, 1, 1]
+    random = replace(task, corrupt=("A", "C"))
+    own = random.of(*(lines.latents[name][:, 0] for name in "ab"))
+    exact, trace = written(random, own, np.array(own.ids))
+    assert exact.all() and np.isnan(trace).all()
+
+
 def test_models_of_formats_go_through_to_the_picture():
-    config = formats.PRESETS["tiny"]
+    tiny = formats.PRESETS["tiny"]
+    config = replace(tiny, formats=("plain", "reverse", "simplified"))
     dataset = formats.measure(config, untrained(settings(config)))
-    assert dataset.exact.shape == (1, 2, 2, 64)
-    assert dataset.digit.notnull().all()
+    assert dataset.exact.shape == (1, 3, 2, 64)
+    padded = dataset.sel(format=["plain", "reverse"])
+    assert padded.digit.notnull().all() and padded.trace.isnull().all()
+    assert dataset.trace.sel(format="simplified").notnull().all()
+    assert dataset.characters.values.tolist() == [10, 12, 50]
     assert float(dataset.exact.mean()) < 0.2
     formats.plot(dataset)
     assert {claim.verdict for claim in formats.claims(dataset)} <= {
