@@ -6,7 +6,7 @@ seeds of one training lie on two sides of it.
 
 Paper: after Figures 3 and 4 of Schaeffer et al. 2023, the sub-tasks of Srivastava et
 al. 2022 and the formats of Wei et al. 2022 (claims 4, 5b, 9, 10, 11 and 13), on sums
-written as Lee et al. 2023 do.
+written as Lee et al. 2023 do (whose claims L1b and L15 are about these curves).
 
 Run: python -m experiments.emergence.arithmetic quick
 

@@ -1,6 +1,7 @@
-"""Exact match of sums: claims 4, 5b, 9, 10, 11 and 13."""
+"""Exact match of sums: claims 4, 5b, 9, 10, 11 and 13; L1b and L15 of Lee et al."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ LATE, ENOUGH = 100, 10
 
 LEAST_SEEDS = 5
 """The fewest seeds from which a ratio of thresholds is judged."""
+
+FORMATS = ("plain", "reverse")
+"""The formats that Lee et al. compare, of which the second one reverses answers."""
 
 MOST_SEEDS = 8
 """From so many seeds on their spread is judged."""
@@ -60,6 +64,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         *_formats(judge, dataset),
         _spread(judge, dataset),
         _less_linear(judge, dataset),
+        *_of_lee(judge, dataset),
     ]
 
 
@@ -263,3 +268,55 @@ def _less_linear(judge: Judge, dataset: xr.Dataset) -> Claim:
         interval_over=f"{runs} runs",
         missing="" if enough else f"Fewer than {ENOUGH} checkpoints from {LATE} on.",
     )
+
+
+def _of_lee(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
+    """Returns claims L1b and L15 of Lee et al. 2023, on the course of training."""
+    judge = replace(judge, series="lee2023", source="Lee et al. 2023, section 3")
+    seeds, formats = dataset.sizes["seed"], set(dataset.format.values.tolist())
+    few = "" if seeds >= LEAST_SEEDS else f"Fewer than {LEAST_SEEDS} seeds."
+    lacking = "" if {"plain", "reverse"} <= formats else "This run lacks a format."
+    ratio, never = Interval(*(3 * [float("nan")])), lacking
+    if "plain" in formats:
+        guessed = int(dataset.attrs["digits"])  # the place of the highest digit
+        digits = dataset.at_place.sel(format="plain").isel(place=slice(guessed))
+        ratio, never = of_seeds(digits.mean("prompt"), _last_over_first)
+
+    def area(means: xr.Dataset) -> xr.DataArray:
+        both = (means.exact.sel(format=name, drop=True) for name in FORMATS)
+        plain, reverse = (each.mean("step") for each in both)
+        return reverse - plain
+
+    return [
+        judge(
+            "L1b",
+            "Reversed answers are learnt earlier: averaged over the checkpoints, more "
+            "unseen sums are right than with plain ones.",
+            area,
+            ">",
+            0.0,
+            unit="difference of shares of right answers, mean over checkpoints",
+            note="Checkpoints are evenly spaced in the logarithm of the step.",
+            missing=lacking or few,
+        ),
+        judge(
+            "L15",
+            "Digits are learnt one by one: in plain answers, the place that is learnt "
+            "last is right half of the time after more than 1.3 times as many steps as "
+            "the one that is learnt first.",
+            ratio,
+            ">",
+            1.3,
+            unit="largest x50 of a place / smallest, mean over seeds",
+            bar="ours",
+            note="Without the highest digit, 0 or 1, of which a guess gets half.",
+            interval_over="resampled seeds, on the same sums",
+            missing=never or few,
+        ),
+    ]
+
+
+def _last_over_first(mean: xr.DataArray) -> xr.DataArray:
+    """Returns the step at which the last place passes one half, over the first's."""
+    steps = half(mean, "step")
+    return steps.max("place", skipna=False) / steps.min("place", skipna=False)

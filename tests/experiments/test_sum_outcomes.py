@@ -54,7 +54,8 @@ def planted(*, together=False, order=1.0, spread=1.0, middles=MIDDLES, wrong=1.0
 def test_digits_that_are_learnt_one_by_one_fulfil_the_claims():
     dataset = planted(order=1.5)
     found = verdicts(arithmetic.claims(dataset))
-    expected = dict.fromkeys(("4", "5b", "9", "10", "10b", "11"), "holds")
+    names = ("4", "5b", "9", "10", "10b", "11", "L1b", "L15")
+    expected = dict.fromkeys(names, "holds")
     assert {id: found[id] for id in expected} == expected
     assert found["4b"] != "holds"  # digits differ too much for one mean share
     axes = arithmetic.plot(dataset).axes
@@ -66,6 +67,9 @@ def test_digits_that_are_learnt_one_by_one_fulfil_the_claims():
     [
         ({"together": True}, "4", "fails"),
         ({"order": 1.0, "together": True}, "9", "fails"),
+        ({"order": 1.0, "together": True}, "L15", "fails"),
+        ({"middles": MIDDLES | {"reverse": 400}}, "L1b", "fails"),
+        ({"middles": {"reverse": 250}}, "L1b", "undecided"),
         ({"middles": dict.fromkeys(MIDDLES, 300)}, "10", "fails"),
         ({"middles": dict.fromkeys(MIDDLES, 5_000)}, "10", "undecided"),
         ({"middles": {"reverse": 250}}, "9", "undecided"),
@@ -81,6 +85,7 @@ def test_few_seeds_and_few_checkpoints_judge_nothing():
     few = planted().isel(seed=slice(3))
     found = verdicts(arithmetic.claims(few))
     assert found["10"] == found["11"] == "undecided" != found["5b"]
+    assert found["L1b"] == found["L15"] == "undecided"
     short = planted().isel(step=slice(4, None))
     assert verdicts(arithmetic.claims(short))["13"] == "undecided"
 
