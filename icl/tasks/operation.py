@@ -124,7 +124,7 @@ class Operation(Task):
         Raises:
             ValueError: there are not so many left.
         """
-        left = min(MOST_EXAMPLES, self._total - self.examples)
+        left = min(MOST_EXAMPLES, self.unseen)
         count = checks.positive_int("count", count, maximum=left)
         return self._lines(_unseen(self, count))
 
@@ -147,6 +147,11 @@ class Operation(Task):
             ValueError: this is no text.
         """
         return result_of(text, self.layout)
+
+    @property
+    def unseen(self) -> int:
+        """The number of lines that the training set lacks."""
+        return self._total - self.examples
 
     @property
     def _total(self) -> int:
