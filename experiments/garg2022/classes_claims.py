@@ -1,6 +1,7 @@
 """Are functions that are not linear learnt as well as by learners made for them? 13-17.
 
-The paper shows curves, so that all bars are ours.
+The paper shows curves, so that all bars are ours. Notes have the numbers that it gives:
+d = 20, k = 3, 100 hidden units, trees of depth 4 and contexts of 100 pairs.
 """
 
 import xarray as xr
@@ -83,6 +84,7 @@ def _of_sparse(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             1.5,
             unit="error / error of the best Lasso",
             bar="ours",
+            note="The paper: 0.09 at n = d/2, where the Lasso has 0.08.",
         ),
     ]
 
@@ -97,8 +99,18 @@ def _of_trees(judge: Judge) -> list[Claim]:
 
     unit = "largest difference of errors / normaliser"
     text = "On trees, the error at the longest context is below those of greedy trees "
+    mean = "Who predicts the mean label has about 0.94 there, and greedy trees may be "
+    mean += "worse (1.2 without a limit to their depth): a low bar."
     return [
-        judge("14a", f"{text}and of boosting.", ahead(""), "<", 0.0, unit=unit),
+        judge(
+            "14a",
+            f"{text}and of boosting.",
+            ahead(""),
+            "<",
+            0.0,
+            unit=unit,
+            note=f"The paper: 0.12, greedy trees 0.80, XGBoost 0.62. {mean}",
+        ),
         judge(
             "14b",
             f"{text}and of boosting that see only the signs of inputs.",
@@ -106,6 +118,7 @@ def _of_trees(judge: Judge) -> list[Claim]:
             "<",
             0.0,
             unit=unit,
+            note="The paper: greedy trees 0.50, XGBoost 0.31 on signs.",
         ),
     ]
 
@@ -124,6 +137,7 @@ def _of_networks(judge: Judge, last: int) -> list[Claim]:
             1.1,
             unit="error / error of gradient descent",
             bar="ours",
+            note="The paper: 0.17 for both.",
         ),
         judge(
             "16",
@@ -134,6 +148,7 @@ def _of_networks(judge: Judge, last: int) -> list[Claim]:
             0.05,
             unit=ERROR,
             bar="ours",
+            note="The paper: 0.34, 0.05 and 0.01 at n = 20, 50 and 100.",
         ),
         judge(
             "17",
@@ -147,5 +162,7 @@ def _of_networks(judge: Judge, last: int) -> list[Claim]:
             0.5,
             unit="share of the way from the process to the line",
             bar="ours",
+            note="The paper compares with least squares without an intercept, whose "
+            "error is 0.65 there, and 0.24 with one. Its 0.17 is 0.21 of the way.",
         ),
     ]

@@ -54,6 +54,7 @@ from icl.targets.sums import column_sum as column_sum
 from icl.targets.sums import modular_phase as modular_phase
 from icl.targets.sums import modular_targets as modular_targets
 from icl.targets.sums import nine as nine
+from icl.targets.sums import sum_labels as sum_labels
 from icl.targets.sums import sum_targets as sum_targets
 from icl.targets.values import target_ceilings as target_ceilings
 from icl.targets.values import target_values as target_values

@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from icl import checks
 from icl.arithmetic import columns
 from icl.arithmetic.columns import MOST_DIGITS
+from icl.codecs import Lines
 from icl.targets.kinds import OfLatents
 from icl.tasks.modular import SYMBOLS
+from icl.targets.values import target_values
 
 Latents = Mapping[str, np.ndarray]
 
@@ -159,6 +162,33 @@ def modular_targets(p: int) -> dict[str, OfLatents]:
     p = checks.positive_int("p", p, minimum=2, maximum=len(SYMBOLS))
     found = [modular_phase(k, p) for k in range(1, p // 2 + 1)]
     return {target.name: target for target in found}
+
+
+def sum_labels(lines: Lines, digits: int) -> dict[str, Int[np.ndarray, " batch"]]:
+    """Returns the targets of `sum_targets` as labels, for probes that are classifiers.
+
+    A carry is 0 or 1, and a digit of the answer 0 to 9; ridge probes read the latter
+    one-hot.
+
+    Args:
+        lines: lines of sums, such as `Addition(digits=3).test(1_000)`.
+        digits: the number of digits of an operand.
+
+    Raises:
+        ValueError: there is no such number of digits, or lines without operands.
+
+    Example:
+        >>> from icl.tasks import Addition
+        >>> labels = sum_labels(Addition(digits=2).of(np.array([57]), np.array([8])), 2)
+        >>> labels["carry 0"].tolist(), labels["answer 0"].tolist()
+        ([1], [5])
+    """
+    checks.of_kind("lines", lines, Lines, "lines of text, icl.codecs.Lines")
+    values = target_values(sum_targets(digits).values(), lines)
+    return {
+        name: (array.argmax(axis=1) if array.shape[1] > 1 else array[:, 0]).astype(int)
+        for name, array in values.items()
+    }
 
 
 def _of_column(

@@ -9,6 +9,7 @@ from icl.targets import (
     carry,
     column_sum,
     prefix_ceilings,
+    sum_labels,
     sum_targets,
     target_values,
     true_weights,
@@ -29,6 +30,20 @@ def test_targets_of_one_sum():
     assert [np.argmax(values[f"answer {i}"]) for i in range(4)] == [1, 0, 0, 1]
     phase = target_values([answer_digit(0, 3, phase=5)], lines)["answer 0 phase 5"]
     np.testing.assert_allclose(phase, [[-1, 0]], atol=1e-6)
+
+
+def test_labels_of_sums_are_what_their_digits_say():
+    lines = Addition(3).test(50)
+    labels = sum_labels(lines, 3)
+    assert list(labels) == list(sum_targets(3))
+    a, b = (np.asarray(lines.latents[name])[:, 0] for name in "ab")
+    for i in range(4):
+        np.testing.assert_array_equal(labels[f"answer {i}"], (a + b) // 10**i % 10)
+    np.testing.assert_array_equal(labels["carry 2"], (a + b) // 1_000)
+    np.testing.assert_array_equal(labels["sum 0"], a % 10 + b % 10)
+    assert {array.dtype.kind for array in labels.values()} == {"i"}
+    with pytest.raises(ValueError, match="digits must be an integer >= 1"):
+        sum_labels(lines, 0)
 
 
 TARGETS = list(sum_targets(3).values())
