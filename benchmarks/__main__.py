@@ -27,6 +27,7 @@ CASES = (
     "growth",
     "learners",
     "least_squares",
+    "pool",
     "weights",
     "constructed",
     "grid",
