@@ -32,6 +32,7 @@ from experiments.engine.figures.style import (
     BLACK,
     BLUE,
     GREEN,
+    GREY,
     ORANGE,
     PURPLE,
     SKY,
@@ -45,6 +46,7 @@ from experiments.garg2022.classes_measure import (
     CLASSES,
     DESCENT,
     LINE,
+    MEAN,
     MODEL,
     NEIGHBOURS,
     PROCESS,
@@ -110,6 +112,7 @@ COLORS = {
     PROCESS: GREEN,
     "greedy": ORANGE,
     "greedy, depth 4": VERMILLION,
+    MEAN: GREY,
     NEIGHBOURS: PURPLE,
 }
 POINTS = {

@@ -131,10 +131,11 @@ CURVES: Mapping[str, Mapping[str, Any]] = {
         "linestyle": ":",
         "label": "3 nearest neighbours",
     },
+    "Average": {"color": ORANGE, "linestyle": ":", "label": "averaging, mean of y x"},
     "Ridge(1)": {"color": GREEN, "linestyle": "-.", "label": "ridge, λ = 1"},
 }
 PANELS: Mapping[str, tuple[str, ...]] = {
-    "none": ("ICL", "OLS", "3-NN uniform"),
+    "none": ("ICL", "OLS", "3-NN uniform", "Average"),
     "half subspace": ("ICL", "OLS"),
     "skewed": ("ICL", "OLS"),
     "random quadrants": ("ICL", "OLS"),

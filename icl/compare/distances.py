@@ -87,7 +87,8 @@ def squared_prediction_difference(
 
     Raises:
         ValueError: the shapes differ (nothing is broadcast), a number is NaN or
-            infinite, or there are fewer than two prompts.
+            infinite, there are fewer than two prompts, or one side are classes, -1 and
+            1, of which `accuracy` is the measure.
 
     Example:
         >>> import numpy as np
@@ -98,9 +99,16 @@ def squared_prediction_difference(
     ours = checks.array("a", a, (None, None), "(batch, length)")
     theirs = checks.array("b", b, ours.shape, "(batch, length), as a")
     divide_by = checks.finite_number("divide_by", divide_by, positive=True)
-    difference = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    first, second = (np.asarray(each, dtype=float) for each in (ours, theirs))
+    for name, values in (("a", first), ("b", second)):
+        both = values.size and -values.min() == values.max()
+        if both and (np.abs(values) == 1).all():
+            raise ValueError(
+                f"{name} must be predictions or labels that are numbers, got classes, "
+                "-1 and 1; their measure is icl.compare.accuracy(predictions, labels)."
+            )
     with np.errstate(over="ignore"):
-        squares = difference**2
+        squares = (first - second) ** 2
     return _estimate(squares / divide_by, resamples, seed)
 
 
@@ -293,6 +301,11 @@ def _with_bias(
     axes: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns weights of this shape, and how far their fit adds to a distance."""
+    if given is None:  # as in the solution of a learner that is not linear
+        raise ValueError(
+            f"{name} must be weights, got None: this learner has none. Fit some to its "
+            "predictions by implied_weights or fitted_weights."
+        )
     weights = given.weights if isinstance(given, ImpliedWeights) else given
     weights = np.asarray(checks.array(name, weights, shape, axes), dtype=float)
     if not isinstance(given, ImpliedWeights):

@@ -16,6 +16,7 @@ from experiments.garg2022.classes_measure import (
     GREEDY,
     LASSOS,
     LINE,
+    MEAN,
     MODEL,
     NEIGHBOURS,
     PROCESS,
@@ -71,7 +72,7 @@ REGRESSORS = [
     DESCENT,
     *(name + signs for signs in ("", SIGNS) for name in (*GREEDY, BOOSTING)),
 ]
-NAMES = [MODEL, "least squares", *LASSOS, LINE, PROCESS, *GREEDY, NEIGHBOURS]
+NAMES = [MODEL, "least squares", *LASSOS, LINE, PROCESS, *GREEDY, MEAN, NEIGHBOURS]
 DIM, PAIRS, LONGER = 10, 21, 31
 
 
@@ -136,6 +137,9 @@ def test_models_go_through_all_classes():
     sparse = dataset.error.sel({"class": "sparse"})
     assert bool(sparse.sel(context=8).isnull().all())  # its prompts are shorter
     assert bool(sparse.sel(learner=PROCESS).isnull().all())
+    # Without examples the mean label is 0, as what a silent model says.
+    first = dataset.error.sel({"class": "tree", "context": 0})
+    np.testing.assert_array_equal(first.sel(learner=MEAN), first.sel(learner=MODEL))
     # Least squares is exact on linear functions from n = d on.
     line = dataset.error.sel({"class": CLASSES[3], "learner": "least squares"})
     assert float(line.sel(context=8).max()) < 1e-4

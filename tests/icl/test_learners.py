@@ -7,7 +7,7 @@ import pytest
 from sklearn import linear_model
 from sklearn.tree import DecisionTreeRegressor
 
-from icl import LinearRegression, Prompts
+from icl import LinearRegression, ModelConfig, Prompts
 from icl.baselines import (
     DiscretePosterior,
     GaussianProcess,
@@ -22,7 +22,14 @@ from icl.baselines import (
 )
 from icl.baselines import posterior as posterior_module
 from icl.baselines.kernels import arc_cosine
-from icl.compare import accuracy, families, nearest
+from icl.compare import (
+    accuracy,
+    families,
+    implied_weight_difference,
+    nearest,
+    squared_prediction_difference,
+)
+from icl.model.building import build
 from icl.tasks import (
     DecisionTree,
     LinearClassification,
@@ -220,6 +227,22 @@ def test_families_of_a_task_know_more_than_its_dimension():
         assert families(task).keys() > plain.keys()
     with pytest.raises(ValueError, match=r"log-odds; compare icl\.compare\.accuracy"):
         families(LinearClassification(3, 6))
+
+
+def test_classes_and_missing_weights_are_refused_with_what_to_do_instead(untyped):
+    task = LinearClassification(2, 4)
+    prompts = task.sample(KEY, batch=8)
+    model = build(task.codec, ModelConfig(layers=1, width=4), KEY)
+    with pytest.raises(ValueError, match=r"its measure is icl\.compare\.accuracy"):
+        nearest(model, prompts)
+    odds = np.asarray(model(prompts).predictions)
+    with pytest.raises(ValueError, match=r"^b must .*classes, -1 and 1; their measure"):
+        squared_prediction_difference(odds, prompts.ys)
+    assert accuracy(odds, prompts.ys).value.shape == (4,)
+    weights = NearestNeighbors(2)(prompts).weights
+    assert weights is None
+    with pytest.raises(ValueError, match="a must be weights, got None: this learner"):
+        implied_weight_difference(weights, np.ones((8, 4, 2)))
 
 
 def test_the_nearest_learner_of_a_pool_is_its_posterior():
