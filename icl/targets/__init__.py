@@ -15,7 +15,8 @@ There are three kinds, of which different amounts can be known:
 
 Targets of lines of text are functions of their latents, such as the carries of a sum
 (`sum_targets`); how much of them can be known at each character follows from all lines
-that can occur (`prefix_ceilings`).
+that can occur (`prefix_ceilings`). `sum_labels` and `prefix_accuracies` are the same
+for probes that are classifiers.
 
 `target_values` and `target_ceilings` compute many at once, from one decomposition of
 the prompts, and return NumPy arrays by name, which `probes.probe_grid` takes. `TARGETS`
@@ -46,6 +47,7 @@ from icl.targets.named import moment as moment
 from icl.targets.named import residual as residual
 from icl.targets.named import true_weights as true_weights
 from icl.targets.named import weight_norm as weight_norm
+from icl.targets.prefixes import prefix_accuracies as prefix_accuracies
 from icl.targets.prefixes import prefix_ceilings as prefix_ceilings
 from icl.targets.sums import answer_digit as answer_digit
 from icl.targets.sums import carry as carry

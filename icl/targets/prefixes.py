@@ -8,16 +8,18 @@ variance among them:
 
 Both are sums over the lines that are handed over, which must be *all* lines that can
 occur, each with its probability. Of a sample of lines nearly every prefix occurs once,
-and the ceiling would be 1 everywhere.
+and the ceiling would be 1 everywhere. The best guess of a label is the most probable
+one among these lines.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from icl import checks
+from icl.arrays import real, shown
 from icl.codecs import Lines
 from icl.targets.kinds import OfLatents
 from icl.targets.values import named_targets, target_values
@@ -69,6 +71,64 @@ def prefix_ceilings(
             if whole[name] > 0:
                 known = _between(group, mass, weights, array - means[name])
                 found[name][token] = known / whole[name]
+    return found
+
+
+def prefix_accuracies(
+    labels: Mapping[str, ArrayLike], lines: Lines, shares: ArrayLike | None = None
+) -> dict[str, Float[np.ndarray, " tokens"]]:
+    """Returns the highest accuracy that any reader of a prefix can reach.
+
+    It is the ceiling of probes that are classifiers, by name and token as
+    `prefix_ceilings` is that of R2.
+
+    Args:
+        labels: a label of every line by name, (batch,): integers or booleans, such as
+            `sum_labels` returns.
+        lines: all lines that can occur.
+        shares: how probable each is, (batch,); None is the same for all.
+
+    Raises:
+        ValueError: labels are no integers, or not one for each line; or shares are
+            negative, all 0, or not one for each line.
+
+    Example:
+        >>> from icl.targets import sum_labels
+        >>> from icl.tasks import Addition
+        >>> lines = Addition(digits=1).every_sum()
+        >>> labels = {"carry 0": sum_labels(lines, 1)["carry 0"]}
+        >>> prefix_accuracies(labels, lines)["carry 0"].round(4).tolist()
+        [0.75, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    checks.of_kind("lines", lines, Lines, "lines of text, icl.codecs.Lines")
+    ids = np.asarray(lines.ids)
+    codes = _codes(labels, len(ids))
+    weights = _shares(shares, len(ids))
+    found = {name: np.empty(ids.shape[1]) for name in codes}
+    group = np.zeros(len(ids), np.int64)
+    for token in range(ids.shape[1]):
+        group = _split(group, ids[:, token])
+        for name, code in codes.items():
+            classes = int(code.max()) + 1
+            mass = np.zeros((int(group.max()) + 1, classes))
+            np.add.at(mass, (group, code), weights)
+            found[name][token] = mass.max(axis=1).sum()
+    return found
+
+
+def _codes(labels: Any, count: int) -> dict[str, np.ndarray]:
+    """Returns labels as numbers 0, 1, ... of their classes."""
+    checks.of_kind("labels", labels, Mapping, "labels by name, as of sum_labels")
+    found = {}
+    for name, values in labels.items():
+        array = np.asarray(real(f"labels {shown(name)}", values))
+        checks.shape_of(f"labels {shown(name)}", array, (count,), "(batch,)")
+        if array.dtype.kind not in "biu":
+            raise ValueError(
+                f"labels {shown(name)} must be integers or booleans, got "
+                f"{array.dtype}; .astype(int) makes integers of whole numbers."
+            )
+        found[name] = np.unique(array, return_inverse=True)[1].reshape(-1)
     return found
 
 

@@ -46,6 +46,7 @@ VALUES = {
     "expected": lambda: "Target:\n1 , .\n2\n",
     "layout": lambda: "simplified",
     "prefix_ceilings.targets": lambda: [carry(0, 1)],
+    "prefix_accuracies.labels": lambda: {"carry 0": np.array([0, 1, 1, 0])},
     "shares": lambda: np.ones(4),
     "lines": lambda: LINES,
     "generate.model": model,

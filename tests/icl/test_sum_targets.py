@@ -8,6 +8,7 @@ from icl.targets import (
     answer_digit,
     carry,
     column_sum,
+    prefix_accuracies,
     prefix_ceilings,
     sum_labels,
     sum_targets,
@@ -85,6 +86,26 @@ def test_ceilings_are_the_variance_of_means_given_a_prefix():
     assert (np.diff(found) > -1e-12).all() and found[-1] == pytest.approx(1)
 
 
+def test_the_best_guess_after_a_prefix_is_its_most_common_label():
+    lines = TASK.every_sum()
+    shares = np.random.default_rng(0).random(10_000)
+    labels = {name: sum_labels(lines, 2)[name] for name in ("carry 1", "answer 1")}
+    found = prefix_accuracies(labels, lines, shares)
+    ids, shares = np.asarray(lines.ids)[:, :5], shares / shares.sum()
+    for name, label in labels.items():
+        right = 0.0
+        for prefix in np.unique(ids, axis=0):
+            rows = (ids == prefix).all(axis=1)
+            right += np.bincount(label[rows], shares[rows]).max()
+        np.testing.assert_allclose(found[name][4], right)
+        assert (np.diff(found[name]) > -1e-12).all()
+        assert found[name][-1] == pytest.approx(1)
+    evenly = prefix_accuracies(labels, lines)
+    # A carry out of the tens with probability .495; ten digits, not quite as probable.
+    assert evenly["carry 1"][0] == pytest.approx(0.505)
+    assert 0.1 <= evenly["answer 1"][0] < 0.11
+
+
 def test_lines_that_cannot_differ_have_no_ceiling():
     lines = TASK.of(np.array([1, 2]), np.array([1, 2]))
     assert np.isnan(prefix_ceilings([carry(0, 2)], lines)["carry 0"]).all()
@@ -109,6 +130,14 @@ def test_lines_that_cannot_differ_have_no_ceiling():
             "shares must not be negative",
         ),
         (lambda: prefix_ceilings([carry(0, 2)], TASK), "lines must be lines of text"),
+        (
+            lambda: prefix_accuracies({"x": np.ones(3, int)}, TASK.test(2)),
+            "labels 'x' must have axes",
+        ),
+        (
+            lambda: prefix_accuracies({"x": np.ones(2)}, TASK.test(2)),
+            "labels 'x' must be integers or booleans, got float64",
+        ),
     ],
 )
 def test_bad_targets_are_refused(call, said, untyped):
