@@ -84,6 +84,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         "raventos2023",
         "pools",
         "Raventós et al. 2023, Figs. 2 and 3",
+        note=str(dataset.attrs.get("training", "")),
         resampled=resample(dataset),
     )
     sizes = dataset["size"].values
@@ -199,6 +200,7 @@ def _pythagoras(judge: Judge, finite: np.ndarray) -> Claim:
         0.03,
         unit="relative difference, averaged over pools",
         bar="ours",
+        note="",
         subject="theory",
         interval_over="prompts; no trained model is involved",
     )

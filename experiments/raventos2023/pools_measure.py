@@ -79,6 +79,19 @@ def settings(config: Config) -> list[Setting]:
     ]
 
 
+def in_words(train: TrainConfig) -> str:
+    """Returns what a threshold hangs on, besides the functions: how it was trained.
+
+    Example:
+        >>> in_words(TrainConfig(steps=10_000, learning_rate=2e-3))
+        '10,000 steps of 64 prompts; adam, peak rate 0.002, schedule cosine.'
+    """
+    return (
+        f"{train.steps:,} steps of {train.batch} prompts; {train.optimizer}, peak rate "
+        f"{train.learning_rate:g}, schedule {train.schedule}."
+    )
+
+
 def measure(config: Config, models: Models) -> xr.Dataset:
     """Returns the distances between all learners, for every prompt.
 
@@ -102,7 +115,11 @@ def measure(config: Config, models: Models) -> xr.Dataset:
             "law": list(LAWS),
             "pair": PAIRS,
         },
-        attrs={"dim": config.task.dim, "resamples": config.evaluation.resamples},
+        attrs={
+            "dim": config.task.dim,
+            "resamples": config.evaluation.resamples,
+            "training": in_words(config.train),
+        },
     )
 
 

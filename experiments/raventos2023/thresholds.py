@@ -181,6 +181,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
             "dim": config.task.dim,
             "other_dim": config.other_dim,
             "steps": config.train.steps,
+            "training": pools_measure.in_words(config.train),
             "resamples": config.evaluation.resamples,
         },
     )

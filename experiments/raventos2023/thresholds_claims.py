@@ -20,6 +20,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         "raventos2023",
         "thresholds",
         "Raventós et al. 2023, Figs. 5 and 6",
+        note=str(dataset.attrs.get("training", "")),
         resampled=resample(dataset),
     )
     unit = "log2 of a ratio of M*"

@@ -85,7 +85,10 @@ def test_models_go_through_from_their_pools_to_the_picture():
     one = dataset.distance.sel(size=1, law="seen", pair="posterior, truth")
     assert float(one.max()) < 1e-9  # one function is known without a context
     pools.plot(dataset)
-    assert len(pools.claims(dataset)) == 8
+    found = pools.claims(dataset)
+    assert len(found) == 8
+    known = {claim.id.partition(".")[2]: claim.note for claim in found}
+    assert "adam, peak rate 0.003, schedule cosine" in known["3"]
 
 
 def test_tasks_without_noise_or_with_other_weights_are_refused():
