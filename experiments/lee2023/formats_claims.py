@@ -207,7 +207,7 @@ def _of_scratchpads(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 
 
 def _of_answers(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
-    most = int(dataset.examples.values[-1])
+    most, size = int(dataset.examples.values[-1]), int(dataset.attrs["parameters"])
     lacking = _lacking(dataset, "reverse")
     return [
         judge(
@@ -223,8 +223,8 @@ def _of_answers(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
         ),
         judge(
             "L20",
-            f"Scale is not required: of a model this small, over 95 % of unseen sums "
-            f"are right with reversed answers, after {most:,} examples.",
+            f"Scale is not required: a model of {size:,} parameters gets over 95 % of "
+            f"unseen sums right with reversed answers, after {most:,} examples.",
             exact("reverse", most),
             ">",
             0.95,

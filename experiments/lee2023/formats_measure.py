@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
@@ -23,6 +24,7 @@ from icl.arithmetic.formats import SCRATCHPADS
 from icl.codecs import Lines
 from icl.codecs.matching import exact_match, right_characters
 from icl.generation import generate
+from icl.model.building import abstract_params
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.tasks import Addition
@@ -152,10 +154,17 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         },
         attrs={
             "digits": config.task.digits,
+            "parameters": parameters(settings(config)[0]),
             "resamples": config.evaluation.resamples,
             "steps": config.train.steps,
         },
     )
+
+
+def parameters(setting: Setting) -> int:
+    """Returns how many numbers a model has."""
+    shapes = abstract_params(setting.task.codec, setting.model)
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
 def answers(setting: Setting, model: Any, count: int) -> Answers:

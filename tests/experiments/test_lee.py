@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments import reference_models
 from experiments.engine.figures.figure import Figure
 from experiments.lee2023 import completion, formats, probed_sums
-from experiments.lee2023.formats_measure import Config, settings, written
+from experiments.lee2023.formats_measure import (
+    Config,
+    parameters,
+    settings,
+    written,
+)
 from experiments.lee2023.probed_sums_claims import TRAINED, UNTRAINED
 from icl import Trained
 from icl.model.building import build
@@ -92,7 +98,7 @@ def planted(
             "column": range(digits + 1),
             "characters": ("format", [CHARACTERS.get(name, 65) for name in ends]),
         },
-        attrs={"resamples": 200, "steps": 10, "digits": digits},
+        attrs={"resamples": 200, "steps": 10, "digits": digits, "parameters": 26_400},
     )
 
 
@@ -163,6 +169,7 @@ def test_models_of_formats_go_through_to_the_picture():
     assert dataset.trace.sel(format="simplified").notnull().all()
     assert dataset.characters.values.tolist() == [10, 12, 50]
     assert float(dataset.exact.mean()) < 0.2
+    assert parameters(reference_models.SUMS) == 26_400
     formats.plot(dataset)
     assert {claim.verdict for claim in formats.claims(dataset)} <= {
         *("undecided", "fails", "holds", "empty")
