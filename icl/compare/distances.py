@@ -100,16 +100,24 @@ def squared_prediction_difference(
     theirs = checks.array("b", b, ours.shape, "(batch, length), as a")
     divide_by = checks.finite_number("divide_by", divide_by, positive=True)
     first, second = (np.asarray(each, dtype=float) for each in (ours, theirs))
-    for name, values in (("a", first), ("b", second)):
-        both = values.size and -values.min() == values.max()
-        if both and (np.abs(values) == 1).all():
-            raise ValueError(
-                f"{name} must be predictions or labels that are numbers, got classes, "
-                "-1 and 1; their measure is icl.compare.accuracy(predictions, labels)."
-            )
+    refuse_classes("a", first)
+    refuse_classes("b", second)
     with np.errstate(over="ignore"):
         squares = (first - second) ** 2
     return _estimate(squares / divide_by, resamples, seed)
+
+
+def refuse_classes(name: str, values: Float[np.ndarray, "*shape"]) -> None:
+    """Refuses labels that are all -1 or 1, and both: they are those of classes.
+
+    Raises:
+        ValueError: they are; the message names the measure that suits them.
+    """
+    if values.size and -values.min() == values.max() and (np.abs(values) == 1).all():
+        raise ValueError(
+            f"{name} must be predictions or labels that are numbers, got classes, -1 "
+            "and 1; their measure is icl.compare.accuracy(predictions, labels)."
+        )
 
 
 def accuracy(

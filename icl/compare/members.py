@@ -16,7 +16,7 @@ from icl import checks, inference
 from icl.arrays import shown
 from icl.baselines import Learner
 from icl.baselines.spectral import solutions
-from icl.losses import logistic
+from icl.compare.distances import refuse_classes
 from icl.prompts import Prompts, check_prompts
 
 Predictor = Callable[[Prompts], Any] | Float[ArrayLike, "batch length"]
@@ -112,12 +112,7 @@ def _contexts(contexts: Contexts | None, length: int, dim: int) -> list[int]:
 def _predictions(
     learner: Predictor, prompts: Prompts
 ) -> Float[np.ndarray, "batch length"]:
-    if getattr(getattr(learner, "codec", None), "loss", None) is logistic:
-        raise ValueError(
-            "learner must predict labels that are numbers, and this one predicts the "
-            "log-odds of classes; its measure is icl.compare.accuracy(predictions, "
-            "labels)."
-        )
+    refuse_classes("prompts.ys", np.asarray(prompts.ys, float))
     given = inference.predictions(learner, prompts) if callable(learner) else learner
     axes = "(batch, length), as prompts.ys,"
     name = "the predictions of learner"

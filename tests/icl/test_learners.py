@@ -233,7 +233,7 @@ def test_classes_and_missing_weights_are_refused_with_what_to_do_instead(untyped
     task = LinearClassification(2, 4)
     prompts = task.sample(KEY, batch=8)
     model = build(task.codec, ModelConfig(layers=1, width=4), KEY)
-    with pytest.raises(ValueError, match=r"its measure is icl\.compare\.accuracy"):
+    with pytest.raises(ValueError, match=r"^prompts\.ys must .*accuracy\(predic"):
         nearest(model, prompts)
     odds = np.asarray(model(prompts).predictions)
     with pytest.raises(ValueError, match=r"^b must .*classes, -1 and 1; their measure"):
