@@ -25,7 +25,6 @@ from benchmarks import (
     least_squares,
     limits,
     opponents,
-    pool,
     pooled,
     results,
     steps,
@@ -38,7 +37,6 @@ from benchmarks.worker import Worker
 from experiments.reference_models import SETTINGS
 from icl import LinearRegression, ModelConfig, Pairs, Transformer
 from icl.constructed import sgd_step
-from icl.tasks import Pool
 
 FOUND = {
     "ours": np.array([1.0, 2.0, 4.0]),
@@ -195,17 +193,6 @@ def test_loops_find_the_weights_of_our_learners():
     assert len(learners.COUNTS) == 40
     # Weights come back in float32; the first contexts have no unique solution.
     assert learners.disagreement(learners.ours(prompts), slow) < 1e-4
-
-
-def test_numpy_finds_the_posterior_of_a_pool():
-    task = LinearRegression(dim=2, length=4, noise_std=pool.NOISE)
-    few = Pool(task, 40)
-    prompts = task.sample(jax.random.key(0), batch=3)
-    table = np.asarray(few.members(np.arange(40))["weights"])
-    slow = pool.theirs(table, prompts)
-    assert slow.shape == (3, 4, 2)
-    # Both in float32, of weights of size 1.
-    assert pool.disagreement(pool.ours(few, prompts), slow) < 1e-5
 
 
 def test_numpy_runs_a_constructed_transformer():

@@ -13,6 +13,7 @@ import pytest
 from sklearn.dummy import DummyRegressor
 from sklearn.tree import DecisionTreeRegressor
 
+from benchmarks import pool as benchmark
 from icl import LinearRegression, Prompts, inference
 from icl.baselines import (
     DiscretePosterior,
@@ -211,3 +212,14 @@ def test_a_pool_of_one_function_costs_new_ones_the_length_of_it():
     truth = inference.true_labels(prompts)
     found, error = risk(DiscretePosterior(pool), prompts, truth, 8)
     agree(found, error, np.full(16, 1 + w @ w / 8))
+
+
+def test_the_benchmark_of_pools_compares_equal_posteriors():
+    task = LinearRegression(dim=2, length=4, noise_std=benchmark.NOISE)
+    few = Pool(task, 40)
+    prompts = task.sample(jax.random.key(0), batch=3)
+    table = np.asarray(few.members(np.arange(40))["weights"])
+    slow = benchmark.theirs(table, prompts)
+    assert slow.shape == (3, 4, 2)
+    # Both in float32, of weights of size 1.
+    assert benchmark.disagreement(benchmark.ours(few, prompts), slow) < 1e-5
