@@ -1,5 +1,6 @@
 """Sums: what is planted is found, and untrained models go through to the picture."""
 
+import shlex
 from dataclasses import replace
 
 import jax
@@ -8,7 +9,8 @@ import pytest
 import xarray as xr
 
 from experiments import reference_models
-from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.figure import Figure, command_line
+from experiments.engine.figures.flags import parse
 from experiments.lee2023 import completion, formats, probed_sums
 from experiments.lee2023.formats_measure import (
     Config,
@@ -174,6 +176,16 @@ def test_models_of_formats_go_through_to_the_picture():
     assert {claim.verdict for claim in formats.claims(dataset)} <= {
         *("undecided", "fails", "holds", "empty")
     }
+
+
+def test_formats_and_sizes_are_one_word_each_on_the_command_line():
+    flags = ["--formats", "plain, unpadded,reverse", "--examples", "150,200"]
+    name = "experiments.lee2023.formats"
+    config = parse(name, formats.PRESETS, ["tiny", *flags]).config
+    assert config.formats == ("plain, unpadded", "reverse")
+    assert config.examples == (150, 200)
+    again = shlex.split(command_line(formats.FIGURE, "tiny", config))[3:]
+    assert parse(name, formats.PRESETS, again).config == config
 
 
 def test_formats_that_cannot_be_are_refused():

@@ -257,6 +257,11 @@ def _read_integers(word: str) -> tuple[int, ...]:
     return tuple(map(int, word.split(",")))
 
 
+def _read_names(word: str) -> tuple[str, ...]:
+    """Returns names between commas; a comma before a space is part of a name."""
+    return tuple(re.split(r",(?! )", word)) if word else ()
+
+
 def _read_matrix(word: str) -> tuple[tuple[float, ...], ...]:
     """Returns the rows of a matrix; a single row is its diagonal."""
     rows = tuple(map(_read_vector, word.split(";")))
@@ -267,7 +272,7 @@ def _read_matrix(word: str) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(diagonal[i] * (i == j) for j in size) for i in size)
 
 
-def _write_vector(vector: Sequence[float]) -> str:
+def _write_vector(vector: Sequence[float | str]) -> str:
     return ",".join(map(str, vector))
 
 
@@ -279,6 +284,7 @@ def _write_matrix(matrix: Sequence[Sequence[float]]) -> str:
 ONE_WORD: Mapping[Any, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     (float, ...): ("NUMBER,NUMBER,...", _read_vector, _write_vector),
     (int, ...): ("INTEGER,INTEGER,...", _read_integers, _write_vector),
+    (str, ...): ("NAME,NAME,...", _read_names, _write_vector),
     (tuple[float, ...], ...): ("ROW;ROW;...|DIAGONAL", _read_matrix, _write_matrix),
 }
 
@@ -286,7 +292,8 @@ ONE_WORD: Mapping[Any, tuple[str, Callable[[str], Any], Callable[[Any], str]]] =
 def _registry() -> "ConstructorRegistry":
     """Returns how tyro reads types that are one word each.
 
-    A vector is "1,0.5"; a matrix is "2,0.5;0.5,1", or the one row of its diagonal.
+    A vector is "1,0.5", and names are "plain,reverse"; a matrix is "2,0.5;0.5,1", or
+    the one row of its diagonal.
     """
     from tyro.constructors import (
         ConstructorRegistry,
