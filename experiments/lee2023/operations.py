@@ -17,7 +17,9 @@ to two digits for models with 10.6M parameters and a temperature of 0.8, are 4.6
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import matplotlib.figure
 import numpy as np
@@ -96,12 +98,13 @@ class Config:
 
 def tasks(config: Config) -> dict[tuple[str, str], Operation]:
     """Returns the task of every operation and layout, by both names."""
-    return {
-        (name, layout): replace(config.task, operation=name, layout=layout)
+    changes: list[Any] = [
+        {"operation": name, "layout": layout}
         for name in config.operations
         for layout in LAYOUTS
         if layout in layouts_of(name)  # pyrefly: ignore[bad-argument-type]
-    }
+    ]
+    return {tuple(each.values()): replace(config.task, **each) for each in changes}
 
 
 def settings(config: Config) -> list[Setting]:
@@ -254,7 +257,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 # --- the picture ---
 
-STYLES = {
+STYLES: Mapping[str, dict[str, Any]] = {
     "plain": {"color": VERMILLION, "marker": "o"},
     "reverse": {"color": BLUE, "marker": "s"},
     "simplified": {"color": PURPLE, "marker": "D"},
@@ -289,7 +292,11 @@ def _points(axes: Axes, parts: Resampled, names: list[str], layout: str) -> None
         axes.errorbar(
             place, value, yerr=[[value - low], [high - value]], label=label, **style
         )
-        faint = style | {"linestyle": "none", "alpha": 0.35, "markersize": 3}
+        faint: dict[str, Any] = style | {
+            "linestyle": "none",
+            "alpha": 0.35,
+            "markersize": 3,
+        }
         axes.plot([place] * single.exact.size, single.exact.values.ravel(), **faint)
         if layout in ("simplified", "detailed"):
             axes.plot(place, float(single.whole.mean()), "x", color=style["color"])

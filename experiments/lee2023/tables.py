@@ -53,6 +53,11 @@ TIMES = {
 RULES: tuple[Rule, ...] = ("additive", "contiguous")
 
 
+def shown_cells(n: int, factor: float) -> int:
+    """Returns the number of cells that are shown of an n x n table."""
+    return math.ceil(factor * n)
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings of the tables, of the models and of completion.
@@ -123,11 +128,6 @@ PRESETS = {
 }
 
 
-def shown_cells(n: int, factor: float) -> int:
-    """Returns the number of cells that are shown of an n x n table."""
-    return math.ceil(factor * n)
-
-
 def task_of(config: Config, n: int, factor: float) -> Addition:
     """Returns the task of some cells of the table of the numbers below n."""
     left_out = tuple(range(n, 10**config.task.digits))
@@ -185,11 +185,11 @@ def measure(config: Config, models: Models) -> xr.Dataset:
     shape = (config.seeds, len(tables), len(factors), config.evaluation.prompts)
     exact = np.zeros(shape, np.float32)
     for row, n in enumerate(tables):
-        lines = asked(config, n)
+        lines, codec = asked(config, n), task_of(config, n, factors[0]).codec
         for seed, column in np.ndindex(config.seeds, len(factors)):
             model = models(setting_of(config, n, factors[column], seed)).model
             said = inference.predictions(model, lines)
-            exact[seed, row, column] = exact_match(said, lines, model.codec)[:, -1]
+            exact[seed, row, column] = exact_match(said, lines, codec)[:, -1]
     orders = range(config.trials)
     found = [
         [thresholds(n, rule, trials=config.trials) for n in tables] for rule in RULES

@@ -72,7 +72,7 @@ def test_models_of_tables_are_asked_for_cells_that_none_has_seen():
             known = np.eye(codec.entries)[np.asarray(lines.ids)[:, codec.start + 1 :]]
             return known if knows else -known
 
-        return SimpleNamespace(model=Model(logits, codec))
+        return SimpleNamespace(model=logits)
 
     dataset = tables.measure(config, oracle)
     assert dataset.exact.mean(("seed", "factor", "prompt")).values.tolist() == [0, 1]
@@ -83,16 +83,6 @@ def test_models_of_tables_are_asked_for_cells_that_none_has_seen():
     assert (apart >= 0).all()
     tables.plot(dataset)
     assert len(tables.claims(dataset)) == 2
-
-
-class Model:
-    """A learner with a codec, as a transformer has one."""
-
-    def __init__(self, learner, codec):
-        self.learner, self.codec = learner, codec
-
-    def __call__(self, lines):
-        return self.learner(lines)
 
 
 def test_tables_that_cannot_be_are_refused():
