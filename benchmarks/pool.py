@@ -36,7 +36,7 @@ def main(turns: int) -> Iterator[Row]:
     weights = ours(pool, prompts)
     grown = peak() - before
     table = np.asarray(pool.members(jnp.arange(SIZE))["weights"])
-    subset = Prompts(*(np.asarray(part[:SUBSET]) for part in prompts[:2]))
+    subset = Prompts(prompts.xs[:SUBSET], prompts.ys[:SUBSET])
     difference = disagreement(weights, theirs(table, subset))
     by_numpy = timed(theirs, table, subset)
     sides = {

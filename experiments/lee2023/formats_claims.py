@@ -162,6 +162,10 @@ def _of_scratchpads(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
         each = int(dataset.characters.sel(format=name))
         return lambda means: each * passing(name, 0.5)(means)
 
+    def octaves(means: xr.Dataset) -> xr.DataArray:
+        ratio = characters("simplified")(means) / characters(reverse)(means)
+        return ratio.copy(data=np.log2(ratio.values))
+
     def either(means: xr.Dataset) -> xr.DataArray:
         both = means.exact.sel(format=BOTH_RANDOM, examples=twice, drop=True)
         return means.exact.sel(format=list(RANDOM), examples=twice, drop=True) - both
@@ -182,9 +186,7 @@ def _of_scratchpads(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "L4",
             "It does not need fewer characters: up to half of the answers are right, "
             "it takes as many as reversed answers do, to a factor of 2.",
-            lambda means: np.log2(
-                characters("simplified")(means) / characters(reverse)(means)
-            ),
+            octaves,
             "within",
             1.0,
             unit="log2 of a ratio of characters in training sets",
