@@ -154,14 +154,10 @@ def test_ridge_regression_has_the_risk_that_all_pools_are_held_against():
         assert apart.mean() == pytest.approx(golden, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("size", "golden"),
-    [(64, (0.154, 0.191, 0.892, 0.546)), (1_024, (0.225, 0.122, 0.598, 0.254))],
-)
-def test_the_posterior_over_a_pool_on_seen_and_on_new_functions(size, golden):
+def test_the_posterior_over_a_pool_on_seen_and_on_new_functions():
     """Risk and distance to ridge regression, averaged over contexts."""
     found = []
-    pool = Pool(NOISY, size)
+    pool = Pool(NOISY, 1_024)
     learner = DiscretePosterior(pool)
     for law in (pool, NOISY):
         prompts, _ = inference.sample(law, 1_000, 0, whole=True)
@@ -170,7 +166,7 @@ def test_the_posterior_over_a_pool_on_seen_and_on_new_functions(size, golden):
         for other in (truth, ridge):
             found.append(risk(learner, prompts, other, 8)[0].mean())
     # Pools of so few functions differ by some per cent, and prompts by 3 %.
-    np.testing.assert_allclose(found, golden, rtol=0.15)
+    np.testing.assert_allclose(found, (0.225, 0.122, 0.598, 0.254), rtol=0.15)
 
 
 @dataclass(frozen=True)
@@ -203,22 +199,11 @@ def test_the_posterior_over_two_opposite_functions_is_a_hyperbolic_tangent():
     np.testing.assert_allclose(found, np.tanh(before / 0.25) * along, atol=1e-5)
 
 
-def test_a_pool_of_one_function_costs_new_ones_the_length_of_it():
-    """The risk is 1 + |w|^2 / d, because inputs and weights are independent."""
-    pool = Pool(NOISY, 1, seed=3)
-    w = np.asarray(pool.members(jnp.arange(1))["weights"], float)[0]
-    prompts, _ = inference.sample(NOISY, 4_000, 0, whole=True)
-    assert isinstance(prompts, Prompts)
-    truth = inference.true_labels(prompts)
-    found, error = risk(DiscretePosterior(pool), prompts, truth, 8)
-    agree(found, error, np.full(16, 1 + w @ w / 8))
-
-
 def test_the_benchmark_of_pools_compares_equal_posteriors():
     task = LinearRegression(dim=2, length=4, noise_std=benchmark.NOISE)
     few = Pool(task, 40)
     prompts = task.sample(jax.random.key(0), batch=3)
-    table = np.asarray(few.members(np.arange(40))["weights"])
+    table = np.asarray(few.members(jnp.arange(40))["weights"])
     slow = benchmark.theirs(table, prompts)
     assert slow.shape == (3, 4, 2)
     # Both in float32, of weights of size 1.
