@@ -21,8 +21,8 @@ from icl.arithmetic import columns
 from icl.arithmetic.columns import MOST_DIGITS
 from icl.codecs import Lines
 from icl.targets.kinds import OfLatents
-from icl.tasks.modular import SYMBOLS
 from icl.targets.values import target_values
+from icl.tasks.modular import SYMBOLS
 
 Latents = Mapping[str, np.ndarray]
 

@@ -14,7 +14,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from benchmarks import pool as benchmark
-from icl import LinearRegression, Prompts, inference
+from icl import LinearRegression, inference
 from icl.baselines import (
     DiscretePosterior,
     GaussianProcess,
