@@ -58,13 +58,15 @@ def extreme_interval(
     values, draws = _fitting(values, draws, tail)
     if kind == "min":
         low, high = extreme_interval(-values, -draws, "max", tail=tail)
-        return -high, -low
+        return -high, 0.0 - low  # which is no -0.0
     if unknown := _unknown(values, draws):
         return unknown
     critical, spread = _max_t(values, draws, tail)
     low = float((values - critical * spread).max())
     high = float(np.quantile(draws, 1 - tail, axis=0).max())
     estimate = float(values.max())
+    if abs(low) < 1e-12 * abs(estimate):
+        low = 0.0  # which rounding may hide, as where numbers are counts
     return min(low, estimate), max(high, estimate)
 
 

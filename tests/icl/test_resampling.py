@@ -99,6 +99,16 @@ def test_what_is_clearly_beyond_the_line_is_found(rng):
     assert found["above"] > 0.98 and found["covered"] >= LEAST
 
 
+def test_rounding_does_not_move_the_end_of_a_count_beyond_0(rng):
+    """Of two numbers, one of which is 0 where the other is 1."""
+    for share in np.linspace(0.05, 0.45, 9):
+        first = (rng.random(size=500) < share).astype(float)
+        draws = np.stack([first, 1 - first], axis=1)
+        assert extreme_interval(np.array([0.0, 1.0]), draws, "max") == (0.0, 1.0)
+        low, high = extreme_interval(np.array([0.0, -1.0]), -draws, "min")
+        assert (low, str(high)) == (-1.0, "0.0")
+
+
 def test_numbers_that_do_not_vary_are_known():
     values, draws = np.array([1.0, 3.0]), np.tile([1.0, 3.0], (5, 1))
     assert extreme_interval(values, draws, "max") == (3, 3)
