@@ -61,8 +61,7 @@ def extreme_interval(
         return -high, 0.0 - low  # which is no -0.0
     if unknown := _unknown(values, draws):
         return unknown
-    critical, spread = _max_t(values, draws, tail)
-    low = float((values - critical * spread).max())
+    low = float((values - _max_t(values, draws, tail)).max())
     high = float(np.quantile(draws, 1 - tail, axis=0).max())
     estimate = float(values.max())
     if abs(low) < 1e-12 * abs(estimate):
@@ -117,8 +116,7 @@ def nested_extreme_interval(
         return unknown
     rows = zip(values, draws.swapaxes(0, 1), strict=True)
     high = max(extreme_interval(*row, "min", tail=tail)[1] for row in rows)
-    critical, spread = _max_t(*flat, tail)
-    lows = (flat[0] - critical * spread).reshape(values.shape)
+    lows = (flat[0] - _max_t(*flat, tail)).reshape(values.shape)
     estimate = float(values.min(axis=1).max())
     low = float(lows.min(axis=1).max())
     return min(low, estimate), max(high, estimate)
@@ -138,9 +136,9 @@ def simultaneous_band(
         tail: the probability with which any end of one side may miss.
     """
     values, draws = _fitting(values, draws, tail)
-    below, spread = _max_t(values, draws, tail)
-    above, _ = _max_t(-values, -draws, tail)
-    return values - max(below, 0) * spread, values + max(above, 0) * spread
+    below = np.maximum(_max_t(values, draws, tail), 0)
+    above = np.maximum(_max_t(-values, -draws, tail), 0)
+    return values - below, values + above
 
 
 def share_interval(
@@ -218,17 +216,20 @@ def _fitting(
     return values, draws
 
 
-def _max_t(values: Values, draws: Draws, tail: float) -> tuple[float, Values]:
-    """Returns how many spreads the worst estimate may exceed its number, and spreads.
+def _max_t(values: Values, draws: Draws, tail: float) -> Values:
+    """Returns how far each estimate may exceed its number, all of them together.
 
-    Numbers that do not vary between resamples are known, and have no say.
+    Numbers that do not vary between resamples are known, and have no say. Where numbers
+    are whole, a distance that a resample has is met exactly, because distances have
+    twelve digits: (1 / s) * s is not always 1, and round-off would decide a verdict.
     """
     spread = draws.std(axis=0)
     moves = spread > 1e-12 * np.abs(values)
     if not moves.any():
-        return 0.0, np.zeros_like(values)
+        return np.zeros_like(values)
     largest = ((draws - values)[:, moves] / spread[moves]).max(axis=1)
-    return float(np.quantile(largest, 1 - tail)), np.where(moves, spread, 0.0)
+    far = np.quantile(largest, 1 - tail) * np.where(moves, spread, 0.0)
+    return np.array([float(f"{each:.12g}") for each in far])
 
 
 def _unknown(values: Values, draws: Draws) -> Ends | None:

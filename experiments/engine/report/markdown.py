@@ -181,6 +181,8 @@ def _claims_that_differ(
         for one, other in zip(*rows, strict=True)
         if not one.theory and "missing" not in (one.judgement, other.judgement)
     ]
+    again = checklist.repeats(one for one, _ in judged)
+    judged = [pair for pair in judged if pair[0].statement.number not in again]
     differ = [
         f"{one.statement.number} ({one.wording}, then {other.wording})"
         for one, other in judged
