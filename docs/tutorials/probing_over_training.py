@@ -54,7 +54,7 @@ token, a new x after seven examples. There are four targets:
 
 - the mean of x y over the examples, which one step of gradient descent needs;
 - the least-squares weights of the examples;
-- the label of the new x, which is what the model is trained to predict;
+- the next label, that of the new x, which the model is trained to predict;
 - twenty random functions of the new x. Nothing trains the model to compute these, so
   they are a control: they show how much *any* function can be read better or worse
   because the states have changed.
@@ -66,7 +66,7 @@ values = target_values([moment(), learner_weights()], prompts)
 targets = {
     "mean of x y": values["X'y / n"][:, -1],
     "OLS weights": values["w OLS"][:, -1],
-    "label of the new x": np.asarray(prompts.ys[:, -1:]),
+    "next label": np.asarray(prompts.ys[:, -1:]),
     "random functions": random_function(np.asarray(prompts.xs[:, -1]), seed=0),
 }
 
@@ -112,22 +112,22 @@ below.legend(fontsize="small", loc="upper left")
 plt.show()
 
 # %%
-print(f"{'step':>5s}  loss  1 - loss / 2 ", *(f"{name:>18s}" for name in targets))
+print(f"{'step':>5s}  loss  own R2", *(f" {name}" for name in targets))
 for step in grid.step.values:
     now = loss.sel(evaluation=step).item()
-    row = (chosen[name].r2.sel(step=step).item() for name in targets)
+    row = {name: scores.r2.sel(step=step).item() for name, scores in chosen.items()}
     print(
-        f"{step:5d} {now:5.2f} {1 - now / task.dim:13.2f} ",
-        *(f"{value:18.2f}" for value in row),
+        f"{step:5d} {now:5.2f} {1 - now / task.dim:7.2f}",
+        *(f"{value:{len(name) + 1}.2f}" for name, value in row.items()),
     )
 
 # %% [markdown]
 """
-The labels have a variance of 2, so that 1 - loss / 2 is the R2 of the model's own
-predictions. At first the loss falls to 2, which is that of predicting 0, and meanwhile
-no target gets easier to read. An untrained network holds a little of the mean of x y
-and of the weights, because attention with random weights is a kind of average, and even
-this gets lost.
+The labels have a variance of 2, so that 1 - loss / 2 is the "own R2", that of the
+model's own predictions. At first the loss falls to 2, which is that of predicting 0,
+and meanwhile no target gets easier to read. An untrained network holds a little of the
+mean of x y and of the weights, because attention with random weights is a kind of
+average, and even this gets lost.
 
 Then the label becomes readable, and its R2 stays close to that of the model's own
 predictions: the probe finds no answer that the model does not give. The mean of x y and
