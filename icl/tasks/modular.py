@@ -53,7 +53,7 @@ class ModularAddition(Task):
         ['42=1', '43=2', '44=3']
     """
 
-    p: int = 59
+    p: int = 41
     fraction: float = 0.5
     seed: int = 0
 
