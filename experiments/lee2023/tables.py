@@ -259,6 +259,8 @@ def _panel(axes: Axes, dataset: xr.Dataset, parts: Resampled, n: int) -> None:
         half = float(parts.means.threshold.sel(rule=rule, table=n))
         axes.axvline(half, color=COLOURS[rule], linestyle=":")
     axes.set(xscale="log", xlabel="cells that are shown", title=f"n = {n}")
+    axes.set_xticks(cells.values, [f"{round(float(each)):,}" for each in cells])
+    axes.minorticks_off()
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
