@@ -58,7 +58,7 @@ TIMES = {
 }
 LAYOUTS = ("plain", "reverse", "simplified", "detailed")
 LEARNT = 0.1
-"""If no format has a larger share of right answers, nothing follows from their order."""
+"""If no format has a larger share of right answers, their order says nothing."""
 
 
 @dataclass(frozen=True)
