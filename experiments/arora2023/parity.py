@@ -29,6 +29,7 @@ import optax
 import xarray as xr
 from scipy.stats import spearmanr
 
+from experiments import small_models
 from experiments.engine.claims.claim import Claim, Interval
 from experiments.engine.claims.judge import Judge
 from experiments.engine.figures.command import main
@@ -113,38 +114,34 @@ def compute(config: Config, _: Models) -> xr.Dataset:
     law = zipf(config.subtasks, 1 + config.alpha)
     keys = jax.random.split(jax.random.key(config.seed), 3)
     chosen = jnp.asarray(different_subsets(config))
-    params = initial(keys[0], config)
-    optimizer = optax.adam(config.learning_rate)
     which = jnp.repeat(jnp.arange(config.subtasks), config.asked)
     asked = inputs(keys[1], which, chosen, config)
 
-    def update(carry, step):
-        params, state = carry
-        pick, bits = jax.random.split(jax.random.fold_in(keys[2], step))
+    def loss(params, key):
+        pick, bits = jax.random.split(key)
         logits = jnp.log(jnp.asarray(law, "float32"))
         drawn = jax.random.categorical(pick, logits, shape=(config.batch,))
-        batch = inputs(bits, drawn, chosen, config)
-        gradient = jax.grad(lambda p: losses(p, *batch).mean())(params)
-        updates, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), None
+        return losses(params, *inputs(bits, drawn, chosen, config)).mean()
 
-    @jax.jit
-    def stretch(carry, first):
-        carry, _ = jax.lax.scan(update, carry, first + jnp.arange(config.every))
-        found = losses(carry[0], *asked).reshape(config.subtasks, config.asked)
-        return carry, found.mean(axis=1)
+    def look(params):
+        found = losses(params, *asked).reshape(config.subtasks, config.asked)
+        return found.mean(axis=1)
 
-    carry, found = (params, optimizer.init(params)), []
-    starts = range(0, config.steps - config.every + 1, config.every)
-    for first in starts:
-        carry, each = stretch(carry, first)
-        found.append(np.asarray(each) / np.log(2))
+    steps = list(range(config.every, config.steps + 1, config.every))
+    found = small_models.train(
+        loss,
+        look,
+        initial(keys[0], config),
+        keys[2],
+        optimizer=optax.adam(config.learning_rate),
+        stops=steps,
+    )
     return xr.Dataset(
         {
-            "loss": (("step", "subtask"), np.stack(found)),
+            "loss": (("step", "subtask"), found / np.log(2)),
             "probability": ("subtask", law),
         },
-        coords={"step": [first + config.every for first in starts]},
+        coords={"step": steps},
     )
 
 

@@ -83,7 +83,7 @@ def compute(config: Config, _: Models) -> xr.Dataset:
     constructed = linear_gradient_descent(1, config.dim, rate, dtype="float32")
     evaluation = config.evaluation
     prompts = task.sample(jax.random.key(evaluation.seed), batch=evaluation.prompts)
-    stages = list(fig2_measure.train(config, task, constructed))
+    stages = fig2_measure.train(config, task, constructed)
     compared = [fig2_measure.compare(model, constructed, prompts) for model in stages]
     blends = fig2_measure.between(stages[-1], constructed)
     measured = {

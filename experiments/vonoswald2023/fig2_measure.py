@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import small_models
 from experiments.engine.figures.evaluation import Evaluation
 from icl import LinearRegression, Prompts, Transformer, checks
 from icl.constructed.linear_attention import predict_query
@@ -106,29 +107,18 @@ def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:
 
 def train(
     config: Config, task: LinearRegression, skeleton: Transformer
-) -> Iterator[Transformer]:
-    """Trains the layer, and yields it whenever it is to be measured.
+) -> list[Transformer]:
+    """Trains the layer, and returns it as it is whenever it is to be measured.
 
     Adam starts at small random kernels. All other parameters, such as the read-out,
     are those of `skeleton`.
     """
     start, data = jax.random.split(jax.random.key(config.seed))
-    adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps))
 
     def loss(kernels, key):
         prompts = task.sample(key, batch=config.batch)
         guess = predict_query(with_kernels(skeleton, *kernels), prompts)
         return jnp.mean((guess - prompts.ys[:, -1]) ** 2)
-
-    def update(step, state):
-        kernels, moments = state
-        gradient = jax.grad(loss)(kernels, jax.random.fold_in(data, step))
-        change, moments = adam.update(gradient, moments)
-        return optax.apply_updates(kernels, change), moments
-
-    @jax.jit
-    def advance(state, first, last):
-        return jax.lax.fori_loop(first, last, update, state)
 
     shapes = [kernel.shape for kernel in kernels_of(skeleton)]
     keys = jax.random.split(start, len(shapes))
@@ -136,10 +126,19 @@ def train(
         0.1 * jax.random.normal(key, shape)
         for key, shape in zip(keys, shapes, strict=True)
     )
-    state, done = (kernels, adam.init(kernels)), 0
-    for until in updates(config).tolist():
-        state, done = advance(state, done, until), until
-        yield with_kernels(skeleton, *state[0])
+    rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
+    seen = small_models.train(
+        loss,
+        lambda kernels: kernels,
+        kernels,
+        data,
+        optimizer=optax.adam(rate),
+        stops=updates(config).tolist(),
+    )
+    return [
+        with_kernels(skeleton, jnp.asarray(qkv), jnp.asarray(out))
+        for qkv, out in zip(*seen, strict=True)
+    ]
 
 
 def products(model: Transformer) -> tuple[jax.Array, jax.Array]:

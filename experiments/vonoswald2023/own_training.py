@@ -1,8 +1,7 @@
-"""How is a small model that is no `icl.Transformer` trained, several seeds at once?
+"""How are the models of `copying` and `sine` trained, several seeds at once?
 
-The two figures that need it (`copying`, `sine`) have layers of different kinds in one
-model, which `ModelConfig` does not offer. Their parameters are a dictionary, and their
-loss a function of it and of a key: step s draws its prompts from `fold_in(key, s)`.
+They have layers of different kinds in one model, which `ModelConfig` does not offer, so
+that they are small models of their own (`experiments.small_models`).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Key
 
+from experiments import small_models
 from icl import checks
 
 Weights = dict[str, Array]
@@ -67,7 +67,7 @@ def train(
     Args:
         training: the settings.
         start: what draws the initial weights.
-        loss: the loss of weights, on prompts that it draws.
+        loss: the loss of weights, on prompts that are drawn with a key.
         look: what is measured of the weights of one model, a pytree of arrays.
         seeds: the number of models.
 
@@ -75,32 +75,18 @@ def train(
         The pytree of `look`, each array with axes (seeds, looks + 1) in front; the last
         look is at the final weights.
     """
-    adam = optax.chain(
-        optax.clip_by_global_norm(training.clip), optax.adam(training.learning_rate)
-    )
-
-    def update(key, step, state):
-        weights, moments = state
-        slopes = jax.grad(loss)(weights, jax.random.fold_in(key, step))
-        change, moments = adam.update(slopes, moments)
-        return optax.apply_updates(weights, change), moments
-
-    @jax.jit
-    def advance(keys, states, first, last):
-        def several(step, states):
-            return jax.vmap(update, in_axes=(0, None, 0))(keys, step, states)
-
-        return jax.lax.fori_loop(first, last, several, states)
-
-    keys = jax.random.split(jax.random.key(0), seeds)
     drawn = [start(np.random.default_rng(seed)) for seed in range(seeds)]
     weights = {
         name: jnp.asarray(np.stack([each[name] for each in drawn]), jnp.float32)
         for name in drawn[0]
     }
-    states = weights, jax.jit(jax.vmap(adam.init))(weights)
-    watch, seen, done = jax.jit(jax.vmap(look)), [], 0
-    for until in training.seen.tolist():
-        states, done = advance(keys, states, done, until), until
-        seen.append(jax.tree.map(np.asarray, watch(states[0])))
-    return jax.tree.map(lambda *parts: np.stack(parts, axis=1), *seen)
+    return small_models.train(
+        loss,
+        look,
+        weights,
+        jax.random.split(jax.random.key(0), seeds),
+        optimizer=optax.chain(
+            optax.clip_by_global_norm(training.clip), optax.adam(training.learning_rate)
+        ),
+        stops=training.seen.tolist(),
+    )

@@ -9,16 +9,18 @@ at the current matrix (`icl.theory.layer_risk`).
 """
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
 from jaxtyping import Array, Float, Key
 from scipy.signal import find_peaks
 
+from experiments import small_models
 from icl import checks
 from icl.theory import first_drop, layer_risk, plateaus
 from icl.training.config import log_spaced
@@ -104,31 +106,32 @@ def loss(weights: Weights, config: Config, key: Key[Array, ""]) -> Float[Array, 
     return jnp.mean(jnp.sum(left**2, axis=1))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def train(
-    config: Config, form: str, key: Key[Array, ""]
-) -> tuple[Float[Array, "steps dim dim"], Float[Array, " steps"]]:
-    """Returns G before each update, and how far merged weights have grown.
+def size(weights: Weights, config: Config) -> Float[Array, ""]:
+    """Returns how far merged weights have grown; it is 0 for separate weights.
 
-    That is v + <U, C^2> / |C^2|, which grows fastest near 0 (`icl.theory.first_drop`);
-    it is 0 for separate weights.
+    That is v + <U, C^2> / |C^2|, which grows fastest near 0 (`icl.theory.first_drop`).
     """
-    merged = form == "merged"
-    rate = config.rate_merged if merged else config.rate
-    steps = config.steps_merged if merged else config.steps
-    of_start, of_data = jax.random.split(key)
+    if "u" not in weights:
+        return jnp.zeros(())
     squares = jnp.array(config.eigenvalues) ** 2
     fastest = jnp.diag(squares / jnp.linalg.norm(squares))
+    return weights["v"] + jnp.sum(weights["u"] * fastest)
 
-    def update(weights: Weights, step: Array) -> tuple[Weights, tuple[Array, Array]]:
-        slopes = jax.grad(loss)(weights, config, jax.random.fold_in(of_data, step))
-        moved = jax.tree.map(lambda w, slope: w - rate * slope, weights, slopes)
-        size = jnp.zeros(())
-        if merged:
-            size = weights["v"] + jnp.sum(weights["u"] * fastest)
-        return moved, (matrix(weights), size)
 
-    return jax.lax.scan(update, start(config, form, of_start), jnp.arange(steps))[1]
+def train(
+    config: Config, form: str, stops: Iterable[int]
+) -> tuple[Float[np.ndarray, "seeds stops dim dim"], Float[np.ndarray, "seeds stops"]]:
+    """Returns G after so many updates, and how far merged weights have grown."""
+    keys = jax.random.split(jax.random.key(FORMS.index(form)), config.seeds)
+    of_start, of_data = jax.vmap(jax.random.split, out_axes=1)(keys)
+    return small_models.train(
+        lambda weights, key: loss(weights, config, key),
+        lambda weights: (matrix(weights), size(weights, config)),
+        jax.jit(jax.vmap(lambda key: start(config, form, key)))(of_start),
+        of_data,
+        optimizer=optax.sgd(config.rate_merged if form == "merged" else config.rate),
+        stops=stops,
+    )
 
 
 def drops(steps: np.ndarray, losses: np.ndarray) -> np.ndarray:
@@ -171,11 +174,13 @@ def measure(config: Config) -> xr.Dataset:
     coords: dict = {"form": list(FORMS), "seed": range(config.seeds)}
     apart, growth = np.zeros((2, config.seeds))
     for row, form in enumerate(FORMS):
-        keys = jax.random.split(jax.random.key(row), config.seeds)
-        paths, sizes = jax.vmap(lambda key, form=form: train(config, form, key))(keys)
-        looks = np.array(log_spaced(PER_DECADE, paths.shape[1]))
-        kept = np.asarray(paths, float)[:, looks - 1]
-        risks = [[layer_risk(g, values, config.pairs) for g in path] for path in kept]
+        last = config.steps_merged if form == "merged" else config.steps
+        looks = np.array(log_spaced(PER_DECADE, last))  # step 1 is before any update
+        paths, sizes = train(config, form, (looks - 1).tolist())
+        risks = [
+            [layer_risk(g, values, config.pairs) for g in path]
+            for path in paths.astype(float)
+        ]
         losses = np.array(risks)
         found[f"loss_{form}"] = (("seed", f"step_{form}"), losses)
         coords[f"step_{form}"] = looks
@@ -185,7 +190,7 @@ def measure(config: Config) -> xr.Dataset:
             if form == "separate":
                 apart[seed] = _apart(looks, own, at, theory)
             else:
-                growth[seed] = _growth(config, np.asarray(sizes[seed]), own, looks)
+                growth[seed] = _growth(config, sizes[seed], own, looks)
     found["count"] = ("form", "seed"), count
     found["apart"], found["growth"] = (("seed",), apart), (("seed",), growth)
     about = {"pairs": config.pairs, "rate": config.rate}
@@ -212,8 +217,8 @@ def _growth(
     """
     rate = first_drop(np.array(config.eigenvalues), config.pairs).rate
     fallen = 1 - losses / losses[0]
-    one, other = (looks[int(np.argmax(fallen > share))] for share in (0.001, 0.05))
+    one, other = (int(np.argmax(fallen > share)) for share in (0.001, 0.05))
     if other <= one:
         return float("nan")
-    grown = np.log(abs(sizes[other - 1] / sizes[one - 1]))
-    return float(grown / (other - one) / config.rate_merged / rate)
+    grown = np.log(abs(sizes[other] / sizes[one]))
+    return float(grown / (looks[other] - looks[one]) / config.rate_merged / rate)
