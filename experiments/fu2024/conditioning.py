@@ -116,8 +116,7 @@ def ill_conditioned(config: Config) -> LinearRegression:
     task = linear_task(config.setting)
     values = np.where(np.arange(task.dim) < task.dim // 2, config.condition, 1.0)
     values = values * task.dim / values.sum()
-    covariance = tuple(map(tuple, np.diag(values).tolist()))
-    return replace(task, covariance=covariance, rotated=True)
+    return replace(task, covariance=tuple(values.tolist()), rotated=True)
 
 
 def settings(config: Config) -> list[Setting]:

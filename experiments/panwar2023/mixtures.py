@@ -93,15 +93,14 @@ def centres(config: Config) -> Mixture:
 
     The first coordinate is that of the centre, and the others are N(0, 1).
     """
-    first = _along(0, 1.0, config.dim)
-    spread = np.diag([1.0 - entry for entry in first]).tolist()
+    others = tuple(1.0 - entry for entry in _along(0, 1.0, config.dim))
     return Mixture(
         tuple(
             LinearRegression(
                 config.dim,
                 2 * config.dim + 1,
                 weight_mean=_along(0, at, config.dim),
-                weight_covariance=tuple(map(tuple, spread)),
+                weight_covariance=others,
             )
             for at in (3.0, -3.0)
         )

@@ -32,7 +32,7 @@ from icl.compare import (
 from icl.sweeps.notes import training_seconds
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
-from icl.tasks.linear import Matrix, as_linear
+from icl.tasks.linear import as_linear
 from icl.training.description import changed
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -107,16 +107,12 @@ def tasks(task: LinearRegression) -> dict[str, LinearRegression]:
         anew = replace(task, fixed_weights=None)
         return {"as in training": task, "w drawn for each prompt": anew}
 
-    def scaled(scale: float) -> Matrix:
-        """Returns a multiple of the identity."""
-        return tuple(map(tuple, (scale * np.eye(task.dim)).tolist()))
-
     return {
         "as in training": task,
         "weights twice as large": replace(task, weight_std=2 * task.weight_std),
         "weights half as large": replace(task, weight_std=task.weight_std / 2),
-        "inputs twice as large": replace(task, covariance=scaled(4)),
-        "inputs half as large": replace(task, covariance=scaled(0.25)),
+        "inputs twice as large": replace(task, covariance=task.dim * (4.0,)),
+        "inputs half as large": replace(task, covariance=task.dim * (0.25,)),
         "inputs uniform in a cube": replace(task, inputs="uniform"),
         "labels with noise of deviation 0.5": replace(task, noise_std=0.5),
     }

@@ -74,14 +74,11 @@ def uniform(dim: int, pairs: int, width: float) -> LinearRegression:
 
     Each coordinate of x is uniform on an interval of this width around 0.
     """
-    variance = width**2 / 12
     return LinearRegression(
         dim=dim,
         length=pairs + 1,
         inputs="uniform",
-        covariance=tuple(
-            tuple(variance * (i == j) for j in range(dim)) for i in range(dim)
-        ),
+        covariance=dim * (width**2 / 12,),
     )
 
 

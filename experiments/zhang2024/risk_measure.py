@@ -86,7 +86,7 @@ def regression(config: Config, inputs: str) -> LinearRegression:
     """Returns the task of a layer, with a query behind N pairs."""
     covariance = None
     if inputs == "uneven":
-        covariance = tuple(map(tuple, np.diag(eigenvalues(config, inputs)).tolist()))
+        covariance = tuple(eigenvalues(config, inputs).tolist())
     return LinearRegression(config.dim, config.pairs + 1, covariance=covariance)
 
 

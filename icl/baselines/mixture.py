@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 from icl.baselines.base import Learner, PrefixSolution, check_queries, predict_linearly
 from icl.prompts import Prompts, check_prompts
 from icl.tasks import LinearRegression, Mixture, Task
+from icl.tasks.laws import matrix_of
 
 JITTER = 1e-10
 """The share of the variance of a label that is always added to that of the noise."""
@@ -138,7 +139,7 @@ def refusal(task: Task) -> str:
         return ""
     if any(part.inputs != "normal" or part.rotated for part in parts):
         return "inputs of laws that differ must be normal and not rotated"
-    matrices = [_covariance_of(part.covariance, part.dim) for part in parts]
+    matrices = [matrix_of(part.covariance, part.dim) for part in parts]
     if any(np.linalg.matrix_rank(matrix) < task.dim for matrix in matrices):
         return "inputs of laws that differ must have invertible covariances"
     return ""
@@ -160,7 +161,7 @@ def _components(task: LinearRegression | Mixture) -> _Components:
     dim = task.dim
     whitening = np.zeros((len(parts), dim, dim))
     if not _one_law_of_inputs(task):
-        roots = [np.linalg.cholesky(_covariance_of(p.covariance, dim)) for p in parts]
+        roots = [np.linalg.cholesky(matrix_of(p.covariance, dim)) for p in parts]
         whitening = np.linalg.inv(np.stack(roots))
     with np.errstate(divide="ignore"):  # a component of probability 0
         logs = np.maximum(np.log(np.asarray(shares, float)), NEVER)
@@ -186,11 +187,7 @@ def _mean_of(part: LinearRegression) -> Float[np.ndarray, " dim"]:
 def _weight_covariance(part: LinearRegression) -> Float[np.ndarray, "dim dim"]:
     if part.fixed_weights is not None:
         return np.zeros((part.dim, part.dim))
-    return part.weight_std**2 * _covariance_of(part.weight_covariance, part.dim)
-
-
-def _covariance_of(covariance: object, dim: int) -> Float[np.ndarray, "dim dim"]:
-    return np.eye(dim) if covariance is None else np.asarray(covariance, float)
+    return part.weight_std**2 * matrix_of(part.weight_covariance, part.dim)
 
 
 class _Found(NamedTuple):

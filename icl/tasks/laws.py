@@ -22,6 +22,8 @@ from icl.arrays import real
 Law = Literal["normal", "uniform", "laplace", "student"]
 Vector = tuple[float, ...]
 Matrix = tuple[Vector, ...]
+Covariance = Matrix | Vector
+"""A covariance, or the diagonal of one. Tasks keep the whole matrix of either."""
 
 LAWS = get_args(Law)
 DEGREES = 5.0
@@ -49,13 +51,13 @@ def standard(
 
 
 def stretched(
-    draws: Float[Array, "*shape dim"], covariance: Matrix | None
+    draws: Float[Array, "*shape dim"], covariance: Covariance | None
 ) -> Float[Array, "*shape dim"]:
     """Returns draws of the identity covariance with this one; None is the identity."""
     if covariance is None:
         return draws
-    root = jnp.asarray(square_root(np.asarray(covariance)), draws.dtype)
-    return jnp.matmul(draws, root, precision="highest")
+    root = square_root(matrix_of(covariance, draws.shape[-1]))
+    return jnp.matmul(draws, jnp.asarray(root, draws.dtype), precision="highest")
 
 
 def moved(
@@ -146,9 +148,7 @@ def check_covariance(name: str, covariance: object, dim: int) -> Matrix:
     Raises:
         ValueError: it has another size, or is not symmetric positive semi-definite.
     """
-    matrix = np.asarray(real(name, covariance), dtype=float)
-    if matrix.ndim == 1:
-        matrix = np.diag(matrix)
+    matrix = matrix_of(real(name, covariance), dim)
     checks.shape_of(name, matrix, (dim, dim), "(dim, dim) or (dim,)")
     checks.all_finite(name, matrix)
     if not np.array_equal(matrix, matrix.T):
@@ -193,6 +193,14 @@ def check_cap(angle: object, dim: int, law: str) -> float:
             f"cap and weight_law={law!r} are two laws of the weights; give one of them."
         )
     return found
+
+
+def matrix_of(covariance: Covariance | np.ndarray | None, dim: int) -> np.ndarray:
+    """Returns a covariance as a matrix; None is the identity, a vector its diagonal."""
+    if covariance is None:
+        return np.eye(dim)
+    found = np.asarray(covariance, dtype=float)
+    return np.diag(found) if found.ndim == 1 else found
 
 
 def square_root(covariance: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from icl.tasks.function_class import (
     check_sizes,
     linear_values,
 )
-from icl.tasks.laws import Law, Matrix, Vector
+from icl.tasks.laws import Covariance, Law, Vector
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class LinearRegression(FunctionClass):
         weight_law: the law of z for w, one of those of `inputs`.
         weight_mean: the mean of w, (dim,), or one number; None is 0. `weight_std` does
             not change it.
-        weight_covariance: the covariance of w / weight_std; None is the identity.
+        weight_covariance: the covariance of w / weight_std, in one of the forms of
+            `covariance`; None is the identity.
         cap: w is uniform on the part of a sphere of radius weight_std sqrt(d) whose
             angle to the first axis is at most so many degrees, before a covariance and
             a mean are applied (Goddard et al. 2025); None has it drawn by `weight_law`.
@@ -91,14 +92,14 @@ class LinearRegression(FunctionClass):
     noise_std: float = 0.0
     weight_std: float = 1.0
     inputs: Law = "normal"
-    covariance: Matrix | None = None
+    covariance: Covariance | None = None
     fixed_weights: float | Vector | None = None
     noise_law: Law = "normal"
     mean: float | Vector | None = None
     rotated: bool = False
     weight_law: Law = "normal"
     weight_mean: float | Vector | None = None
-    weight_covariance: Matrix | None = None
+    weight_covariance: Covariance | None = None
     cap: float | None = None
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class LinearRegression(FunctionClass):
     @property
     def normaliser(self) -> float:
         """The mean square of w.x, tr(E[ww'] E[xx']); d by default."""
-        inputs = _or_identity(self.covariance, self.dim)
+        inputs = laws.matrix_of(self.covariance, self.dim)
         if self.mean is not None:
             inputs = inputs + np.outer(self.mean, self.mean)
         if self.rotated:
@@ -163,7 +164,7 @@ class LinearRegression(FunctionClass):
         if self.cap is not None:
             law = laws.Cap(self.dim, self.cap)
             around, moment = law.mean, law.moment
-        root = laws.square_root(_or_identity(self.weight_covariance, self.dim))
+        root = laws.square_root(laws.matrix_of(self.weight_covariance, self.dim))
         middle = np.zeros(self.dim) if self.weight_mean is None else self.weight_mean
         cross = np.outer(self.weight_std * root @ around, middle)
         drawn = self.weight_std**2 * root @ moment @ root
@@ -197,7 +198,3 @@ def as_linear(task: Task) -> LinearRegression:
             f"about, got {type(task).__name__}."
         )
     return task
-
-
-def _or_identity(covariance: Matrix | None, dim: int) -> Float[np.ndarray, "dim dim"]:
-    return np.eye(dim) if covariance is None else np.asarray(covariance)

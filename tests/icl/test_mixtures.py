@@ -99,7 +99,7 @@ def test_two_far_groups_are_told_apart_as_panwar_et_al_found():
         dim=10,
         length=11,
         weight_mean=(3.0,) + 9 * (0.0,),
-        weight_covariance=tuple(map(tuple, np.diag([0.0] + 9 * [1.0]).tolist())),
+        weight_covariance=(0.0,) + 9 * (1.0,),
     )
     other = replace(group, weight_mean=(-3.0,) + 9 * (0.0,))
     mixture = Mixture((group, other))

@@ -78,7 +78,16 @@ def test_normal_inputs_have_normal_tails():
     assert_mean(np.asarray(xs, float).reshape(-1) ** 4, 3)
 
 
-def test_a_diagonal_covariance_may_be_given_as_a_vector(untyped):
+@pytest.mark.parametrize("name", ["covariance", "weight_covariance"])
+def test_a_diagonal_covariance_may_be_given_as_a_vector(name):
+    """In front of the type checks too, which read the annotations."""
+    short, whole = (4.0, 0.25), ((4.0, 0.0), (0.0, 0.25))
+    given = LinearRegression(dim=2, **{name: short})
+    assert given == LinearRegression(dim=2, **{name: whole})
+    assert getattr(given, name) == whole
+
+
+def test_a_covariance_may_be_any_array(untyped):
     short = LinearRegression(dim=2, covariance=np.array([4.0, 0.25]))
     assert short == LinearRegression(dim=2, covariance=((4.0, 0.0), (0.0, 0.25)))
 
