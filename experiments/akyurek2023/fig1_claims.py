@@ -264,7 +264,6 @@ def _measures_agree(judge: Judge, contexts: Contexts) -> Claim:
         unit="relative difference; checks the measures, not the model",
         bar="ours",
         subject="theory",
-        interval_over="prompts; no trained model is involved",
         source="Akyürek et al. 2023, Eqs. 15-17",
     )
 

@@ -294,7 +294,6 @@ def _limit_without_noise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "of the predictors, not the model",
             bar="ours",
             subject="theory",
-            interval_over="prompts; no trained model is involved",
             note="The squared difference of two ridge predictors is of second order in "
             "lambda = sigma^2/tau^2.",
         ),
@@ -347,7 +346,6 @@ def _table_otherwise(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             1.0,
             unit="least ratio of mean SPD / d to the bound by the triangle inequality",
             subject="theory",
-            interval_over="prompts; simultaneous; no trained model is involved",
             note="Of the predictors; no model is involved. In the noisy columns the "
             "mean that is to be in the row of OLS does not exist.",
         ),

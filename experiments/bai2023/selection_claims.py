@@ -116,7 +116,6 @@ def _near(judge: Judge) -> list[Claim]:
             unit="risk / risk of ridge with the right penalty",
             bar="ours",
             subject="theory",
-            interval_over="prompts; no trained model is involved",
         ),
     ]
 

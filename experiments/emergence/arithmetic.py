@@ -36,13 +36,11 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
-    BLACK,
     BLUE,
+    COLOR_CYCLE,
     GREEN,
     GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
+    MARKER_CYCLE,
     VERMILLION,
     canvas,
 )
@@ -83,7 +81,6 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 COLOURS = {"plain": VERMILLION, "reverse": BLUE, "scratchpad": GREEN}
 MARKERS = {"plain": "o", "reverse": "s", "scratchpad": "D"}
-OF_PLACES = (BLACK, BLUE, GREEN, ORANGE, VERMILLION, PURPLE, SKY)
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
@@ -129,7 +126,7 @@ def _places(axes: Axes, means: xr.Dataset, name: str) -> None:
         return
     places = means.at_place.sel(format=name).isel(place=slice(-1)).mean("seed")
     for index, column in enumerate(places.transpose("place", "step").values):
-        style = {"color": OF_PLACES[index % len(OF_PLACES)], "marker": "osD^vPX"[index]}
+        style = {"color": COLOR_CYCLE[index], "marker": MARKER_CYCLE[index]}
         axes.plot(means.step, column, ms=3, label=f"s{index}", **style)
     exact = means.exact.sel(format=name).mean("seed")
     axes.plot(means.step, exact, color=GREY, ls="--", label="all")

@@ -42,13 +42,9 @@ from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
     BLACK,
-    BLUE,
-    GREEN,
+    COLOR_CYCLE,
     GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
+    MARKER_CYCLE,
     canvas,
 )
 from icl.sweeps.store import Models
@@ -62,9 +58,6 @@ PRESETS = {
     "quick": Config(),
     "paper": Config(evaluation=Evaluation(prompts=20_000, seed=0, resamples=1_000)),
 }
-
-COLOURS = (BLACK, BLUE, GREEN, ORANGE, VERMILLION, PURPLE, SKY)
-MARKERS = "osD^vPX"
 
 
 def compute(config: Config, _: Models) -> xr.Dataset:
@@ -82,9 +75,9 @@ def draw(axes: Axes, resampled: Resampled, score, label: str, index: int) -> Non
     k, own = value.k.values, score(resampled.means)
     numbers = float(linearity(own, "k")), float(breakthroughness(own, "k"))
     text = f"{label}: L {numbers[0]:.2f}, B {numbers[1]:.2f}"
-    style = {"color": COLOURS[index], "marker": MARKERS[index]}
+    style = {"color": COLOR_CYCLE[index], "marker": MARKER_CYCLE[index]}
     axes.plot(k, value, label=text, **style)
-    axes.fill_between(k, low, high, color=COLOURS[index], alpha=0.15, lw=0)
+    axes.fill_between(k, low, high, color=COLOR_CYCLE[index], alpha=0.15, lw=0)
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
@@ -117,7 +110,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             )
             if count > 1:
                 power = resampled.means.hit**count
-                all_of.plot(dataset.k, power, color=COLOURS[index], ls=":", lw=1)
+                all_of.plot(dataset.k, power, color=COLOR_CYCLE[index], ls=":", lw=1)
         all_of.set(title="all of Q queries right (dotted: hit^Q)")
         thresholds_panel(thresholds, resampled)
         draw(top[3], resampled, lambda m: m.grade, "grade", 0)

@@ -51,7 +51,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             unit=ascent,
             source="Lin and Lee 2024",
             subject="theory",
-            interval_over="prompts; no trained model is involved",
         ),
         judge(
             "2b",

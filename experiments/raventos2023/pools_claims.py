@@ -202,5 +202,4 @@ def _pythagoras(judge: Judge, finite: np.ndarray) -> Claim:
         bar="ours",
         note="",
         subject="theory",
-        interval_over="prompts; no trained model is involved",
     )

@@ -53,7 +53,6 @@ def _losses(judge: Judge, optimum: float) -> list[Claim]:
             unit="relative difference",
             bar="ours",
             subject="theory",
-            interval_over="prompts; no trained model is involved",
         ),
         judge(
             "2",

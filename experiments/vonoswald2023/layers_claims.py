@@ -83,7 +83,6 @@ def _losses(judge: Judge, theory: dict) -> list[Claim]:
             unit="relative difference",
             bar="ours",
             subject="theory",
-            interval_over="prompts; no trained model is involved",
         ),
         judge(
             "O1a",

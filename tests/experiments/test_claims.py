@@ -336,6 +336,22 @@ def test_extremes_of_several_seeds_at_the_line_are_covered(statistic):
     assert np.mean(ends, axis=0).min() >= 0.975 - 2 * 0.016
 
 
+def test_of_theory_among_models_an_interval_says_that_no_model_is_involved():
+    parts = xr.Dataset({"x": ("context", [1.0, 2.0])})
+    resampled = Resampled(parts, parts.expand_dims(draw=3))
+
+    def said(shared, own, statistic):
+        judge = Judge("c", "fig", "s", resampled=resampled, subject=shared)
+        claim = judge("1", "t", statistic, "<", 0.5, unit="u", subject=own)
+        return claim.interval_over
+
+    nothing = "no trained model is involved"
+    assert said("models", None, Mean(x)) == "prompts, for one trained model"
+    assert said("models", "theory", Mean(x)) == f"prompts; {nothing}"
+    assert said("models", "theory", Largest(x)) == f"prompts; simultaneous; {nothing}"
+    assert said("theory", None, Mean(x)) == "prompts"
+
+
 def test_a_difference_that_happens_to_be_positive_is_not_taken_in_logarithms():
     rng = np.random.default_rng(0)
     values = np.array([0.3, 0.1])[:, None] + np.zeros((1, 3))

@@ -99,7 +99,7 @@ class Judge:
             source: where the paper says so; None: the source that all claims share.
             subject: what it is about; None: what all claims are about.
             interval_over: what the interval is over, in words; None: what follows from
-                the statistic and the numbers of seeds.
+                the statistic, the subject and the numbers of seeds.
             missing: why this run cannot judge the claim, which is then undecided.
             empty: why the number says nothing about what a model has learnt.
             follows: why the claim says nothing if it holds: what else fulfils it.
@@ -115,9 +115,10 @@ class Judge:
         if over is not None and not len(over):
             missing = "This run has no such context lengths."
         note = missing or (self.note if note is None else note)
+        subject = self.subject if subject is None else subject
         found, sampled = Interval(*(3 * [float("nan")])), ""
         if not missing:
-            found, sampled, remark = self._measure(measured, over)
+            found, sampled, remark = self._measure(measured, over, subject)
             note = f"{note} {remark}".strip()
         claim = Claim(
             f"{self.series}.{id}",
@@ -131,7 +132,7 @@ class Judge:
             note=note,
             interval_over=sampled if interval_over is None else interval_over,
             bar=bar,
-            subject=self.subject if subject is None else subject,
+            subject=subject,
             empty=empty,
         )
         if follows and claim.verdict == "holds":
@@ -142,6 +143,7 @@ class Judge:
         self,
         measured: Statistic | Interval | float,
         over: Sequence[int] | np.ndarray | None,
+        subject: Subject,
     ) -> tuple[Interval, str, str]:
         """Returns a number with its interval, what that is over, and a remark."""
         if isinstance(measured, Interval):
@@ -152,11 +154,13 @@ class Judge:
         means, draws, _ = resampled
         found = estimate(measured, means, draws)
         words = "prompts"
-        if self.subject == "models":
+        if subject == "models":
             seeds = measured(means).sizes.get(SEED, 1)
             words += f" and {seeds} seeds" if seeds > 1 else ", for one trained model"
         if isinstance(measured, SIMULTANEOUS):
             words += "; simultaneous"
+        if subject == "theory" and self.subject == "models":
+            words += "; no trained model is involved"
         lost = measured(draws).isnull()
         if SEED in lost.dims:
             lost = lost.any(SEED)

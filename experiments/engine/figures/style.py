@@ -16,6 +16,10 @@ from matplotlib.ticker import MaxNLocator
 BLACK, BLUE, SKY, GREEN = "#000000", "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#777777"
 
+COLOR_CYCLE = (BLACK, BLUE, GREEN, ORANGE, VERMILLION, PURPLE, SKY)
+MARKER_CYCLE = "osD^vPX"
+"""The colours and markers of curves that have a number and no colour of their own."""
+
 RULES: Mapping[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
