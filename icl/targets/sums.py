@@ -43,12 +43,7 @@ def carry(column: int, digits: int) -> OfLatents:
 def column_sum(column: int, digits: int) -> OfLatents:
     """Returns the target "sum i", a_i + b_i without a carry into it, (batch, 1).
 
-    Args:
-        column: the column i, from 0, the units, to digits - 1.
-        digits: the number of digits of an operand.
-
-    Raises:
-        ValueError: there is no such column.
+    Columns, digits and errors are those of `carry`.
     """
     return _of_column("sum", columns.column_sums, column, digits)
 
@@ -56,12 +51,7 @@ def column_sum(column: int, digits: int) -> OfLatents:
 def nine(column: int, digits: int) -> OfLatents:
     """Returns the target "nine i": whether a_i + b_i is 9, so that it hands carries on.
 
-    Args:
-        column: the column i, from 0, the units, to digits - 1.
-        digits: the number of digits of an operand.
-
-    Raises:
-        ValueError: there is no such column.
+    Columns, digits and errors are those of `carry`.
     """
 
     def nines(a: Any, b: Any, digits: int) -> np.ndarray:
@@ -73,12 +63,7 @@ def nine(column: int, digits: int) -> OfLatents:
 def cascade(column: int, digits: int) -> OfLatents:
     """Returns the target "cascade i", the number of nines right below a column.
 
-    Args:
-        column: the column i, from 0, the units, to digits - 1.
-        digits: the number of digits of an operand.
-
-    Raises:
-        ValueError: there is no such column.
+    Columns, digits and errors are those of `carry`.
     """
     return _of_column("cascade", columns.cascades, column, digits)
 

@@ -82,11 +82,7 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
     ) -> "PooledClassifier":
         """Fits the probe to X, (n, n_tokens * features), and labels y, (n,).
 
-        Args:
-            X: the rows.
-            y: their labels.
-            sample_weight: how much each row counts, (n,); a row of weight 0 is left
-                out. None: all count alike.
+        The arguments are those of `PooledProbe.fit`, but that y holds labels.
         """
         X, y = self._validated(X, y, ensure_min_samples=2)
         try:
