@@ -1,11 +1,16 @@
-"""The blocks of a PyTorch model: which of its modules are they?"""
+"""The blocks of a PyTorch model: which of its modules are they?
+
+A model whose parameters have no numbers is refused here as well.
+"""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from probes.arrays import shown
 
 SHOWN = 12  # names of modules in a message
+EMPTY = "on the device 'meta', where tensors have a shape and no numbers"
 
 
 def import_torch() -> Any:
@@ -17,6 +22,22 @@ def import_torch() -> Any:
             "probes.torch needs PyTorch: pip install 'icl-probes[torch]'."
         ) from error
     return torch
+
+
+def check_loaded(model: Any) -> None:
+    """Refuses a model with parameters on "meta", where tensors have no numbers.
+
+    Between calls accelerate leaves there what it has offloaded, and its own hooks bring
+    it back, so that its models are not refused.
+    """
+    tensors = chain(model.named_parameters(), model.named_buffers())
+    empty = [name for name, tensor in tensors if tensor.is_meta]
+    if empty and not any(hasattr(module, "_hf_hook") for module in model.modules()):
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise ValueError(
+            f"model must have its parameters, but {empty[0]!r}{more} are {EMPTY}; load "
+            "them first, for instance by model.load_state_dict(arrays, assign=True)."
+        )
 
 
 def blocks_of(model: Any, blocks: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from probes.torch.hooks import (
     with_argument,
     with_output,
 )
-from probes.torch.modules import blocks_of, import_torch
+from probes.torch.modules import EMPTY, blocks_of, check_loaded, import_torch
 
 
 class Runs:
@@ -35,12 +35,17 @@ class Runs:
             raise ValueError(
                 f"model must be a torch.nn.Module, got a {type(model).__name__}."
             )
+        check_loaded(model)
         self.model, self.blocks = model, blocks_of(model, blocks)
         self.by_name = isinstance(inputs, Mapping)
         several = inputs if isinstance(inputs, Mapping | tuple) else (inputs,)
         named = dict(inputs if isinstance(several, Mapping) else enumerate(several))
-        self.like = next(iter(model.parameters()), None)
-        self.inputs = {name: _tensor(each, self.like) for name, each in named.items()}
+        like = next(iter(model.parameters()), None)
+        held = (each.device for each in model.parameters() if not each.is_meta)
+        self.device = next(held, None)
+        self.inputs = {name: _tensor(each, like) for name, each in named.items()}
+        for each in self.inputs.values():
+            _refuse_empty("inputs", each)
         self.prompts = prompt_count(self.inputs, _has_prompts)
 
     def record(self, rows: slice) -> list[np.ndarray]:
@@ -109,8 +114,8 @@ class Runs:
     def _run(self, rows: slice) -> Any:
         """Calls the model on some prompts, in eval mode and without gradients."""
         some = rows_of(self.inputs, rows, _has_prompts)
-        if self.like is not None:
-            some = {n: _moved(each, self.like.device) for n, each in some.items()}
+        if self.device is not None:
+            some = {n: _moved(each, self.device) for n, each in some.items()}
         with _evaluating(self.model), import_torch().no_grad():
             if self.by_name:
                 return self.model(**some)
@@ -180,9 +185,17 @@ def _replacement(stream: np.ndarray, old: Any) -> Any:
     return import_torch().tensor(array, dtype=old.dtype, device=old.device)
 
 
+def _refuse_empty(name: str, value: Any) -> None:
+    """Refuses a tensor that has a shape and no numbers."""
+    if getattr(value, "is_meta", False):
+        shape = tuple(value.shape)
+        raise ValueError(f"{name} must hold numbers, got shape {shape} {EMPTY}.")
+
+
 def _float32(tensor: Any) -> Float32[np.ndarray, "..."]:
     """Returns a copy of a tensor, which the model may overwrite, as float32."""
     torch = import_torch()
+    _refuse_empty("what the model computes", tensor)
     return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
 
 

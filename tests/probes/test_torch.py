@@ -431,6 +431,60 @@ def test_inputs_that_do_not_fit(xs):
         states(Model(), xs[:0], blocks="blocks")
 
 
+@pytest.mark.parametrize("part", ["whole", "one layer", "a buffer"])
+def test_a_model_without_numbers_is_refused(xs, part):
+    """What is on the device "meta" has shapes alone."""
+    model = Model()
+    if part == "whole":
+        model.to("meta")
+    elif part == "one layer":
+        model.blocks[1].mix.to("meta")
+    else:
+        model.register_buffer("mask", torch.ones(2, device="meta"))
+    first = {"whole": "embed.weight", "one layer": "blocks.1.mix.weight"}
+    said = rf"'{first.get(part, 'mask')}'.* on the device 'meta'.*load them first"
+    edited = torch.zeros(PROMPTS, TOKENS, WIDTH)
+    for call in (
+        lambda: states(model, xs, blocks="blocks"),
+        lambda: resume(model, xs, 1, edited, blocks="blocks"),
+        lambda: check_edits(model, xs, blocks="blocks"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_inputs_edits_and_states_without_numbers_are_refused(xs):
+    model, away = Model(), xs.to("meta")
+    with pytest.raises(ValueError, match=r"inputs must hold numbers.*'meta'"):
+        states(model, {"xs": away}, blocks="blocks")
+    edited = torch.zeros(PROMPTS, TOKENS, WIDTH, device="meta")
+    with pytest.raises(ValueError, match="edited must be an array of real numbers"):
+        resume(model, xs, 1, edited, blocks="blocks")
+
+    class Away(Block):
+        def forward(self, x):
+            return super().forward(x).to("meta")
+
+    model.blocks[-1] = Away()
+    with pytest.raises(ValueError, match="the model computes must hold numbers"):
+        states(model, xs, blocks="blocks")
+    assert_no_hooks(model)
+
+
+def test_parameters_that_accelerate_has_offloaded_are_brought_back(xs):
+    """They are on the device "meta" between calls."""
+    accelerate = pytest.importorskip("accelerate")
+    model = Model()
+    layers, outputs = by_hand(model, xs)
+    accelerate.cpu_offload(model, execution_device=torch.device("cpu"))
+    assert all(each.is_meta for each in model.parameters())
+    hidden = states(model, xs.double().numpy(), blocks="blocks", batch=3)
+    np.testing.assert_allclose(hidden, layers, rtol=1e-5, atol=1e-6)
+    same = resume(model, xs, 2, hidden[2], blocks="blocks")
+    np.testing.assert_allclose(same, outputs, rtol=1e-5, atol=1e-6)
+    assert all(each.is_meta for each in model.parameters())
+
+
 def test_a_planted_feature_is_found_edited_and_followed():
     """From a model to a claim: where is w, and do predictions follow what is written?
 
