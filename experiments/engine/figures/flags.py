@@ -285,7 +285,7 @@ ONE_WORD: Mapping[Any, tuple[str, Callable[[str], Any], Callable[[Any], str]]] =
     (float, ...): ("NUMBER,NUMBER,...", _read_vector, _write_vector),
     (int, ...): ("INTEGER,INTEGER,...", _read_integers, _write_vector),
     (str, ...): ("NAME,NAME,...", _read_names, _write_vector),
-    (tuple[float, ...], ...): ("ROW;ROW;...|DIAGONAL", _read_matrix, _write_matrix),
+    (tuple[float, ...], ...): ("ROW;ROW;...", _read_matrix, _write_matrix),
 }
 
 
