@@ -64,8 +64,6 @@ def extreme_interval(
     low = float((values - _max_t(values, draws, tail)).max())
     high = float(np.quantile(draws, 1 - tail, axis=0).max())
     estimate = float(values.max())
-    if abs(low) < 1e-12 * abs(estimate):
-        low = 0.0  # which rounding may hide, as where numbers are counts
     return min(low, estimate), max(high, estimate)
 
 
