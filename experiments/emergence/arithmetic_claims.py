@@ -149,6 +149,7 @@ def _digits(judge: Judge, dataset: xr.Dataset) -> Claim:
         1.3,
         unit="ratio of x50, mean over seeds",
         bar="ours",
+        note=f"{judge.note} {budget(dataset)}",
         source="Srivastava et al. 2022, sub-tasks; Schaeffer et al. 2023, section 6",
         interval_over="resampled seeds, on the same sums",
         missing=missing,
@@ -187,12 +188,21 @@ def _formats(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
                 1.1,
                 unit=f"x50 of plain / x50 of {name}, mean over seeds",
                 bar="ours",
+                note=f"{judge.note} {budget(dataset)}",
                 source="Wei et al. 2022, section 4",
                 interval_over="resampled seeds, on the same sums",
                 missing=missing,
             )
         )
     return found
+
+
+def budget(dataset: xr.Dataset) -> str:
+    """Returns what must be known of a ratio of training steps: that training ends."""
+    return (
+        f"Training ends after {dataset.attrs['steps']:,} steps, and its learning rate "
+        "depends on that: longer training may give another ratio."
+    )
 
 
 def of_seeds(
@@ -203,7 +213,7 @@ def of_seeds(
     """Returns a statistic of the mean over seeds, resampled; or why there is none.
 
     Args:
-        scores: over seed and other dimensions.
+        scores: over seed, step and other dimensions.
         statistic: of the mean over seeds; it may have more dimensions before.
         resamples: how often seeds are drawn with replacement.
     """
@@ -214,7 +224,13 @@ def of_seeds(
     drawn = statistic(xr.dot(weights, scores.astype(float), dim="seed"))
     nothing = Interval(*(3 * [float("nan")]))
     if np.isnan(value) or float(drawn.isnull().mean()) > 0.025:
-        return nothing, "One half is not passed by all seeds' means within this run."
+        first, last = scores.step.values[[0, -1]]
+        return nothing, (
+            f"Between steps {first:,.0f} and {last:,.0f} of training, the mean over "
+            "seeds does not rise past one half, or in too few resamples of the seeds: "
+            "training is too short for this (--train.steps), or the first checkpoint "
+            "too late (--first-step)."
+        )
     low, high = interval(drawn.dropna("draw").values)
     return Interval(value, min(float(low), value), max(float(high), value)), ""
 

@@ -1,8 +1,9 @@
-"""Which sweeps by depth or width lie in a folder of results?
+"""Which sweeps by depth or width lie in a folder?
 
 Models that differ in their depth alone, or in their width alone, are points of a curve.
-Nothing is trained for it: what other figures have left there is looked at, finished
-models of linear regression only.
+Nothing is trained for it: the folder is that of results, where other figures have left
+models, or one of your own. Finished models of linear regression are looked at, and all
+others are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ import numpy as np
 
 from icl import LinearRegression, inference
 from icl.emergence import Curve, Errors
-from icl.sweeps.store import Models
 from icl.training import checkpoint, description
 from icl.training.description import Configs
 from icl.training.trained import load
@@ -35,42 +35,52 @@ class FoundSweep(NamedTuple):
         values: the sizes, ascending.
         folders: the folder of each model.
         task: what they were trained on.
+        beside: the other size, which all of them share, such as "width 64".
     """
 
     size: str
     values: tuple[int, ...]
     folders: tuple[Path, ...]
     task: LinearRegression
+    beside: str
 
     @property
     def name(self) -> str:
         """What the sweep is called in pictures."""
-        return f"{self.size}, d = {self.task.dim}"
+        return f"{self.size} at {self.beside}, d = {self.task.dim}"
 
 
-def found_sweeps(models: Models) -> list[FoundSweep]:
-    """Returns the sweeps in a folder of results, each with three sizes or more."""
+def found_sweeps(folder: Path | None) -> list[FoundSweep]:
+    """Returns the sweeps in a folder, each with three sizes or more.
+
+    Args:
+        folder: a folder of results, whose models lie in `models`; or one in which every
+            model has a folder, as `icl.train(..., directory=)` makes it. None has no
+            sweeps.
+    """
     groups: dict[tuple, dict[int, Path]] = {}
-    for folder, (task, model, train) in _finished(models):
-        for size in SIZES:
+    for place, (task, model, train) in _finished(folder):
+        for size, other in (SIZES, SIZES[::-1]):
             fields = asdict(model).items()
-            others = tuple((name, value) for name, value in fields if name != size)
-            of_size = groups.setdefault((size, task, others, train), {})
-            of_size.setdefault(getattr(model, size), folder)  # one seed is enough
+            rest = tuple((name, value) for name, value in fields if name != size)
+            beside = f"{other} {getattr(model, other)}"
+            of_size = groups.setdefault((size, beside, task, rest, train), {})
+            of_size.setdefault(getattr(model, size), place)  # one seed is enough
     found = []
-    for (size, task, _, _), by_value in groups.items():
+    for (size, beside, task, _, _), by_value in groups.items():
         if len(by_value) >= LEAST:
             values = tuple(sorted(by_value))
             folders = tuple(by_value[value] for value in values)
-            found.append(FoundSweep(size, values, folders, task))
+            found.append(FoundSweep(size, values, folders, task, beside))
     return sorted(found, key=lambda sweep: (sweep.name, sweep.folders))
 
 
-def _finished(models: Models) -> Iterator[tuple[Path, Configs]]:
+def _finished(results: Path | None) -> Iterator[tuple[Path, Configs]]:
     """Yields folder and configs of every finished model of linear regression."""
-    if models.results is None:
+    if results is None:
         return
-    for folder in sorted(Path(models.results, "models").glob("*")):
+    models = results / "models"
+    for folder in sorted((models if models.is_dir() else results).glob("*")):
         try:
             newest = checkpoint.newest(folder)
             made_of = newest and description.configs(newest[1])

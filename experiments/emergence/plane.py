@@ -6,16 +6,18 @@ right about everything at once makes a less linear curve than a smooth one.
 Paper: after the figure of high linearity and high breakthroughness of Srivastava et al.
 2022, on learners and models of this project. The claims are ours.
 
-Run: python -m experiments.emergence.plane quick
+Run: python -m experiments.emergence.plane quick, or with --sweeps FOLDER
 
 How to read it: on the left, every point is a curve, that is a task with a metric; to
 the right it is more linear (a straight line is at 1), above it most of the curve is
 flat. Ellipses are what curves of noise stay in, in 95 % of cases by L and in 99 % by B,
 for several numbers n of points: a curve inside that of its own n says nothing. Crosses
 mark a B that is its floor. A negative L is inverse scaling. On the right are curves by
-depth and width of the sweeps that lie in the folder of results; other figures make
-them, such as experiments.akyurek2023.fig3. Models that add are shown where those of
-experiments.emergence.arithmetic lie there.
+depth or width, of models of linear regression that are otherwise alike but for their
+seed. They lie in the folder of results, where other figures leave them, such as
+experiments.akyurek2023.fig3, or in a folder of your own, which --sweeps names. Models
+that add are shown where those of experiments.emergence.arithmetic lie in the folder of
+results. A run is kept: if models have been added since, delete its folder to see them.
 """
 
 import sys
@@ -118,7 +120,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             interval_over=over.replace("curves", "pairs"),
             missing=""
             if by_size
-            else "There are no sweeps by depth or width in this folder of results.",
+            else "There are no sweeps by depth or width in this folder of results; "
+            "--sweeps FOLDER names another.",
         ),
     ]
 

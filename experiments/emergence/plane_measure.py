@@ -5,9 +5,11 @@
 - "least squares" by examples, with noise: inverse scaling;
 - "training d8" and others: losses of the models that come with the package, by step;
 - sweeps by depth and width, and sums by training step, where finished models of other
-  figures lie in the folder of results. Nothing is trained.
+  figures lie in the folder of results; or sweeps that lie in a folder of your own.
+  Nothing is trained.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -23,6 +25,7 @@ from experiments.engine.figures.evaluation import Evaluation
 from experiments.reference_models import SHIPPED
 from icl import checks
 from icl.emergence import Curve, log_spaced_means, mirage, null_quantiles, shape_of
+from icl.files import expanded
 from icl.sweeps.store import Models
 from icl.tasks.linear import as_linear
 
@@ -42,14 +45,19 @@ class Config:
     Attributes:
         models: models that come with the package, whose training is looked at.
         prompts: the number of prompts, or sums, that learners are asked.
+        sweeps: a folder of models of linear regression that differ in their layers or
+            width alone, whose curves are shown; None is the folder of results.
     """
 
     models: tuple[Name, ...] = ("d8", "d4")
     prompts: int = 2_000
+    sweeps: str | None = None
 
     def __post_init__(self) -> None:
         for name in self.models:
             checks.one_of("models", name, get_args(Name))
+        if self.sweeps is not None:
+            checks.of_kind("sweeps", self.sweeps, str, "the name of a folder")
         checks.positive_int("prompts", self.prompts, minimum=20, maximum=1_000_000)
 
 
@@ -62,13 +70,14 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         of as many points stay below, `null_95` by L and `null_99` by B; and `scale` and
         `scores` over (curve, point), NaN behind the last point.
     """
+    by_size = of_sweeps(config, models)  # first, as it may refuse a folder
     curves = [
         *of_descent(config),
         *of_parameters(),
         *of_examples(),
         *of_training(config, models),
         *of_sums(config, models),
-        *of_sweeps(config, models),
+        *by_size,
     ]
     return table(curves)
 
@@ -171,12 +180,31 @@ def of_training(config: Config, models: Models) -> list[Found]:
 
 
 def of_sweeps(config: Config, models: Models) -> list[Found]:
-    """Returns every metric by depth and by width, of the sweeps that are there."""
-    return [
-        (sweep.name, metric, curve.scale, curve.values)
-        for sweep in found_sweeps.found_sweeps(models)
-        for metric, curve in found_sweeps.curves(sweep, config.prompts).items()
-    ]
+    """Returns every metric by depth and by width, of the sweeps that are there.
+
+    Raises:
+        ValueError: a folder was named, and it holds no sweep.
+    """
+    own = None if config.sweeps is None else expanded(config.sweeps, "sweeps")
+    sweeps = found_sweeps.found_sweeps(own or models.results)
+    if own and not sweeps:
+        raise ValueError(
+            f"sweeps must be a folder with at least {found_sweeps.LEAST} finished "
+            "models of linear regression that differ in their layers or width alone, "
+            f"got {str(own)!r}, which has none; train them with "
+            "icl.sweeps.train_all(settings, Models(folder)), or in folders beside each "
+            "other with icl.train(..., directory=)."
+        )
+    seen: Counter[str] = Counter()
+    found = []
+    for sweep in sweeps:
+        seen[sweep.name] += 1
+        again = f" ({seen[sweep.name]})" if seen[sweep.name] > 1 else ""
+        found += [
+            (sweep.name + again, metric, curve.scale, curve.values)
+            for metric, curve in found_sweeps.curves(sweep, config.prompts).items()
+        ]
+    return found
 
 
 def of_sums(config: Config, models: Models) -> list[Found]:

@@ -9,7 +9,7 @@ import xarray as xr
 from experiments.emergence import curve, gradient_descent, inverse, mirage, plateau
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.reference_models import SHIPPED
-from icl.emergence import shape_of
+from icl.emergence import Curve, shape_of, transition
 from icl.pretrained import load_pretrained
 from icl.sweeps.store import Models
 
@@ -37,6 +37,8 @@ SHAPES = {
     "right": (0.658, 1.997),
 }
 X50 = (3.9, 9.1, 15.0, 22.7, 29.8, 39.6, 47.0)
+OCTAVES = (np.nan, 3.14, 2.86, 2.59, 2.42, 2.43, 2.41)
+"""From 10 to 90 % of the prompts; one step solves more than 10 % by the first."""
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,12 @@ def test_shapes_of_all_metrics(means):
 def test_the_jump_is_where_the_threshold_puts_it(descent):
     from experiments.emergence.numbers import half
 
-    found = half(descent.solved.mean("prompt"), "k")
-    np.testing.assert_allclose(found, X50, rtol=0.05)
+    solved = descent.solved.mean("prompt")
+    np.testing.assert_allclose(half(solved, "k"), X50, rtol=0.05)
+    for shares, octaves in zip(solved.values, OCTAVES, strict=True):
+        width = transition(Curve(solved.k.values, shares), low=0, high=1).width
+        found = float(width) * np.log2(10)
+        assert found == pytest.approx(octaves, abs=0.1, nan_ok=True)
 
 
 def test_predictions_are_those_of_steps_taken_one_by_one():

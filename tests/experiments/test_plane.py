@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from experiments.emergence import found_sweeps, plane, plane_measure
+from experiments.engine.figures import command
 from experiments.reference_models import SHIPPED
 from icl import LinearRegression, ModelConfig, TrainConfig
 from icl.baselines import LeastSquares
-from icl.emergence import shape_of
+from icl.emergence import Curve, shape_of
+from icl.inference import predictions, sample
 from icl.pretrained import load_pretrained
+from icl.sweeps import grid
+from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.training.description import describe
 
@@ -61,7 +65,7 @@ def test_curves_of_noise_are_not_beyond_it_and_smooth_ones_may_be_less_linear():
 
 def sweep_of(values, folders, dim=2):
     task = LinearRegression(dim=dim, length=2 * dim + 1)
-    return found_sweeps.FoundSweep("layers", values, folders, task)
+    return found_sweeps.FoundSweep("layers", values, folders, task, "width 8")
 
 
 def test_curves_by_size_are_those_of_planted_learners():
@@ -97,9 +101,61 @@ def test_finished_models_of_three_sizes_are_a_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(found_sweeps.checkpoint, "newest", newest)
     for name in (*shapes, "depth3", "notes"):
         (tmp_path / "models" / name).mkdir(parents=True)
-    assert found_sweeps.found_sweeps(Models(tmp_path)) == []
+    assert found_sweeps.found_sweeps(tmp_path) == []
     shapes["depth3"] = (3, 8)
-    (found,) = found_sweeps.found_sweeps(Models(tmp_path))
-    assert found.name == "layers, d = 2" and found.values == (1, 2, 3)
+    (found,) = found_sweeps.found_sweeps(tmp_path)
+    assert found.name == "layers at width 8, d = 2" and found.values == (1, 2, 3)
     assert [folder.name for folder in found.folders] == ["depth1", "depth2", "depth3"]
-    assert found_sweeps.found_sweeps(Models()) == []
+    assert found_sweeps.found_sweeps(tmp_path / "models") == [found]
+    assert found_sweeps.found_sweeps(None) == []
+
+
+def test_sweeps_of_the_same_name_are_told_apart(monkeypatch):
+    """Two that differ in their training alone: neither hides the other's curves."""
+    sweeps = [sweep_of((1, 2, 4), tuple(map(Path, "abc"))) for _ in range(2)]
+    monkeypatch.setattr(found_sweeps, "found_sweeps", lambda _: sweeps)
+    rising, falling = np.linspace(0, 1, 3), np.linspace(1, 0, 3)
+    scores = iter((rising, falling))
+    monkeypatch.setattr(
+        found_sweeps,
+        "curves",
+        lambda sweep, _: {"solved": Curve(sweep.values, next(scores))},
+    )
+    found = plane_measure.of_sweeps(plane_measure.Config(), Models())
+    name = "layers at width 8, d = 2"
+    assert [task for task, *_ in found] == [name, f"{name} (2)"]
+    assert [y.tolist() for *_, y in found] == [rising.tolist(), falling.tolist()]
+
+
+def test_a_folder_of_ones_own_is_in_the_plane(tmp_path):
+    """Three models that were trained for a step lie where no figure has put them."""
+    task = LinearRegression(dim=1, length=4)
+    train = TrainConfig(steps=1, batch=4, held_out=4)
+    base = Setting(task, ModelConfig(layers=1, width=4), train)
+    models = Models(tmp_path)
+    trained = [models(one) for one in grid(base, {"model.layers": (1, 2, 3)})]
+    config = plane_measure.Config((), prompts=20, sweeps=str(tmp_path))
+    found = plane_measure.of_sweeps(config, Models())
+    assert {task for task, *_ in found} == {"layers at width 4, d = 1"}
+    scores = {metric: values for _, metric, _, values in found}
+    prompts, _ = sample(task, 20, seed=0)
+    known = slice(1, None)  # from as many pairs as dimensions on
+    for at, one in enumerate(trained):
+        missed = predictions(one.model, prompts) - np.asarray(prompts.ys)
+        nmse = (missed[:, known].astype(float) ** 2).mean()
+        assert scores["nmse"][at] == pytest.approx(-nmse, rel=1e-5)
+    dataset = plane_measure.table(found)
+    assert {tuple(scale) for scale in dataset.scale.values.tolist()} == {(1, 2, 3)}
+    assert np.isfinite(
+        next(c for c in plane.claims(dataset) if c.id.endswith("sizes")).value
+    )
+    lines = plane.plot(dataset).axes[1].get_lines()
+    assert [line.get_xdata().tolist() for line in lines] == [[1, 2, 3]] * 2
+
+
+def test_a_folder_without_sweeps_is_refused_in_one_line(tmp_path, capsys):
+    flags = ["--sweeps", str(tmp_path), "--results", str(tmp_path / "results")]
+    assert command.main(plane.FIGURE, ["tiny", *flags]) == 2
+    error = capsys.readouterr().err
+    assert "sweeps must be a folder with at least 3 finished models" in error
+    assert str(tmp_path) in error and error.count("\n") == 1

@@ -104,20 +104,21 @@ def test_wrong_data_are_noticed(results, name, change, noticed):
     assert {c.id.split(".")[1] for c in claims if c.verdict == "fails"} == noticed
 
 
-def test_golden_toy(results):
-    """The specification's numbers at 1,000 and 10,000 texts, with its tolerance."""
-    dataset = results["exposure"]
-    wanted = {
-        "theta": (0.648, 0.103),
-        "single_measure": (0.527, 0.890),
-        "single_count": (0.050, 0.507),
-        "tuple_measure": (0.068, 0.613),
-        "tuple_uniform": (0.0, 0.037),
-        "same": (0.020, 0.093),
-    }
-    for name, numbers in wanted.items():
-        found = dataset[name].sel(texts=[1_000, 10_000]).values
-        np.testing.assert_allclose(found, numbers, atol=0.02, err_msg=name)
+@pytest.mark.parametrize(
+    ("texts", "wanted"),
+    [
+        (1_000, (0.648, 0.527, 0.050, 0.068, 0.000, 0.020)),
+        (3_000, (0.377, 0.706, 0.157, 0.233, 0.000, 0.042)),
+        (10_000, (0.103, 0.890, 0.507, 0.613, 0.037, 0.093)),
+        (30_000, (0.006, 1.000, 1.000, 1.000, 0.996, 0.157)),
+    ],
+)
+def test_golden_toy(texts, wanted):
+    """The specification's numbers, with its tolerance."""
+    found = exposure.taught(exposure.PRESETS["tiny"], texts)
+    names = ("theta", "single_measure", "single_count", "tuple_measure")
+    numbers = [found[name] for name in (*names, "tuple_uniform", "same")]
+    np.testing.assert_allclose(numbers, wanted, atol=0.02)
 
 
 def test_tuples_that_stood_together_by_a_loop():

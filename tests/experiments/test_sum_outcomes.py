@@ -53,11 +53,14 @@ def planted(*, together=False, order=1.0, spread=1.0, middles=MIDDLES, wrong=1.0
 
 def test_digits_that_are_learnt_one_by_one_fulfil_the_claims():
     dataset = planted(order=1.5)
-    found = verdicts(arithmetic.claims(dataset))
+    claims = arithmetic.claims(dataset)
+    found = verdicts(claims)
     names = ("4", "5b", "9", "10", "10b", "11", "L1b", "L15")
     expected = dict.fromkeys(names, "holds")
     assert {id: found[id] for id in expected} == expected
     assert found["4b"] != "holds"  # digits differ too much for one mean share
+    short = {c.id.split(".")[1] for c in claims if "ends after 1,000 steps" in c.note}
+    assert short == {"9", "10", "10b"}  # the ratios of numbers of steps
     axes = arithmetic.plot(dataset).axes
     assert len(axes) == 8 and all(one.get_title(loc="left") for one in axes)
 
@@ -71,7 +74,6 @@ def test_digits_that_are_learnt_one_by_one_fulfil_the_claims():
         ({"middles": MIDDLES | {"reverse": 400}}, "L1b", "fails"),
         ({"middles": {"reverse": 250}}, "L1b", "undecided"),
         ({"middles": dict.fromkeys(MIDDLES, 300)}, "10", "fails"),
-        ({"middles": dict.fromkeys(MIDDLES, 5_000)}, "10", "undecided"),
         ({"middles": {"reverse": 250}}, "9", "undecided"),
         ({"spread": 0.0}, "11", "fails"),
         ({"wrong": -1.0}, "5b", "fails"),
@@ -79,6 +81,14 @@ def test_digits_that_are_learnt_one_by_one_fulfil_the_claims():
 )
 def test_what_is_not_planted_is_not_found(change, id, verdict):
     assert verdicts(arithmetic.claims(planted(**change)))[id] == verdict
+
+
+def test_what_comes_after_the_end_of_training_is_said_to_be_late():
+    late = planted(middles=dict.fromkeys(MIDDLES, 5_000))
+    found = {claim.id.split(".")[1]: claim for claim in arithmetic.claims(late)}
+    for id in ("9", "10", "10b"):
+        assert found[id].verdict == "undecided"
+        assert "training is too short for this (--train.steps)" in found[id].note
 
 
 def test_few_seeds_and_few_checkpoints_judge_nothing():

@@ -67,6 +67,56 @@ def test_many_steps_make_a_smooth_curve():
 
 
 @pytest.mark.parametrize(
+    ("exponent", "quanta", "slope"),
+    [
+        (0.2, 10**6, -0.237),
+        (0.4, 10**6, -0.408),
+        (1.0, 10**6, -0.991),
+        (0.2, 10**4, -0.345),
+        (0.4, 10**4, -0.487),
+        (1.0, 10**4, -1.010),
+    ],
+)
+def test_a_finite_number_of_quanta_makes_the_power_steeper(exponent, quanta, slope):
+    n = np.geomspace(10, 1000, 9).round()
+    loss = mirage.quanta_loss(n, exponent=exponent, quanta=quanta)
+    found = np.polyfit(np.log(n), np.log(loss), 1)[0]
+    assert found == pytest.approx(slope, abs=1.5e-3)
+
+
+def learnt_from(examples, exponent, quanta=10**6, needed=10):
+    """The quanta of which so much data has as many examples as they need."""
+    use = np.arange(1.0, quanta + 1) ** -(1 + exponent)
+    use /= use.sum()
+    return np.searchsorted(-use, -needed / examples, side="right")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "of_loss", "of_number"),
+    [(0.2, -0.207, 0.839), (0.4, -0.296, 0.720), (1.0, -0.502, 0.511)],
+)
+def test_powers_of_the_amount_of_data(exponent, of_loss, of_number):
+    """By theory -alpha / (1 + alpha) and 1 / (1 + alpha)."""
+    examples = np.logspace(3, 6, 13)
+    n = learnt_from(examples, exponent)
+    loss = mirage.quanta_loss(n, exponent=exponent)
+    slopes = [np.polyfit(np.log(examples), np.log(y), 1)[0] for y in (loss, n)]
+    np.testing.assert_allclose(slopes, [of_loss, of_number], atol=1.5e-3)
+
+
+def test_the_mean_of_steps_is_a_line_and_each_of_them_a_step():
+    examples = np.logspace(2, 6, 17)
+    n = learnt_from(examples, 0.4)
+    loss = mirage.quanta_loss(n, exponent=0.4)
+    found = shape_of(-np.log(loss))
+    np.testing.assert_allclose(found[3:5], [0.995, 0.974], atol=1.5e-3)
+    assert shape_of(n >= 100).floored
+    # Items that need q quanta: the more, the more linear, until scale runs out.
+    linear = [float(shape_of((1 - loss) ** q)[3]) for q in (1, 2, 4, 8)]
+    np.testing.assert_allclose(linear, [0.821, 0.893, 0.955, 0.914], atol=1.5e-3)
+
+
+@pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: mirage.cross_entropy([0.0]), "parameters must be above 0"),
