@@ -64,6 +64,8 @@ SMOOTH = ("log nmse", "log p")
 
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 ELLIPSES = (5, 9, 13)
+LISTED = 12
+"""The most curves that a legend names; a folder may have many sweeps."""
 
 
 def settings(config: Config) -> list[Setting]:
@@ -191,7 +193,7 @@ def _plane(axes: Axes, dataset: xr.Dataset) -> None:
     axes.set(
         title=f"{dataset.sizes['curve']} curves; crosses: a floor", xlim=(-1.05, 1.05)
     )
-    axes.legend(fontsize=7, loc="lower left")
+    _legend(axes, "lower left")
 
 
 def _sweeps(axes: Axes, dataset: xr.Dataset) -> None:
@@ -216,7 +218,16 @@ def _sweeps(axes: Axes, dataset: xr.Dataset) -> None:
         axes.plot(one.scale, one.scores, label=f"{task}: {metric}", **style)
     if chosen:
         axes.set(xscale="log", xlabel="layers or width", ylim=(-0.03, 1.03))
-        axes.legend(fontsize=7)
+        _legend(axes, "best")
+
+
+def _legend(axes: Axes, place: str) -> None:
+    """Names the first curves, and says how many more there are."""
+    handles, labels = axes.get_legend_handles_labels()
+    more = len(labels) - LISTED
+    title = f"the first {LISTED}, and {more} more" if more > 0 else None
+    shown = handles[:LISTED], labels[:LISTED]
+    axes.legend(*shown, fontsize=7, loc=place, title=title, title_fontsize=7)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
