@@ -37,8 +37,9 @@ SHAPES = {
     "right": (0.658, 1.997),
 }
 X50 = (3.9, 9.1, 15.0, 22.7, 29.8, 39.6, 47.0)
-OCTAVES = (np.nan, 3.14, 2.86, 2.59, 2.42, 2.43, 2.41)
-"""From 10 to 90 % of the prompts; one step solves more than 10 % by the first."""
+OCTAVES = (3.14, 2.86, 2.59, 2.42, 2.43, 2.41)
+"""From 10 to 90 % of the prompts. At the largest threshold one step solves about 10 %
+already, and whether there is a width is up to the draw."""
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +94,10 @@ def test_the_jump_is_where_the_threshold_puts_it(descent):
 
     solved = descent.solved.mean("prompt")
     np.testing.assert_allclose(half(solved, "k"), X50, rtol=0.05)
-    for shares, octaves in zip(solved.values, OCTAVES, strict=True):
-        width = transition(Curve(solved.k.values, shares), low=0, high=1).width
+    for shares, octaves in zip(solved.values[1:], OCTAVES, strict=True):
+        width = transition(Curve(solved.k.values, shares), low=0.0, high=1.0).width
         found = float(width) * np.log2(10)
-        assert found == pytest.approx(octaves, abs=0.1, nan_ok=True)
+        assert found == pytest.approx(octaves, abs=0.1)
 
 
 def test_predictions_are_those_of_steps_taken_one_by_one():

@@ -1,20 +1,17 @@
 """The plane of all curves, and sweeps that lie in a folder of results."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.emergence import found_sweeps, plane, plane_measure
-from experiments.engine.figures import command
 from experiments.reference_models import SHIPPED
 from icl import LinearRegression, ModelConfig, TrainConfig
 from icl.baselines import LeastSquares
 from icl.emergence import Curve, shape_of
-from icl.inference import predictions, sample
 from icl.pretrained import load_pretrained
-from icl.sweeps import grid
-from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.training.description import describe
 
@@ -119,7 +116,7 @@ def test_sweeps_of_the_same_name_are_told_apart(monkeypatch):
     monkeypatch.setattr(
         found_sweeps,
         "curves",
-        lambda sweep, _: {"solved": Curve(sweep.values, next(scores))},
+        lambda sweep, _: {"solved": Curve(np.array(sweep.values), next(scores))},
     )
     found = plane_measure.of_sweeps(plane_measure.Config(), Models())
     name = "layers at width 8, d = 2"
@@ -127,35 +124,40 @@ def test_sweeps_of_the_same_name_are_told_apart(monkeypatch):
     assert [y.tolist() for *_, y in found] == [rising.tolist(), falling.tolist()]
 
 
-def test_a_folder_of_ones_own_is_in_the_plane(tmp_path):
-    """Three models that were trained for a step lie where no figure has put them."""
-    task = LinearRegression(dim=1, length=4)
-    train = TrainConfig(steps=1, batch=4, held_out=4)
-    base = Setting(task, ModelConfig(layers=1, width=4), train)
-    models = Models(tmp_path)
-    trained = [models(one) for one in grid(base, {"model.layers": (1, 2, 3)})]
-    config = plane_measure.Config((), prompts=20, sweeps=str(tmp_path))
+def test_a_folder_of_ones_own_is_in_the_plane(tmp_path, monkeypatch):
+    """Manifests of three models, beside each other; what they say is planted."""
+    task, train = LinearRegression(dim=2, length=5), TrainConfig(steps=10)
+    spreads = {1: 1.0, 2: 0.2, 4: 0.01}
+
+    def newest(folder):
+        layers = int(folder.name)
+        return 10, describe(task, ModelConfig(layers=layers, width=8), train)
+
+    def load(folder):
+        missed = spreads[int(folder.name)] * np.sqrt(2)  # of labels with variance 2
+        return SimpleNamespace(model=lambda prompts: np.asarray(prompts.ys) + missed)
+
+    monkeypatch.setattr(found_sweeps.checkpoint, "newest", newest)
+    monkeypatch.setattr(found_sweeps, "load", load)
+    for layers in spreads:
+        (tmp_path / str(layers)).mkdir()
+    config = plane_measure.Config((), prompts=50, sweeps=str(tmp_path))
     found = plane_measure.of_sweeps(config, Models())
-    assert {task for task, *_ in found} == {"layers at width 4, d = 1"}
+    assert {task for task, *_ in found} == {"layers at width 8, d = 2"}
     scores = {metric: values for _, metric, _, values in found}
-    prompts, _ = sample(task, 20, seed=0)
-    known = slice(1, None)  # from as many pairs as dimensions on
-    for at, one in enumerate(trained):
-        missed = predictions(one.model, prompts) - np.asarray(prompts.ys)
-        nmse = (missed[:, known].astype(float) ** 2).mean()
-        assert scores["nmse"][at] == pytest.approx(-nmse, rel=1e-5)
+    np.testing.assert_allclose(scores["nmse"], [-1, -0.04, -1e-4], rtol=1e-4)
+    np.testing.assert_allclose(scores["log nmse"], [0, 1.398, 4], atol=1e-3)
+    assert scores["solved"].tolist() == [0, 0, 1]
     dataset = plane_measure.table(found)
-    assert {tuple(scale) for scale in dataset.scale.values.tolist()} == {(1, 2, 3)}
-    assert np.isfinite(
-        next(c for c in plane.claims(dataset) if c.id.endswith("sizes")).value
-    )
+    claims = {claim.id.split(".")[1]: claim for claim in plane.claims(dataset)}
+    assert claims["sizes"].value == 1  # both pairs have a less linear threshold
     lines = plane.plot(dataset).axes[1].get_lines()
-    assert [line.get_xdata().tolist() for line in lines] == [[1, 2, 3]] * 2
+    assert [line.get_xdata().tolist() for line in lines] == [[1, 2, 4]] * 2
 
 
-def test_a_folder_without_sweeps_is_refused_in_one_line(tmp_path, capsys):
-    flags = ["--sweeps", str(tmp_path), "--results", str(tmp_path / "results")]
-    assert command.main(plane.FIGURE, ["tiny", *flags]) == 2
-    error = capsys.readouterr().err
-    assert "sweeps must be a folder with at least 3 finished models" in error
-    assert str(tmp_path) in error and error.count("\n") == 1
+def test_a_folder_without_sweeps_is_refused(tmp_path):
+    config = plane_measure.Config((), prompts=20, sweeps=str(tmp_path))
+    with pytest.raises(ValueError, match=r"a folder with .* 3 finished"):
+        plane.compute(config, Models())
+    with pytest.raises(ValueError, match="sweeps must be the name of a folder, got 3"):
+        plane_measure.Config(sweeps=3)
