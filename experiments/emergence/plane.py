@@ -21,6 +21,7 @@ results. A run is kept: if models have been added since, delete its folder to se
 """
 
 import sys
+from typing import Literal
 
 import matplotlib.figure
 import numpy as np
@@ -221,7 +222,7 @@ def _sweeps(axes: Axes, dataset: xr.Dataset) -> None:
         _legend(axes, "best")
 
 
-def _legend(axes: Axes, place: str) -> None:
+def _legend(axes: Axes, place: Literal["best", "lower left"]) -> None:
     """Names the first curves, and says how many more there are."""
     handles, labels = axes.get_legend_handles_labels()
     more = len(labels) - LISTED
