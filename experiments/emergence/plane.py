@@ -218,11 +218,13 @@ def _sweeps(axes: Axes, dataset: xr.Dataset) -> None:
         one = dataset.isel(curve=index)
         axes.plot(one.scale, one.scores, label=f"{task}: {metric}", **style)
     if chosen:
-        axes.set(xscale="log", xlabel="layers or width", ylim=(-0.03, 1.03))
-        _legend(axes, "best")
+        axes.set(xscale="log", xlabel="layers or width")
+        axes.set_ylim(-0.03, 1.65)  # the legend stands above the curves
+        axes.set_yticks(np.linspace(0, 1, 6))
+        _legend(axes, "upper left")
 
 
-def _legend(axes: Axes, place: Literal["best", "lower left"]) -> None:
+def _legend(axes: Axes, place: Literal["upper left", "lower left"]) -> None:
     """Names the first curves, and says how many more there are."""
     handles, labels = axes.get_legend_handles_labels()
     more = len(labels) - LISTED
