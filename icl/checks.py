@@ -92,6 +92,14 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
         raise ValueError(f"{name} must be one of {choices}; got {shown(value)}.")
 
 
+def each_of(name: str, values: Collection[Any], allowed: Collection[Any]) -> None:
+    """Refuses `values` that are none, or not all among `allowed`, or not different."""
+    for value in values:
+        one_of(name, value, allowed)
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"{name} must be one or more, none twice, got {values}.")
+
+
 def of_kind(name: str, value: Any, kinds: Any, wanted: str) -> None:
     """Refuses what is no instance of some classes; `wanted` says what there must be."""
     if not isinstance(value, kinds):

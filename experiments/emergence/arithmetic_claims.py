@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.emergence.numbers import half, linearity
+from experiments.emergence.numbers import linearity
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim, Interval
+from experiments.engine.claims.crossings import crossed
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import LargestSize
@@ -136,7 +137,8 @@ def _digits(judge: Judge, dataset: xr.Dataset) -> Claim:
         measured, missing = of_seeds(
             place,
             lambda mean: (
-                half(mean.isel(place=0), "step") / half(mean.isel(place=first), "step")
+                crossed(mean.isel(place=0), "step")
+                / crossed(mean.isel(place=first), "step")
             ),
         )
     return judge(
@@ -174,8 +176,8 @@ def _formats(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             measured, missing = of_seeds(
                 exact,
                 lambda mean, name=name: (
-                    half(mean.sel(format="plain"), "step")
-                    / half(mean.sel(format=name), "step")
+                    crossed(mean.sel(format="plain"), "step")
+                    / crossed(mean.sel(format=name), "step")
                 ),
             )
         found.append(
@@ -334,5 +336,5 @@ def _of_lee(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 
 def _last_over_first(mean: xr.DataArray) -> xr.DataArray:
     """Returns the step at which the last place passes one half, over the first's."""
-    steps = half(mean, "step")
+    steps = crossed(mean, "step")
     return steps.max("place", skipna=False) / steps.min("place", skipna=False)

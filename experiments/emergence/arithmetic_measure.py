@@ -58,12 +58,7 @@ class Config:
         checks.of_kind("task", self.setting.task, Addition, "an Addition")
         checks.positive_int("seeds", self.seeds)
         checks.positive_int("first_step", self.first_step)
-        for name in self.formats:
-            checks.one_of("formats", name, FORMATS)
-        if not self.formats or len(set(self.formats)) < len(self.formats):
-            raise ValueError(
-                f"formats must be one or more, none twice, got {self.formats}."
-            )
+        checks.each_of("formats", self.formats, FORMATS)
         if len(self.steps) < 3:
             raise ValueError(
                 "first_step must leave three checkpoints or more, got "

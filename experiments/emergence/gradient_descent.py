@@ -33,9 +33,9 @@ from experiments.emergence.gradient_descent_measure import Config
 from experiments.emergence.numbers import (
     MEANING,
     breakthroughness,
-    half,
     linearity,
 )
+from experiments.engine.claims.crossings import crossed
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
@@ -139,7 +139,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 def thresholds_panel(axes: Axes, resampled: Resampled) -> None:
     """Draws where half of the prompts are solved, by the threshold."""
     limits = resampled.means.threshold.values
-    x50, low, high = resampled.band(lambda m: half(m.solved, "k"))
+    x50, low, high = resampled.band(lambda m: crossed(m.solved, "k"))
     axes.plot(limits, x50, color=BLACK, marker="o", label="half of the prompts solved")
     axes.fill_between(limits, low, high, color=BLACK, alpha=0.15, lw=0)
     axes.set(xscale="log", title="where the jump is, by its threshold")

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.emergence.numbers import half, linearity
+from experiments.emergence.numbers import linearity
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.crossings import crossed
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Positive
@@ -68,13 +69,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def _moved(means: xr.Dataset) -> xr.DataArray:
     """Returns x50 at the smallest threshold over that at the largest."""
-    x50 = half(means.solved, "k")
+    x50 = crossed(means.solved, "k")
     return x50.isel(threshold=-1) / x50.isel(threshold=0)
 
 
 def _not_crossed(dataset: xr.Dataset, steps: np.ndarray) -> str:
     """Returns why x50 is not known, if some threshold is not passed."""
-    x50 = half(dataset.solved.mean("prompt"), "k")
+    x50 = crossed(dataset.solved.mean("prompt"), "k")
     if bool(x50.notnull().all()):
         return ""
     return f"After {steps[-1]} steps some thresholds are not passed."

@@ -3,7 +3,6 @@
 import xarray as xr
 
 from icl.emergence.shapes import shape_of
-from icl.emergence.transitions import crossing
 
 MEANING = (
     "L and B in the legends are linearity and breakthroughness, after BIG-bench: a "
@@ -24,12 +23,6 @@ def breakthroughness(scores: xr.DataArray, over: str) -> xr.DataArray:
     return _along(
         lambda y: shape_of(y, finite=False).normalised_breakthroughness, scores, over
     )
-
-
-def half(scores: xr.DataArray, over: str) -> xr.DataArray:
-    """Returns where shares first pass one half, by interpolation in log scale."""
-    scale = scores[over].values.astype(float)
-    return _along(lambda y: crossing(scale, y, 0.5), scores, over)
 
 
 def _along(function, scores: xr.DataArray, over: str) -> xr.DataArray:

@@ -37,6 +37,7 @@ from experiments.engine.claims.statistics import Ratio
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation, linear_task
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import own_settings
 from experiments.engine.figures.style import BLACK, GREY, ORANGE, canvas
 from experiments.fu2024.layers_measure import (
     DESCENT,
@@ -121,8 +122,7 @@ def ill_conditioned(config: Config) -> LinearRegression:
 
 def settings(config: Config) -> list[Setting]:
     """Returns the models of isotropic inputs, and then the others."""
-    seeds = range(config.setting.seed, config.setting.seed + config.seeds)
-    first = [replace(config.setting, seed=seed) for seed in seeds]
+    first = own_settings(config)
     if not config.trained:
         return first
     return first + [replace(each, task=ill_conditioned(config)) for each in first]

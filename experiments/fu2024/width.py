@@ -29,6 +29,7 @@ from experiments.engine.claims.statistics import Ratio, Statistic
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation, linear_task
 from experiments.engine.figures.figure import Figure
+from experiments.engine.figures.seeds import own_settings
 from experiments.engine.figures.style import (
     BLACK,
     BLUE,
@@ -82,11 +83,11 @@ class Config:
 
 def settings(config: Config) -> list[Setting]:
     """Returns all models, the narrowest first."""
-    first, dim = config.setting, linear_task(config.setting).dim
+    dim = linear_task(config.setting).dim
     return [
-        replace(first, model=replace(first.model, width=round(times * dim)), seed=seed)
+        replace(one, model=replace(one.model, width=round(times * dim)))
         for times in MULTIPLES
-        for seed in range(first.seed, first.seed + config.seeds)
+        for one in own_settings(config)
     ]
 
 

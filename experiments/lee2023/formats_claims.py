@@ -10,6 +10,7 @@ import xarray as xr
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.crossings import crossed
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import (
@@ -18,7 +19,6 @@ from experiments.engine.claims.statistics import (
     Smallest,
     Statistic,
 )
-from icl.emergence.transitions import crossing
 
 DIFFERENCE = "difference of shares of right answers"
 RANDOM = ("simplified, random digits", "simplified, random carries")
@@ -54,13 +54,7 @@ def passing(name: str, level: float) -> Statistic:
     """Returns the number of sums from which on a share of answers is right, or NaN."""
 
     def sums(means: xr.Dataset) -> xr.DataArray:
-        share = means.exact.sel(format=name, drop=True)
-        sizes = share.examples.values.astype(float)
-        return xr.apply_ufunc(
-            lambda values: crossing(sizes, values, level),
-            share,
-            input_core_dims=[["examples"]],
-        )
+        return crossed(means.exact.sel(format=name, drop=True), "examples", level)
 
     return sums
 

@@ -71,12 +71,7 @@ class Config:
     def __post_init__(self) -> None:
         checks.of_kind("task", self.task, Addition, "an Addition")
         checks.positive_int("seeds", self.seeds)
-        for name in self.formats:
-            checks.one_of("formats", name, FORMATS)
-        if not self.formats or len(set(self.formats)) < len(self.formats):
-            raise ValueError(
-                f"formats must be one or more, none twice, got {self.formats}."
-            )
+        checks.each_of("formats", self.formats, FORMATS)
         for size in self.examples:
             checks.positive_int("examples", size)
         if not self.examples or list(self.examples) != sorted(set(self.examples)):

@@ -84,12 +84,7 @@ class Config:
     def __post_init__(self) -> None:
         checks.of_kind("task", self.task, Operation, "an Operation")
         checks.positive_int("seeds", self.seeds)
-        for name in self.operations:
-            checks.one_of("operations", name, OPERATIONS)
-        if len(set(self.operations)) < max(1, len(self.operations)):
-            raise ValueError(
-                f"operations must be one or more, none twice, got {self.operations}."
-            )
+        checks.each_of("operations", self.operations, OPERATIONS)
         for (name, _), task in tasks(self).items():
             if task.unseen < self.evaluation.prompts:
                 raise ValueError(

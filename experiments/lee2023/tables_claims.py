@@ -10,10 +10,10 @@ import xarray as xr
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
+from experiments.engine.claims.crossings import crossed
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import LargestSize, Statistic
-from icl.emergence.transitions import crossing
 
 HALF = 0.5
 
@@ -37,13 +37,7 @@ def exact(means: xr.Dataset) -> xr.DataArray:
 
 def cells_to_half(means: xr.Dataset) -> xr.DataArray:
     """Returns the number of shown cells from which half of the others are right."""
-    factors = means.factor.values.astype(float)
-    found = xr.apply_ufunc(
-        lambda shares: crossing(factors, shares, HALF),
-        means.exact,
-        input_core_dims=[["factor"]],
-    )
-    return found * means.table
+    return crossed(means.exact, "factor", HALF) * means.table
 
 
 def apart(rule: str) -> Statistic:

@@ -60,12 +60,7 @@ class Config:
         task = addition_of(self.setting)
         checks.positive_int("task.digits", task.digits, maximum=8)
         checks.positive_int("seeds", self.seeds)
-        for name in self.variants:
-            checks.one_of("variants", name, VARIANTS)
-        if len(set(self.variants)) < max(1, len(self.variants)):
-            raise ValueError(
-                f"variants must be one or more, none twice, got {self.variants}."
-            )
+        checks.each_of("variants", self.variants, VARIANTS)
         if not task.codec.labels:
             raise ValueError(
                 "task must write padded lines, one in a sequence, got "

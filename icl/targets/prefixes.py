@@ -12,7 +12,7 @@ and the ceiling would be 1 everywhere. The best guess of a label is the most pro
 one among these lines.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,7 @@ def prefix_ceilings(
         name: float((weights @ np.square(array - means[name])).sum())
         for name, array in values.items()
     }
-    group = np.zeros(len(ids), np.int64)
-    for token in range(ids.shape[1]):
-        group = _split(group, ids[:, token])
+    for token, group in enumerate(_groups(ids)):
         mass = np.bincount(group, weights)
         for name, array in values.items():
             if whole[name] > 0:
@@ -105,9 +103,7 @@ def prefix_accuracies(
     codes = _codes(labels, len(ids))
     weights = _shares(shares, len(ids))
     found = {name: np.empty(ids.shape[1]) for name in codes}
-    group = np.zeros(len(ids), np.int64)
-    for token in range(ids.shape[1]):
-        group = _split(group, ids[:, token])
+    for token, group in enumerate(_groups(ids)):
         for name, code in codes.items():
             classes = int(code.max()) + 1
             mass = np.zeros((int(group.max()) + 1, classes))
@@ -132,12 +128,15 @@ def _codes(labels: Any, count: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _split(group: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Returns new numbers of groups, without gaps, of lines with one prefix."""
-    numbers = group * (int(ids.max()) + 1) + ids
-    there = np.zeros(int(numbers.max()) + 1, bool)
-    there[numbers] = True
-    return (np.cumsum(there) - 1)[numbers]
+def _groups(ids: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields, token by token, numbers without gaps of lines with one prefix."""
+    group = np.zeros(len(ids), np.int64)
+    for column in ids.T:
+        numbers = group * (int(column.max()) + 1) + column
+        there = np.zeros(int(numbers.max()) + 1, bool)
+        there[numbers] = True
+        group = (np.cumsum(there) - 1)[numbers]
+        yield group
 
 
 def _between(

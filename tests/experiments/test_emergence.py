@@ -90,10 +90,10 @@ def test_shapes_of_all_metrics(means):
 
 
 def test_the_jump_is_where_the_threshold_puts_it(descent):
-    from experiments.emergence.numbers import half
+    from experiments.engine.claims.crossings import crossed
 
     solved = descent.solved.mean("prompt")
-    np.testing.assert_allclose(half(solved, "k"), X50, rtol=0.05)
+    np.testing.assert_allclose(crossed(solved, "k"), X50, rtol=0.05)
     for shares, octaves in zip(solved.values[1:], OCTAVES, strict=True):
         width = transition(Curve(solved.k.values, shares), low=0.0, high=1.0).width
         found = float(width) * np.log2(10)
