@@ -73,7 +73,7 @@ class Config:
         layers: the number of layers of the smaller LSTMs; the others have twice as
             many.
         width: the width of all LSTMs.
-        train: their training.
+        training: that of the LSTMs; `setting.train` is that of the transformer.
         seeds: the number of LSTMs of each depth, with seeds 0, 1, ...
         evaluation: the prompts.
     """
@@ -81,7 +81,7 @@ class Config:
     setting: Setting
     layers: int
     width: int
-    train: TrainConfig
+    training: TrainConfig
     seeds: int = 2
     evaluation: Evaluation = Evaluation(prompts=2_000)
 
@@ -98,17 +98,17 @@ PRESETS = {
         SETTINGS["tiny"],
         layers=1,
         width=8,
-        train=SETTINGS["tiny"].train,
+        training=SETTINGS["tiny"].train,
         seeds=1,
         evaluation=Evaluation(prompts=48, resamples=100),
     ),
-    "quick": Config(SETTINGS["quick"], layers=2, width=64, train=ADAM),
-    "shipped": Config(SETTINGS["shipped"], layers=2, width=64, train=ADAM),
+    "quick": Config(SETTINGS["quick"], layers=2, width=64, training=ADAM),
+    "shipped": Config(SETTINGS["shipped"], layers=2, width=64, training=ADAM),
     "paper": Config(
         RELEASED,
         layers=10,
         width=256,
-        train=replace(ADAM, steps=500_000, learning_rate=1e-4),
+        training=replace(ADAM, steps=500_000, learning_rate=1e-4),
         seeds=1,
     ),
 }
@@ -120,7 +120,7 @@ def settings(config: Config) -> list[Setting]:
         Setting(
             config.setting.task,
             ModelConfig(layers=times * config.layers, width=config.width, body="lstm"),
-            config.train,
+            config.training,
             seed,
         )
         for times in (1, 2)

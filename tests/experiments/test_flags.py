@@ -12,7 +12,7 @@ import pytest
 from experiments import __main__ as listing
 from experiments.akyurek2023 import __main__ as paper
 from experiments.akyurek2023 import fig1, fig3, fig4
-from experiments.engine.figures import command
+from experiments.engine.figures import catalogue, command, flags
 from experiments.engine.figures.changes import changed, flag_values
 from experiments.engine.figures.figure import Figure, command_line, load_figure
 from experiments.engine.provenance import described
@@ -210,3 +210,17 @@ def test_a_preset_that_is_missing_is_put_into_the_command(capsys):
 def test_a_module_without_a_figure_is_a_mistake():
     with pytest.raises(TypeError, match="must end in FIGURE"):
         load_figure("experiments.reference_models")
+
+
+PAPERS = ("experiments.akyurek2023", "experiments.akyurek2023.one_model")
+"""Entries that are no figures: each runs several."""
+
+
+@pytest.mark.parametrize(
+    "name", [entry.name for entry in catalogue.entries() if entry.name not in PAPERS]
+)
+def test_every_preset_of_every_figure_can_be_started(name):
+    """Two fields whose flags have one name would stop the command line."""
+    figure = load_figure(name)
+    for preset, config in figure.presets.items():
+        assert flags.parse(figure.name, figure.presets, [preset]).config == config
