@@ -68,6 +68,10 @@ TIMES = {
 
 CHUNK = 1_000
 
+MOST = 1e30
+"""The largest squared error that is kept. The scores of a trained layer depend a little
+on y, so that where it diverges its answers soon leave what float32 holds."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -210,7 +214,10 @@ def as_step(layer: Transformer, rate: float) -> Transformer:
 
 
 def rolled(layer: Transformer, prompts: Prompts, times: Sequence[int]) -> np.ndarray:
-    """Returns squared errors at the query after so many applications, by prompt."""
+    """Returns squared errors at the query after so many applications, by prompt.
+
+    Where a layer diverges they are at most `MOST`.
+    """
     parts, (graph, parameters) = [], nnx.split(layer)
     for start in range(0, len(prompts.ys), CHUNK):
         at = slice(start, start + CHUNK)
@@ -218,7 +225,9 @@ def rolled(layer: Transformer, prompts: Prompts, times: Sequence[int]) -> np.nda
         found = np.asarray(_answers(graph, max(times), parameters, part), float)
         right = np.asarray(part.ys, float)[:, -1]
         parts.append(np.square(found[np.array(times) - 1] - right))
-    return np.concatenate(parts, axis=1)
+    errors = np.concatenate(parts, axis=1)
+    # NaN, too, is what an answer beyond float32 becomes.
+    return np.where(errors <= MOST, errors, MOST)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

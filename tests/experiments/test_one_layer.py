@@ -112,6 +112,21 @@ def test_a_written_layer_is_the_closed_form():
     assert len(one_layer.claims(dataset)) == 5
 
 
+def test_a_layer_that_diverges_has_errors_that_can_be_averaged():
+    """Scores that depend on y make it leave float32 within a few applications."""
+    config = one_layer.PRESETS["tiny"]
+    setting = one_layer.settings(config)[0]
+    arrays = {
+        "body.0.attention.qkv.kernel": np.ones((3, 9)),
+        "body.0.attention.out.kernel": 9.0 * np.ones((3, 3)),
+    }
+    model = model_from_arrays(JointPairs(2, 5), setting.model, arrays)
+    prompts = setting.task.sample(jax.random.key(0), batch=8)
+    errors = one_layer.rolled(model, prompts, (1, 20))
+    assert (errors[0] < one_layer.MOST).all()
+    assert (errors[1] == one_layer.MOST).all()
+
+
 # --- copying ---
 
 
