@@ -191,12 +191,25 @@ def changes_y(layer: Transformer, damping: float) -> Transformer:
     """Returns a layer that changes y alone, by this share of what it did.
 
     What a single layer does to x has no effect on its loss, so that it was not learnt.
+    Nor was what a query's own y does to its scores, since this y is 0 in training: its
+    weights are those of the start (0.1 here; 0.0135 in the paper, where they hardly
+    show). They would matter from the second application on, and are set to 0.
     """
-    name = "body.0.attention.out.kernel"
-    kernel = arrays_of(layer)[name].copy()
-    kernel[:, 1:] = 0.0
-    kernel[:, 0] *= damping
-    return with_parameters(layer, {name: jnp.asarray(kernel)})
+    arrays = arrays_of(layer)
+    out, qkv = (
+        np.array(arrays[name])
+        for name in ("body.0.attention.out.kernel", "body.0.attention.qkv.kernel")
+    )
+    out[:, 1:] = 0.0
+    out[:, 0] *= damping
+    qkv[0, : layer.config.width] = 0.0
+    return with_parameters(
+        layer,
+        {
+            "body.0.attention.out.kernel": jnp.asarray(out),
+            "body.0.attention.qkv.kernel": jnp.asarray(qkv),
+        },
+    )
 
 
 def as_step(layer: Transformer, rate: float) -> Transformer:
