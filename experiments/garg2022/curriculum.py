@@ -217,8 +217,13 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                     axes.plot(steps, losses, color=color, linewidth=0.9, label=label)
             contexts = np.arange(2 * dim + 1)
             least = np.maximum(1 - contexts / dim, 0).mean()
-            for level, style in ((HALF, "--"), (least, ":")):
-                axes.axhline(level, color=GREY, linestyle=style, linewidth=0.9)
+            for level, style, label in (
+                (HALF, "--", "the plateau is left"),
+                (least, ":", "least squares"),
+            ):
+                axes.axhline(
+                    level, color=GREY, linestyle=style, linewidth=0.9, label=label
+                )
             axes.set(title=f"d = {dim}", xscale="log", yscale="log", xlabel="step")
         panels[0].set_ylabel("held-out loss / d")
         panels[0].legend(loc="lower left")
