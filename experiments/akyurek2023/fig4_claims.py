@@ -200,10 +200,15 @@ def _moment_comes_first(
         later if decoded else float("nan"),
         ">",
         0.0,
-        unit=f"layers; {moment.value:g} and {weights.value:g}",
+        unit=f"layers; {_layer(moment.value)} and {_layer(weights.value)}",
         interval_over=f"{over}; all layers at once",
         missing="" if decoded else "Neither is decoded in any layer: no order.",
     )
+
+
+def _layer(first: float) -> str:
+    """Returns the number of a layer in words; it is infinite if there is none."""
+    return f"{first:g}" if np.isfinite(first) else "none"
 
 
 def _later(weights: float, moment: float) -> float:

@@ -84,9 +84,9 @@ def test_what_is_not_a_number_is_undecided_and_says_so(name):
     assert claim.verdict == "undecided"
     assert claim.wording == "undecided at this scale"
     assert "not a number" in claim.note
-    assert claim.measured == claim.finding == "not measured at this preset"
+    assert claim.measured == claim.finding == "could not be measured"
     assert str(claim) == (
-        "akyurek2023.1 undecided at this scale: not measured at this preset (SPD / d)"
+        "akyurek2023.1 undecided at this scale: could not be measured (SPD / d)"
     )
     assert replace(CLAIM, **{name: math.nan}, note="No w.").note == "No w."
 

@@ -142,7 +142,7 @@ def test_every_claim_has_a_row_with_verdict_number_and_source(page):
         "✗ fails Small. Fig. 1a · p.2 Note: Whether longer training moves it was not "
         "measured. 0.2 [0.1, 0.3] SPD / d < 0.01 ",
         "? undecided at this scale Small. Fig. 1a · p.3 Note: There was no w. "
-        "not measured at this preset SPD / d < 0.01",
+        "could not be measured SPD / d < 0.01",
     ]
     classes = [a["class"] for a in page.all("span") if "class" in a]
     assert {"verdict holds", "verdict fails", "verdict undecided"} <= set(classes)

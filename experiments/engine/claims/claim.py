@@ -213,7 +213,7 @@ class Claim:
     def measured(self) -> str:
         """The number with its interval, in three digits."""
         if self._unknown:
-            return "not measured at this preset"
+            return "could not be measured"
         return str(Interval(self.value, self.low, self.high))
 
     @property
