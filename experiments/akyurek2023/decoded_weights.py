@@ -58,6 +58,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.reference_models import SETTINGS
 from icl import Prompts, Transformer, checks, inference, token_contexts, token_names
@@ -228,10 +229,9 @@ def _curves(axes: Axes, scores: xr.Dataset) -> None:
     is_x = scores.token.str.startswith("x").values
     styles = {"y": (~is_x, BLUE, "o"), "x": (is_x, VERMILLION, "s")}
     for kind, (where, color, marker) in styles.items():
-        value, low, high = (band.isel(token=where) for band in bands)
-        n, style = value.context, {"color": color, "marker": marker}
-        axes.plot(n, value, label=f"probe at {kind}-tokens", **style)
-        axes.fill_between(n, low, high, color=color, alpha=0.15, lw=0)
+        own = [band.isel(token=where) for band in bands]
+        n, style = own[0].context, {"color": color, "marker": marker}
+        draw_band(axes, n, own, label=f"probe at {kind}-tokens", **style)
         label = f"control at {kind}-tokens"
         axes.plot(n, control.isel(token=where), ":", color=color, label=label)
     axes.plot(scores.context, ceiling, "--", color=GREY, label="ceiling")

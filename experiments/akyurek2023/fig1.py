@@ -49,7 +49,7 @@ from experiments.engine.figures.evaluation import (
 )
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import over_seeds
-from experiments.engine.figures.style import canvas, count_examples
+from experiments.engine.figures.style import canvas, count_examples, draw_band
 from experiments.reference_models import SETTINGS
 from icl import Prompts, Transformer, checks, inference
 from icl.baselines import Learner, solve
@@ -233,8 +233,8 @@ def _floor(means: xr.DataArray) -> float:
 
 def _draw(axes: Axes, resampled: Resampled, distance: str, dim: int) -> None:
     """Draws all curves of one panel, with the nearest on top."""
-    value, low, high = resampled.band(lambda means: means[distance])
-    pairs = zip(value.learner.values, value.other.values, strict=True)
+    band = resampled.band(lambda means: means[distance])
+    pairs = zip(band[0].learner.values, band[0].other.values, strict=True)
     for rank, (learner, other) in enumerate(pairs):
         style = dict(STYLES[learner])
         if other == "Y" and distance == "spd":
@@ -246,11 +246,9 @@ def _draw(axes: Axes, resampled: Resampled, distance: str, dim: int) -> None:
             style |= {"linewidth": 0.6, "markersize": 3}
         pair = pair_name(learner, other)
         curve = {"pair": pair}
-        n, order = value.context.values, 3 - rank / 100
-        axes.plot(n, value.sel(curve), label=f"({pair})", zorder=order, **style)
-        axes.fill_between(
-            n, low.sel(curve), high.sel(curve), color=style["color"], alpha=0.15, lw=0
-        )
+        own = [part.sel(curve) for part in band]
+        style |= {"label": f"({pair})", "zorder": 3 - rank / 100}
+        draw_band(axes, "context", own, **style)
     count_examples(axes, dim)
 
 

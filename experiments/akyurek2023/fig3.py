@@ -53,7 +53,7 @@ from experiments.akyurek2023.learners import (
 from experiments.akyurek2023.size_sweep import SWEEPS, Sweep
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import GREY, canvas
+from experiments.engine.figures.style import GREY, canvas, draw_band
 from icl import checks, inference, sweeps
 from icl.baselines import GradientFlow, Ridge
 from icl.compare import effective, rank
@@ -267,15 +267,11 @@ def _draw_distances(axes: Axes, band: Sequence[xr.DataArray], part: xr.Dataset) 
     """Draws one curve for each learner."""
     styles: dict[str, Mapping[str, Any]] = dict(STYLES)
     styles[PREDICTS_ZERO.name] = {"color": GREY, "linewidth": 1}
-    value, low, high = band
-    x, several = range(value.sizes["point"]), _chooses(part)
-    for learner in value.learner.values:
+    x, several = range(part.sizes["point"]), _chooses(part)
+    for learner in part.learner.values:
         style, at = styles[learner], {"learner": learner}
         label = "predicting 0" if learner == PREDICTS_ZERO.name else learner
-        axes.plot(x, value.sel(at), label=label, **style)
-        axes.fill_between(
-            x, low.sel(at), high.sel(at), color=style["color"], alpha=0.2, lw=0
-        )
+        draw_band(axes, x, [each.sel(at) for each in band], label=label, **style)
         if several:
             others = part.least_distance.sel(at).mean("seed")
             axes.plot(x, others, color=style["color"], linestyle=":", linewidth=1)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.akyurek2023.fig4_claims import resampled_errors
 from experiments.akyurek2023.fig4_measure import HEADS, TARGETS
 from experiments.engine.figures.seeds import mean_over_seeds, named_layers
-from experiments.engine.figures.style import BLUE, VERMILLION, canvas
+from experiments.engine.figures.style import BLUE, VERMILLION, canvas, draw_band
 
 
 def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
@@ -45,10 +45,9 @@ def _errors(axes: Axes, scores: xr.Dataset, model: str, beside: str) -> None:
     styles = {"linear": (BLUE, "o"), "mlp": (VERMILLION, "s")}
     for head, (color, marker) in styles.items():
         own = resampled_errors(scores.sel(model=model, head=head))
-        value, low, high = own.band(lambda means: means.error)
-        label = f"{HEADS[head]} probe"
-        axes.plot(value.layer, value, color=color, marker=marker, label=label)
-        axes.fill_between(value.layer, low, high, color=color, alpha=0.15, lw=0)
+        band, label = own.band(lambda means: means.error), f"{HEADS[head]} probe"
+        style = {"color": color, "marker": marker, "label": label}
+        draw_band(axes, "layer", band, **style)
         for other, line in ((beside, "--"), ("untrained", ":")):
             at = resampled_errors(scores.sel(model=other, head=head)).means
             best = float(at.at_best.mean())

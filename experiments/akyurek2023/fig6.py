@@ -31,7 +31,7 @@ from experiments.engine.figures.evaluation import (
 )
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import over_seeds
-from experiments.engine.figures.style import canvas, count_examples
+from experiments.engine.figures.style import canvas, count_examples, draw_band
 from experiments.reference_models import SETTINGS
 from icl import checks
 from icl.baselines import LeastSquares, NearestNeighbors
@@ -122,10 +122,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             ):  # a broad band, in front of which the transformer is seen
                 style |= {"linewidth": 5, "alpha": 0.35, "marker": "", "zorder": 1.5}
             label = "ICL (the transformer)" if learner == "ICL" else learner
-            axes.plot(n, value.sel(at), label=label, **style)
-            axes.fill_between(
-                n, low.sel(at), high.sel(at), color=style["color"], alpha=0.15, lw=0
-            )
+            own = [part.sel(at) for part in (value, low, high)]
+            draw_band(axes, n, own, label=label, **style)
         axes.set_title("how linear the predictions at new inputs are")
         axes.set_ylabel("R² of the best linear fit")
         axes.set_ylim(min(-0.05, float(low.min())), 1.03)

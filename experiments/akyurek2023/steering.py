@@ -52,7 +52,14 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation, linear_task
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import mean_over_seeds, over_seeds
-from experiments.engine.figures.style import BLACK, BLUE, GREY, ORANGE, canvas
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    canvas,
+    draw_band,
+)
 from experiments.reference_models import PROBING
 from icl import checks
 from icl.sweeps.setting import Setting
@@ -196,7 +203,7 @@ def _read(axes: Axes, part: xr.Dataset) -> None:
 def _write(axes: Axes, part: xr.Dataset, sampled: Resampled) -> None:
     """Draws how far predictions move after each write, by layer."""
     swap = {"color": BLACK, "marker": "D", "label": "the donor's states"}
-    _band(axes, part.layer.values, sampled.band(swapped), swap)
+    draw_band(axes, "layer", sampled.band(swapped), **swap)
     for name, style in STYLES.items():
         layers = readable(part, name)
         for edit, line in {
@@ -210,7 +217,7 @@ def _write(axes: Axes, part: xr.Dataset, sampled: Resampled) -> None:
         }.items():
             at = {"quantity": name, "edit": edit, "layer": layers}
             values = sampled.band(lambda means, at=at: moved(means).sel(at))
-            _band(axes, layers, values, {**style, **line})
+            draw_band(axes, layers, values, **{**style, **line})
 
 
 def _erase(axes: Axes, part: xr.Dataset, sampled: Resampled) -> None:
@@ -229,7 +236,7 @@ def _erase(axes: Axes, part: xr.Dataset, sampled: Resampled) -> None:
         }.items():
             at = {"quantity": name, "edit": edit, "layer": layers}
             values = sampled.band(lambda means, at=at: means.error.sel(at))
-            _band(axes, layers, values, {**style, **line})
+            draw_band(axes, layers, values, **{**style, **line})
 
 
 def _random_change(name: str) -> dict[str, Any]:
@@ -239,13 +246,6 @@ def _random_change(name: str) -> dict[str, Any]:
         "marker": "",
         "label": f"{name}, by random change as large",
     }
-
-
-def _band(axes: Axes, layers: Any, values: Any, style: Mapping[str, Any]) -> None:
-    """Draws a curve by layer, with its interval."""
-    value, low, high = values
-    axes.plot(layers, value, **style)
-    axes.fill_between(layers, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)

@@ -35,7 +35,14 @@ from experiments.bai2023.selection_claims import (
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, BLUE, GREY, ORANGE, canvas
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    canvas,
+    draw_band,
+)
 from experiments.reference_models import PROBING
 from icl import LinearRegression, ModelConfig, TrainConfig, checks, inference, sweeps
 from icl.baselines import Learner, MixturePosterior, PosteriorMean, Ridge
@@ -241,10 +248,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 if learner not in dataset["learner"].values:
                     continue  # without noise, ridge regression is least squares
                 band = resampled.band(of_learner(learner))
-                value, low, high = (part.sel(noise=noise) for part in band)
-                n = value["context"]
-                axes.plot(n, value, style, color=color, label=label)
-                axes.fill_between(n, low, high, color=color, alpha=0.15, lw=0)
+                own = [part.sel(noise=noise) for part in band]
+                draw_band(axes, "context", own, style, color=color, label=label)
             axes.set(yscale="log", xlabel="examples in the context, n")
             axes.set_title(f"noise {noise:g}")
         panels[0].set_ylim(bottom=1e-4)
@@ -256,10 +261,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 
 
 def _draw_penalties(axes, dataset: xr.Dataset, band) -> None:
-    value, low, high = band
-    noises = value["noise"].values
-    axes.plot(noises, value, color=BLACK, marker="o")
-    axes.fill_between(noises, low, high, color=BLACK, alpha=0.15, lw=0)
+    noises = band[0]["noise"].values
+    draw_band(axes, noises, band, color=BLACK, marker="o")
     right = np.square(noises / dataset.attrs["weight_std"])
     axes.plot(noises, right, ":", color=GREY, label="the right penalty")
     axes.set(xscale="log", yscale="log", xlabel="standard deviation of the noise")

@@ -46,6 +46,7 @@ from experiments.engine.figures.style import (
     GREY,
     MARKER_CYCLE,
     canvas,
+    draw_band,
 )
 from icl.sweeps.store import Models
 
@@ -71,13 +72,12 @@ def compute(config: Config, _: Models) -> xr.Dataset:
 
 def draw(axes: Axes, resampled: Resampled, score, label: str, index: int) -> None:
     """Draws a score with its interval; `score` takes means, and higher is better."""
-    value, low, high = resampled.band(score)
-    k, own = value.k.values, score(resampled.means)
+    band, own = resampled.band(score), score(resampled.means)
+    k = own.k.values
     numbers = float(linearity(own, "k")), float(breakthroughness(own, "k"))
     text = f"{label}: L {numbers[0]:.2f}, B {numbers[1]:.2f}"
     style = {"color": COLOR_CYCLE[index], "marker": MARKER_CYCLE[index]}
-    axes.plot(k, value, label=text, **style)
-    axes.fill_between(k, low, high, color=COLOR_CYCLE[index], alpha=0.15, lw=0)
+    draw_band(axes, k, band, label=text, **style)
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
@@ -139,9 +139,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 def thresholds_panel(axes: Axes, resampled: Resampled) -> None:
     """Draws where half of the prompts are solved, by the threshold."""
     limits = resampled.means.threshold.values
-    x50, low, high = resampled.band(lambda m: crossed(m.solved, "k"))
-    axes.plot(limits, x50, color=BLACK, marker="o", label="half of the prompts solved")
-    axes.fill_between(limits, low, high, color=BLACK, alpha=0.15, lw=0)
+    x50 = resampled.band(lambda m: crossed(m.solved, "k"))
+    style = {"color": BLACK, "marker": "o", "label": "half of the prompts solved"}
+    draw_band(axes, limits, x50, **style)
     axes.set(xscale="log", title="where the jump is, by its threshold")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(ScalarFormatter())

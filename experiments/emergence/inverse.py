@@ -40,6 +40,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     count_examples,
+    draw_band,
 )
 from icl import LinearRegression, checks
 from icl.baselines import LeastSquares, Ridge
@@ -207,9 +208,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             left.plot(counts, median.sel(at), color=colour, marker=marker, ls="", ms=3)
             label = f"noise {noise:g}: L {float(few(dataset, value.sel(at))):.2f}"
             style = {"color": colour, "marker": marker, "ms": 3, "label": label}
-            right.plot(counts, value.sel(at), **style)
-            ends = low.sel(at), high.sel(at)
-            right.fill_between(counts, *ends, color=colour, alpha=0.15, lw=0)
+            band = value.sel(at), low.sel(at), high.sel(at)
+            draw_band(right, counts, band, **style)
         left.set(title="least squares (dots: median)", ylabel="|ŵ - w|² / d")
         right.set(title="ridge regression, alpha = noise²")
         left.set_ylim(0, 1.1 * max(float(median.max()), 1.0))

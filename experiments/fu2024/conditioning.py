@@ -27,7 +27,6 @@ import jax
 import matplotlib.figure
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
@@ -38,7 +37,7 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation, linear_task
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import own_settings
-from experiments.engine.figures.style import BLACK, GREY, ORANGE, canvas
+from experiments.engine.figures.style import BLACK, GREY, ORANGE, canvas, draw_band
 from experiments.fu2024.layers_measure import (
     DESCENT,
     NEWTON,
@@ -278,9 +277,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for inputs, color in zip(INPUTS, (GREY, BLACK), strict=True):
             at = {"inputs": inputs}
             band = resampled.band(lambda means, at=at: means.error.sel(at))
-            _curve(errors, band, color, inputs)
+            draw_band(errors, "layer", band, "o-", color=color, label=inputs)
             band = resampled.band(lambda means, at=at: best_iterations(means).sel(at))
-            _curve(steps, band, color, inputs)
+            draw_band(steps, "layer", band, "o-", color=color, label=inputs)
         for count in SHOWN:
             level = float(resampled.means.descent.sel(step_GD=count))
             errors.axhline(level, color=ORANGE, linestyle="--", linewidth=0.9)
@@ -291,12 +290,6 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_xlabel("layer (0 = embedding)")
             axes.legend()
     return figure
-
-
-def _curve(axes: Axes, band: tuple[xr.DataArray, ...], color: str, label: str) -> None:
-    value, low, high = band
-    axes.plot(value.layer, value, "o-", color=color, label=label)
-    axes.fill_between(value.layer, low, high, color=color, alpha=0.15, lw=0)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)

@@ -15,6 +15,7 @@ from experiments.engine.figures.style import (
     GREY,
     ORANGE,
     canvas,
+    draw_band,
 )
 from experiments.fu2024.layers_claims import at_best, best_step, resample
 from experiments.fu2024.layers_measure import FAMILIES
@@ -94,7 +95,4 @@ def _draw_similarities(axes: Axes, resampled: Resampled) -> None:
 def _curve(
     axes: Axes, band: tuple[xr.DataArray, ...], style: str, color: str, label: str
 ) -> None:
-    value, low, high = band
-    layers = value.layer.values
-    axes.plot(layers, value.values, style, color=color, label=label, markersize=4)
-    axes.fill_between(layers, low.values, high.values, color=color, alpha=0.15, lw=0)
+    draw_band(axes, "layer", band, style, color=color, label=label, markersize=4)

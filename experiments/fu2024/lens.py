@@ -49,7 +49,7 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import mean_over_seeds, over_seeds
-from experiments.engine.figures.style import GREY, ORANGE, SKY, canvas
+from experiments.engine.figures.style import GREY, ORANGE, SKY, canvas, draw_band
 from experiments.fu2024.lens_claims import (
     best_k,
     claims,
@@ -315,22 +315,20 @@ def _draw(
 ) -> None:
     """Draws one family's curves by layer, with markers where `marked` (None: all)."""
     color, marker = {"GD": (ORANGE, "v"), "Newton": (SKY, "o")}[family]
-    value, low, high = resampled.band(statistic)
+    band = resampled.band(statistic)
     for head, line in zip(HEADS, ("-", "--"), strict=True):
         at = {"head": head}
         shown = None if marked is None else marked.sel(at).values.tolist()
-        axes.plot(
-            value.layer,
-            value.sel(at),
+        draw_band(
+            axes,
+            "layer",
+            [part.sel(at) for part in band],
             line,
             color=color,
             marker=marker,
             markerfacecolor=color if head == "own" else "white",
             markevery=shown,
             label=f"{family}, read by {READERS[head]}",
-        )
-        axes.fill_between(
-            value.layer, low.sel(at), high.sel(at), color=color, alpha=0.15, lw=0
         )
 
 

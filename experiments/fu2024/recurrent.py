@@ -41,6 +41,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.reference_models import RELEASED, SETTINGS
 from icl import ModelConfig, TrainConfig, checks, inference, sweeps
@@ -257,11 +258,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     with canvas(10, 4) as figure:
         errors, bars = figure.subplots(1, 2)
         for model, color in COLORS.items():
-            value, low, high = resampled.band(
+            band = resampled.band(
                 lambda means, model=model: means.error.sel(model=model)
             )
-            errors.plot(value.context, value, color=color, label=model)
-            errors.fill_between(value.context, low, high, color=color, alpha=0.15, lw=0)
+            draw_band(errors, "context", band, color=color, label=model)
         for learner, style in (("OGD", ":"), ("OLS", "--")):
             level = resampled.means.learner_error.sel(learner=learner)
             level = level.where(level > 1e-4)

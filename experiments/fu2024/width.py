@@ -38,6 +38,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.reference_models import RELEASED, SETTINGS
 from icl import checks, inference, sweeps
@@ -180,19 +181,17 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     with canvas(10, 4) as figure:
         errors, last = figure.subplots(1, 2)
         for times, color in COLORS.items():
-            value, low, high = resampled.band(
+            band = resampled.band(
                 lambda means, times=times: means.error.sel(times=times)
             )
-            label = f"width {times:g} d"
-            errors.plot(value.context, value, "o-", color=color, label=label, ms=3)
-            errors.fill_between(value.context, low, high, color=color, alpha=0.15, lw=0)
+            style = {"color": color, "label": f"width {times:g} d", "ms": 3}
+            draw_band(errors, "context", band, "o-", **style)
         ols = resampled.means.least_squares
         errors.plot(ols.context, ols.where(ols > 1e-6), "--", color=BLUE, label="OLS")
         count_examples(errors, int(dataset.attrs["dim"]))
         errors.set_ylabel("squared error / variance of y")
-        value, low, high = resampled.band(lambda means: means.error.isel(context=-1))
-        last.plot(value.times, value, "o-", color=BLACK)
-        last.fill_between(value.times, low, high, color=BLACK, alpha=0.15, lw=0)
+        band = resampled.band(lambda means: means.error.isel(context=-1))
+        draw_band(last, "times", band, "o-", color=BLACK)
         last.set_xscale("log", base=2)
         last.set_xticks(MULTIPLES, [f"{times:g}" for times in MULTIPLES])
         last.set(xlabel="width / d", ylabel=f"error after {int(ols.context[-1])} pairs")

@@ -39,6 +39,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.garg2022.classes_claims import claims, of, resample
 from experiments.garg2022.classes_measure import (
@@ -130,12 +131,11 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels = figure.subplots(1, len(CLASSES), sharey=True)
         for axes, name in zip(panels, CLASSES, strict=True):
             for learner, color in COLORS.items():
-                band = resampled.band(of(name, learner))
-                value, low, high = (part.dropna("context") for part in band)
-                if not value.size:
-                    continue
-                axes.plot(value.context, value, color=color, label=learner)
-                axes.fill_between(low.context, low, high, color=color, alpha=0.15, lw=0)
+                band = [
+                    part.dropna("context") for part in resampled.band(of(name, learner))
+                ]
+                if band[0].size:
+                    draw_band(axes, "context", band, color=color, label=learner)
             for learner, (marker, color) in POINTS.items():
                 at = {"class": name, "regressor": learner}
                 found = float(resampled.means["last"].sel(at))

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, BLUE, GREY, canvas
+from experiments.engine.figures.style import BLACK, BLUE, GREY, canvas, draw_band
 from experiments.garg2022.conditions_claims import (
     DIMENSION,
     FUNCTIONS,
@@ -246,11 +246,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             panels, (FUNCTIONS, PROMPTS, LAYERS, DIMENSION), strict=True
         ):
             for at, color in ((1, BLUE), (2, BLACK)):
-                value, low, high = resampled.band(of(group, at))
-                places = np.arange(value.size)
+                band = resampled.band(of(group, at))
                 label = "n = d" if at == 1 else "n = 2d"
-                axes.plot(places, value, color=color, marker="o", label=label)
-                axes.fill_between(places, low, high, color=color, alpha=0.15, lw=0)
+                style = {"color": color, "marker": "o", "label": label}
+                draw_band(axes, np.arange(band[0].size), band, **style)
             values = dataset["value"].values[dataset["group"].values == group]
             names = [f"{v:,.0f}" if np.isfinite(v) else "all" for v in values]
             axes.set_xticks(range(len(names)), names)

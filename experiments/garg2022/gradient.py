@@ -42,6 +42,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.reference_models import SETTINGS
 from icl import checks, inference
@@ -220,10 +221,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 
 
 def _curve(axes, band, color: str, label: str | None) -> None:
-    value, low, high = band
-    places = value[value.dims[0]].values
-    axes.plot(places, value, color=color, label=label)
-    axes.fill_between(places, low, high, color=color, alpha=0.15, lw=0)
+    draw_band(axes, band[0].dims[0], band, color=color, label=label)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)

@@ -44,6 +44,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.garg2022.shifts_claims import claims, error, resample
 from experiments.reference_models import RELEASED, SETTINGS
@@ -181,13 +182,11 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     return figure
 
 
-def _curve(axes: Axes, part: xr.Dataset, *, color: str, **style: Any) -> None:
+def _curve(axes: Axes, part: xr.Dataset, **style: Any) -> None:
     """Draws errors with their band; what is below the axis is left out."""
-    n = part.context.values
-    seen = part.value.where(part.value > LEAST)
-    axes.plot(n, seen, color=color, **style)
-    low, high = (part[name].clip(LEAST) for name in ("low", "high"))
-    axes.fill_between(n, low, high, where=seen.notnull(), color=color, alpha=0.15, lw=0)
+    shown = part.clip(LEAST).where(part.value > LEAST)
+    band = [shown[name] for name in ("value", "low", "high")]
+    draw_band(axes, "context", band, **style)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 import matplotlib.figure
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
@@ -34,7 +33,7 @@ from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Statistic
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLUE, GREEN, VERMILLION, canvas
+from experiments.engine.figures.style import BLUE, GREEN, VERMILLION, canvas, draw_band
 from icl import checks
 from icl.arithmetic.completion import (
     LARGEST,
@@ -271,14 +270,15 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for rule, style in STYLES.items():
             filled = parts.band(lambda means, rule=rule: means.filled.sel(rule=rule))
             correct = parts.band(lambda means, rule=rule: means.right.sel(rule=rule))
-            _curve(left, filled, "shown", **style)
-            _curve(left, correct, "shown", **style | {"label": None, "ls": "--"})
+            draw_band(left, "shown", filled, **style)
+            dashed = style | {"label": None, "ls": "--"}
+            draw_band(left, "shown", correct, **dashed)
         left.set(xlabel="cells that are shown", ylabel="share of the other cells")
         left.set_title(f"n = {dataset.attrs['table']}: filled in (right: broken lines)")
         for rule in LAWS:
             found = parts.band(lambda means, rule=rule: means.threshold.sel(law=rule))
             style = STYLES[rule]
-            _curve(right, found, "size", **style | {"label": None})
+            draw_band(right, "size", found, **style | {"label": None})
             sizes = np.geomspace(*dataset["size"].values[[0, -1]])
             laws = [law(math.ceil(size), rule) for size in sizes]
             right.plot(sizes, laws, color=style["color"], lw=0.8, ls=":")
@@ -289,12 +289,6 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             *left.get_legend_handles_labels(), loc="outside lower center", ncols=3
         )
     return figure
-
-
-def _curve(axes: Axes, band: tuple[xr.DataArray, ...], dim: str, **style) -> None:
-    value, low, high = band
-    axes.plot(value[dim], value, **style)
-    axes.fill_between(value[dim], low, high, color=style["color"], alpha=0.15, lw=0)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims)

@@ -32,7 +32,6 @@ from dataclasses import replace
 import matplotlib.figure
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
@@ -43,9 +42,11 @@ from experiments.engine.figures.style import (
     GREY,
     ORANGE,
     PURPLE,
+    SHARES,
     SKY,
     VERMILLION,
     canvas,
+    draw_band,
 )
 from experiments.lee2023.formats_claims import claims, exact, resample
 from experiments.lee2023.formats_measure import FORMATS, Config, measure, settings
@@ -114,7 +115,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for name in dataset.format.values.tolist():
             style = {"color": COLOURS[name], "marker": MARKERS[name]}
-            _curve(left, resampled.band(exact(name)), "examples", label=name, **style)
+            band = resampled.band(exact(name))
+            draw_band(left, "examples", band, label=name, **style)
             single = resampled.means.exact.sel(format=name).transpose("examples", ...)
             faint = style | {"linestyle": "none", "alpha": 0.35, "markersize": 3}
             left.plot(single.examples, single.values, **faint)
@@ -128,9 +130,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 return means.digit.sel(format=name, examples=m)
 
             if np.isfinite(digits(resampled.means)).all():
-                _curve(right, resampled.band(digits), "column", **style)
+                draw_band(right, "column", resampled.band(digits), **style)
         left.set(xscale="log", xlabel="sums in the training set")
-        left.set_ylabel("share that is right, unseen sums")
+        left.set(ylabel="share that is right, unseen sums", ylim=SHARES)
         right.set_xlabel("digit of the answer (0: units)")
         right.set_xticks(dataset.column.values)
         right.set_title(f"digit by digit, {dataset.examples.values[-1]:,} examples")
@@ -138,12 +140,6 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             *left.get_legend_handles_labels(), loc="outside lower center", ncols=4
         )
     return figure
-
-
-def _curve(axes: Axes, band: tuple[xr.DataArray, ...], dim: str, **style) -> None:
-    value, low, high = band
-    axes.plot(value[dim], value, **style)
-    axes.fill_between(value[dim], low, high, color=style["color"], alpha=0.15, lw=0)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)

@@ -38,6 +38,7 @@ from experiments.engine.figures.style import (
     BLUE,
     GREEN,
     PURPLE,
+    SHARES,
     VERMILLION,
     canvas,
 )
@@ -275,7 +276,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for layout in LAYOUTS:
             _points(axes, parts, names, layout)
         axes.set_xticks(range(len(names)), names)
-        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(-0.03, 1.03))
+        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=SHARES)
         axes.set_ylabel("share that is right, unseen lines")
         known = axes.get_legend_handles_labels()
         figure.legend(*known, loc="outside lower center", ncols=4)

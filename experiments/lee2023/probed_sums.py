@@ -41,6 +41,7 @@ from experiments.engine.figures.style import (
     SKY,
     VERMILLION,
     canvas,
+    draw_band,
 )
 from experiments.lee2023 import formats
 from experiments.lee2023.formats_measure import setting_of
@@ -187,14 +188,13 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels = figure.subplots(2, digits, sharex=True, sharey=True, squeeze=False)
         for axes, name in zip(panels.ravel(), names, strict=True):
             for layer in dataset.layer.values.tolist():
-                value, low, high = parts.band(
+                band = parts.band(
                     lambda means, layer=layer, name=name: means.r2.sel(
                         model=TRAINED, layer=layer, target=name
                     )
                 )
                 colour = COLOURS[layer % len(COLOURS)]
-                axes.plot(tokens, value, color=colour, label=f"layer {layer}")
-                axes.fill_between(tokens, low, high, color=colour, alpha=0.15, lw=0)
+                draw_band(axes, tokens, band, color=colour, label=f"layer {layer}")
             other = mean_over_seeds(dataset.r2.sel(model=UNTRAINED, target=name))
             axes.plot(tokens, other.max("layer"), ":", color=GREY, label="untrained")
             ceiling = mean_over_seeds(dataset.ceiling.sel(model=TRAINED, target=name))

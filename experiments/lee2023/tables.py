@@ -31,7 +31,14 @@ from experiments.engine.claims.intervals import Resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, BLUE, GREEN, canvas
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    SHARES,
+    canvas,
+    draw_band,
+)
 from experiments.lee2023.formats import PRESETS as FORMATS
 from experiments.lee2023.tables_claims import NAMES, claims, exact, resampled
 from experiments.reference_models import SUMS
@@ -238,7 +245,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
         for axes, n in zip(panels, tables, strict=True):
             _panel(axes, dataset, parts, n)
-        panels[0].set_ylabel("share of the other cells")
+        panels[0].set(ylabel="share of the other cells", ylim=SHARES)
         known = panels[0].get_legend_handles_labels()
         figure.legend(*known, loc="outside lower center", ncols=3)
     return figure
@@ -247,9 +254,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 def _panel(axes: Axes, dataset: xr.Dataset, parts: Resampled, n: int) -> None:
     """Draws the table of the numbers below n."""
     cells = n * dataset.factor
-    value, low, high = (part.sel(table=n) for part in parts.band(exact))
-    axes.plot(cells, value, "o-", color=BLACK, label="transformer: right")
-    axes.fill_between(cells, low, high, color=BLACK, alpha=0.15, lw=0)
+    band = [part.sel(table=n) for part in parts.band(exact)]
+    draw_band(axes, cells, band, "o-", color=BLACK, label="transformer: right")
     single = parts.means.exact.sel(table=n).transpose("factor", "seed")
     axes.plot(cells, single, "o", color=BLACK, alpha=0.35, ms=3)
     for rule in dataset.rule.values.tolist():

@@ -35,8 +35,10 @@ from experiments.engine.figures.style import (
     GREEN,
     ORANGE,
     PURPLE,
+    SHARES,
     VERMILLION,
     canvas,
+    draw_band,
 )
 from experiments.lee2023 import formats
 from experiments.lee2023.formats_measure import setting_of
@@ -95,16 +97,14 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             _answers(left, dataset, sampled, question)
         left.set_xticks(range(dataset.sizes["variant"]), dataset.variant.values)
         left.tick_params(axis="x", rotation=30)
-        left.set_ylabel("share that is right")
+        left.set(ylabel="share that is right", ylim=SHARES)
         for name, colour in (("balanced", BLUE), ("uniform", VERMILLION)):
             if name in dataset.variant.values:
-                value, low, high = sampled.band(by_carries(name))
-                right.plot(value.carries, value, "o-", color=colour, label=name)
-                right.fill_between(
-                    value.carries, low, high, color=colour, alpha=0.15, lw=0
-                )
+                band = sampled.band(by_carries(name))
+                style = {"color": colour, "label": name}
+                draw_band(right, "carries", band, "o-", **style)
                 right.legend(title="training set")
-        right.set_xlabel("carries of an unseen sum")
+        right.set(xlabel="carries of an unseen sum", ylim=SHARES)
         right.set_xticks(range(int(dataset.attrs["digits"]) + 1))
         left.legend()
     return figure

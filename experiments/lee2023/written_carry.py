@@ -33,7 +33,7 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import over_seeds
-from experiments.engine.figures.style import BLUE, ORANGE, canvas
+from experiments.engine.figures.style import BLUE, ORANGE, SHARES, canvas, draw_band
 from experiments.lee2023 import probed_sums
 from experiments.lee2023.probed_sums import Config, addition_of
 from experiments.lee2023.written_carry_claims import (
@@ -191,18 +191,13 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes, column in zip(panels, columns, strict=True):
             for place, edit in ((p, e) for p in PLACES for e in EDITS):
                 at = {"column": column, "place": place, "edit": edit}
-                value, low, high = sampled.band(
-                    lambda means, at=at: means.flipped.sel(at)
-                )
-                colour, label = COLOURS[place], f"{edit}, {place}"
-                axes.plot(value.layer, value, LINES[edit], color=colour, label=label)
-                axes.fill_between(
-                    value.layer, low, high, color=colour, alpha=0.15, lw=0
-                )
+                band = sampled.band(lambda means, at=at: means.flipped.sel(at))
+                style = {"color": COLOURS[place], "label": f"{edit}, {place}"}
+                draw_band(axes, "layer", band, LINES[edit], **style)
             axes.set_title(f"carry {column}")
             axes.set_xlabel("layer (0 = embedding)")
             axes.set_xticks(dataset.layer.values)
-            axes.set_ylim(-0.05, 1.05)
+            axes.set_ylim(SHARES)
         panels[0].set_ylabel("share of next digits that flip")
         known = panels[0].get_legend_handles_labels()
         figure.legend(*known, loc="outside lower center", ncols=4)

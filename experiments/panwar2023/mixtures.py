@@ -39,6 +39,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     canvas,
     count_examples,
+    draw_band,
 )
 from experiments.panwar2023.mixtures_claims import claims, of, resample
 from experiments.reference_models import PROBING
@@ -288,10 +289,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     resampled, dim = resample(dataset), dataset.attrs["dim"]
 
     def draw(axes, case: str, learner: str, label: str, color: str, style: str) -> None:
-        value, low, high = resampled.band(of(case, learner))
-        n = value["context"]
-        axes.plot(n, value, style, color=color, label=label)
-        axes.fill_between(n, low, high, color=color, alpha=0.12, lw=0)
+        band = resampled.band(of(case, learner))
+        draw_band(axes, "context", band, style, color=color, label=label)
 
     with canvas(12, 4) as figure:
         left, middle, right = figure.subplots(1, 3)

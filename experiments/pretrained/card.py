@@ -19,7 +19,14 @@ from matplotlib.figure import Figure
 
 from experiments.engine.claims.claim import format_number
 from experiments.engine.figures.changes import flag_values
-from experiments.engine.figures.style import BLACK, BLUE, GREY, canvas, count_examples
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    canvas,
+    count_examples,
+    draw_band,
+)
 from experiments.engine.provenance import processor, provenance
 from icl import LinearRegression, Prompts, Trained, inference
 from icl.baselines import LeastSquares
@@ -284,10 +291,8 @@ def draw(trained: Trained, scores: Mapping[str, Any]) -> Figure:
         left.set_xlabel("step")
         left.set_title("loss: squared error, mean over n")
         left.legend()
-        right.plot(examples, spd["value"], color=BLUE, marker="o")
-        right.fill_between(
-            examples, spd["low"], spd["high"], color=BLUE, alpha=0.15, lw=0
-        )
+        band = [spd[name] for name in ("value", "low", "high")]
+        draw_band(right, examples, band, color=BLUE, marker="o")
         right.set_yscale("log")
         fixed = trained.task.fixed_weights is not None
         right.set_title(f"SPD / d to {'w.x' if fixed else 'least squares'}")

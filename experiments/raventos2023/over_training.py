@@ -35,7 +35,14 @@ from experiments.engine.claims.statistics import Largest, Ratio, Smallest, Stati
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, BLUE, GREEN, ORANGE, canvas
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    canvas,
+    draw_band,
+)
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import distance, resample
 from experiments.raventos2023.pools_measure import (
@@ -230,11 +237,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             for label, (statistic, color) in curves.items():
                 band = resampled.band(statistic)
                 for axes, size in zip(axes_of, sizes, strict=True):
-                    value, low, high = (part.sel(size=size) for part in band)
-                    axes.plot(value.step, value, color=color, label=label)
-                    axes.fill_between(
-                        value.step, low, high, color=color, alpha=0.15, lw=0
-                    )
+                    own = [part.sel(size=size) for part in band]
+                    draw_band(axes, "step", own, color=color, label=label)
             axes_of[0].legend(loc="best")
         for axes, size in zip(rows[0], sizes, strict=True):
             axes.set(title=f"M = {size:,}", yscale="log", xscale="log")

@@ -32,7 +32,7 @@ from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Largest, Ratio, Smallest
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import GREY, canvas
+from experiments.engine.figures.style import GREY, canvas, draw_band
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import FEW, resample
 from experiments.raventos2023.pools_measure import Config, settings, task_of
@@ -191,9 +191,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes, (learner, title) in zip(panels, titles.items(), strict=True):
             band = resampled.band(relative(learner))
             for color, size in zip(colors, sizes, strict=True):
-                value, low, high = (part.sel(size=size) for part in band)
-                axes.plot(ALONG, value, color=color, label=f"M = {size:,}")
-                axes.fill_between(ALONG, low, high, color=color, alpha=0.15, lw=0)
+                own = [part.sel(size=size) for part in band]
+                draw_band(axes, ALONG, own, color=color, label=f"M = {size:,}")
             axes.axhline(1.0, color=GREY, linestyle="--", linewidth=0.9)
             axes.set(title=title, xlabel="from one function to the other")
         panels[0].set(yscale="log", ylabel="risk / risk of ridge regression")

@@ -29,7 +29,7 @@ from matplotlib.axes import Axes
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, BLUE, GREEN, GREY, canvas
+from experiments.engine.figures.style import BLACK, BLUE, GREEN, GREY, canvas, draw_band
 from experiments.raventos2023.pools_claims import claims, distance, resample
 from experiments.raventos2023.pools_measure import Config, measure, settings
 from experiments.reference_models import SETTINGS
@@ -119,12 +119,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 
 def _curve(axes: Axes, band: tuple[xr.DataArray, ...], **style) -> None:
     """Draws one value for each size with its interval."""
-    value, low, high = (
-        part.mean("seed") if "seed" in part.dims else part for part in band
-    )
-    places = np.arange(value.sizes["size"])
-    axes.plot(places, value, **style)
-    axes.fill_between(places, low, high, color=style["color"], alpha=0.15, lw=0)
+    own = [part.mean("seed") if "seed" in part.dims else part for part in band]
+    draw_band(axes, np.arange(own[0].sizes["size"]), own, **style)
 
 
 def _count_functions(axes: Axes, dataset: xr.Dataset) -> None:

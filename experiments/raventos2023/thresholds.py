@@ -28,7 +28,7 @@ import xarray as xr
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, GREY, canvas
+from experiments.engine.figures.style import BLACK, GREY, canvas, draw_band
 from experiments.raventos2023 import pools_measure
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import REMEMBERS, resample, threshold_size
@@ -199,9 +199,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         ratios, thresholds = figure.subplots(1, 2)
         band = resampled.band(REMEMBERS)
         for color, name, label in zip(colors, names, named, strict=False):
-            value, low, high = (part.sel(row=name) for part in band)
-            ratios.plot(value["size"], value, color=color, marker="o", label=label)
-            ratios.fill_between(value["size"], low, high, color=color, alpha=0.1, lw=0)
+            own = [part.sel(row=name) for part in band]
+            style = {"color": color, "marker": "o", "label": label}
+            draw_band(ratios, "size", own, **style)
         ratios.axhline(1.0, color=GREY, linestyle="--", linewidth=0.9)
         ratios.set(xscale="log", yscale="log", ylabel="r, ratio of distances")
         ratios.set_xlabel("number M of functions in training")

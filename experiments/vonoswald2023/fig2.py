@@ -35,6 +35,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     VERMILLION,
     canvas,
+    draw_band,
 )
 from experiments.vonoswald2023 import fig2_measure
 from experiments.vonoswald2023.fig2_claims import claims, resample
@@ -122,9 +123,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
 
     def draw(axes, x, name, **style):
         """Draws one measure with its interval."""
-        value, low, high = resampled.band(lambda means: means[name])
-        axes.plot(x, value, **style)
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
+        draw_band(axes, x, resampled.band(lambda means: means[name]), **style)
 
     step, optimum = dataset.step.values, dataset.attrs["optimum"]
     best = {"color": GREY, "linestyle": "--", "label": "best gradient step (exact)"}

@@ -21,7 +21,6 @@ is that of the paper, twice our rate.
 """
 
 import sys
-from typing import Any
 
 import matplotlib.figure
 import xarray as xr
@@ -37,6 +36,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     VERMILLION,
     canvas,
+    draw_band,
 )
 from experiments.vonoswald2023.layers_claims import claims, resample
 from experiments.vonoswald2023.layers_measure import Config, measure, settings
@@ -133,12 +133,14 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         learnt.set(title="learnt steps", xlabel="eta", ylabel="gamma")
         learnt.margins(0.4)
         own = resampled.band(lambda means: means.error_width)
-        _band(shifted, own, color=BLACK, marker="o", label="tied, trained")
+        style = {"color": BLACK, "marker": "o", "label": "tied, trained"}
+        draw_band(shifted, "width", own, **style)
         for learner, color in (("GD", ORANGE), ("GD++", GREEN)):
             found = resampled.band(
                 lambda means, learner=learner: means.descent_width.sel(learner=learner)
             )
-            _band(shifted, found, color=color, marker="s", label=learner)
+            style = {"color": color, "marker": "s", "label": learner}
+            draw_band(shifted, "width", found, **style)
             theory = resampled.means.theory_width.sel(learner=learner)
             label = f"{learner} in closed form"
             shifted.plot(theory.width, theory, "--", color=color, label=label, lw=0.9)
@@ -165,13 +167,6 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
         axes.axhline(risk, color=color, linestyle=style, label=label)
     axes.set(title="loss while models learn", xlabel="updates", ylabel="loss")
     axes.set_yscale("log")
-
-
-def _band(axes: Axes, band: tuple[xr.DataArray, ...], **style: Any) -> None:
-    value, low, high = band
-    axes.plot(value.width.values, value.values, **style)
-    between = {"color": style["color"], "alpha": 0.15, "lw": 0}
-    axes.fill_between(value.width.values, low.values, high.values, **between)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)

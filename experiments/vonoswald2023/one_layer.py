@@ -30,7 +30,6 @@ import matplotlib.figure
 import numpy as np
 import xarray as xr
 from flax import nnx
-from matplotlib.axes import Axes
 
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
@@ -41,6 +40,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     VERMILLION,
     canvas,
+    draw_band,
 )
 from experiments.vonoswald2023.fig2_measure import uniform
 from experiments.vonoswald2023.layers import LONG, SHORT
@@ -294,7 +294,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             own = resampled.band(
                 lambda means, at=at: means.applied.sel(learner="trained", **at)
             )
-            _curve(applied, own, "times", color, f"trained, damping {share:g}")
+            style = {"color": color, "label": f"trained, damping {share:g}"}
+            draw_band(applied, "times", own, "o-", **style)
             theory = resampled.means.theory.sel(at)
             label = f"GD in closed form, damping {share:g}"
             applied.plot(theory.times, theory, "--", color=color, label=label, lw=0.9)
@@ -308,7 +309,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 band = resampled.band(
                     lambda means, n=name, one=learner: means[n].sel(learner=one)
                 )
-                _curve(axes, band, dim, color, learner)
+                draw_band(axes, dim, band, "o-", color=color, label=learner)
         theory = resampled.means.theory_wider
         wider.plot(theory.width, theory, "--", color=BLUE, label="GD in closed form")
         wider.set(yscale="log", xlabel="range of the inputs / that in training")
@@ -316,14 +317,6 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in (applied, wider, wrong):
             axes.legend(fontsize=8)
     return figure
-
-
-def _curve(
-    axes: Axes, band: tuple[xr.DataArray, ...], dim: str, color: str, label: str
-) -> None:
-    value, low, high = band
-    axes.plot(value[dim], value, "o-", color=color, label=label, markersize=4)
-    axes.fill_between(value[dim], low, high, color=color, alpha=0.15, lw=0)
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)

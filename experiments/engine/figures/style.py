@@ -4,7 +4,7 @@ The colours are Okabe and Ito's, made for colour-blind readers; nothing is told 
 colour alone. Which learner has which colour is said in the folder of its paper.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,9 @@ COLOR_CYCLE = (BLACK, BLUE, GREEN, ORANGE, VERMILLION, PURPLE, SKY)
 MARKER_CYCLE = "osD^vPX"
 """The colours and markers of curves that have a number and no colour of their own."""
 
+SHARES = (-0.03, 1.03)
+"""The limits of an axis of shares; intervals of few seeds may reach beyond 0 and 1."""
+
 RULES: Mapping[str, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -32,7 +35,6 @@ RULES: Mapping[str, Any] = {
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
     "legend.frameon": False,
-    "savefig.dpi": 160,
 }
 
 
@@ -49,6 +51,24 @@ def canvas(width: float, height: float) -> Iterator[Figure]:
     """Yields an empty figure of this size in inches, in the house style."""
     with usual_settings(), matplotlib.rc_context(dict(RULES)):
         yield Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_band(
+    axes: Axes, x: Any, band: Sequence[Any], *form: str, **style: Any
+) -> None:
+    """Draws a curve over `x` and its interval, which is a band in the curve's colour.
+
+    Args:
+        axes: where it is drawn.
+        x: the places of the values, or the name of their coordinate.
+        band: the values, and the lower and upper ends of their intervals.
+        form: matplotlib's short form of markers and lines, such as "o-".
+        style: properties of the curve, with `color`.
+    """
+    value, low, high = band
+    x = value[x] if isinstance(x, str) else x
+    axes.plot(x, value, *form, **style)
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
 def count_examples(axes: Axes, dim: int, *, low: bool = False) -> None:
