@@ -38,6 +38,9 @@ def train(
     Returns:
         The pytree of `look`. Its arrays have an axis of looks in front, which several
         models have behind their own.
+
+    Raises:
+        ValueError: the training diverges, so that weights are no longer finite.
     """
 
     def of_each(function: Callable, axes: Any = 0) -> Callable:
@@ -60,5 +63,10 @@ def train(
     watch, seen, done = jax.jit(of_each(look)), [], 0
     for stop in stops:
         state, done = advance(key, state, done, stop), stop
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state[0])):
+            raise ValueError(
+                f"training diverged: weights are not finite after {stop:,} updates; "
+                "give a lower learning rate."
+            )
         seen.append(jax.tree.map(np.asarray, watch(state[0])))
     return jax.tree.map(lambda *looks: np.stack(looks, axis=key.ndim), *seen)

@@ -11,13 +11,15 @@ Run: python -m experiments.fu2024.recurrent quick
 
 How to read it: on the left is the error by number of examples over the variance of a
 label, of LSTMs and of a transformer, with least squares and one pass of gradient
-descent (OGD) at its best rate. On the right is the similarity of their errors with
-those of the two learners (SimE, with contexts of 0 to 2d pairs), and the floor, that of
+descent (OGD) at the rate at which it is most similar to the smaller LSTMs. On the right
+is the similarity of their errors with those of the two learners (SimE, with contexts of
+0 to 2d pairs), each beside OGD at the rate that is best for it, and the floor, that of
 predicting 0 with the same learner. Bars are means over prompts and seeds, with 95 %
 intervals.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -144,7 +146,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         the variance of a label, and `similarity` over (model, seed, learner, prompt);
         the transformer is the same for every seed. `learner_error` (learner, prompt,
         context), `floor` (learner, prompt), SimE with predicting 0, and the rate of
-        OGD.
+        OGD beside each kind of model; errors are those at the rate of the first.
     """
     wanted = settings(config)
     task = linear_task(config.setting)
@@ -158,9 +160,11 @@ def measure(config: Config, models: Models) -> xr.Dataset:
     said = [inference.predictions(models(each).model, prompts) for each in wanted]
     small, deep = said[: config.seeds], said[config.seeds : -1]
     predicted = np.stack([small, deep, [said[-1]] * config.seeds]).astype(float)
-    alike = error_similarity(predicted, passes, ys).mean(axis=-1)
-    best = int(alike[0].mean(axis=0).argmax())  # of the smaller LSTMs
-    learners = np.stack([passes[best], ols])
+    alike = error_similarity(predicted, passes, ys)
+    best = alike.mean(axis=(1, 3)).argmax(axis=1)  # of each kind of model
+    to_passes = np.stack([own[:, rate] for own, rate in zip(alike, best, strict=True)])
+    to_ols = error_similarity(predicted, ols[None], ys)[:, :, 0]
+    learners = np.stack([passes[best[0]], ols])
     context = np.arange(ys.shape[1])
     found: dict[str, Any] = {
         "error": (
@@ -169,7 +173,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         ),
         "similarity": (
             ("model", "seed", "learner", "prompt"),
-            error_similarity(predicted, learners, ys),
+            np.stack([to_passes, to_ols], axis=2),
         ),
         "learner_error": (
             ("learner", "prompt", "context"),
@@ -179,11 +183,18 @@ def measure(config: Config, models: Models) -> xr.Dataset:
     }
     coords = {"model": list(MODELS), "learner": list(LEARNERS), "context": context}
     about = {"dim": task.dim, "resamples": config.evaluation.resamples}
-    about |= {"layers": config.layers, "rate": RATES[best] * unit}
+    about |= {"layers": config.layers, "rate": [RATES[at] * unit for at in best]}
     return xr.Dataset(found, coords | {"seed": range(config.seeds)}, about)
 
 
 # --- claims ---
+
+
+def _in_words(names: Sequence[str], rates: Sequence[float]) -> str:
+    """Returns the rate of each model in words."""
+    return ", ".join(
+        f"{rate:.3g} beside the {name}" for name, rate in zip(names, rates, strict=True)
+    )
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
@@ -193,12 +204,12 @@ def resample(dataset: xr.Dataset) -> Resampled:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Returns what the paper says of LSTMs."""
+    rates = _in_words(dataset.model.values, dataset.attrs["rate"])
     judge = Judge(
         "fu2024",
         "recurrent",
         "Fu et al. 2024, section 4.4",
-        note=f"OGD has the rate {dataset.attrs['rate']:.3g}, the most similar of "
-        f"{len(RATES)}.",
+        note=f"OGD has the most similar of {len(RATES)} rates: {rates}.",
         resampled=resample(dataset),
     )
     n, layers = int(dataset.context[-1]), dataset.attrs["layers"]

@@ -21,7 +21,6 @@ several.
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -32,6 +31,7 @@ import xarray as xr
 from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Largest, Ratio, Smallest, Statistic
+from experiments.engine.figures.checkpoints import model_after, with_checkpoints
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
@@ -52,7 +52,7 @@ from experiments.raventos2023.pools_measure import (
     distances,
     task_of,
 )
-from icl import LinearRegression, ModelConfig, TrainConfig, load, sweeps
+from icl import LinearRegression, ModelConfig, TrainConfig, sweeps
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 
@@ -115,18 +115,13 @@ def _setting(config: Config, seed: int, size: int) -> Setting:
     return Setting(task, config.model, config.train, seed)
 
 
+@with_checkpoints
 def compute(config: Config, models: Models) -> xr.Dataset:
     """Returns the distances between all learners at every checkpoint.
-
-    Checkpoints lie in the folder of the results; where there is none, in one that is
-    deleted afterwards.
 
     Returns:
         A Dataset with `distance` over (seed, size, step, law, pair, prompt).
     """
-    if models.results is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return compute(config, Models(folder, jobs=1))
     sweeps.train_missing(settings(config), models)
     steps = config.train.kept_steps
     shape = (config.seeds, len(config.sizes), len(steps))
@@ -134,9 +129,8 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     found = np.full((*shape, *inner), np.nan, np.float32)
     for seed, size in _each(config):
         setting = _setting(config, seed, size)
-        models(setting)  # it is trained by now, or says why it is not
         for place, step in enumerate(steps):
-            model = load(models.folder(setting) / f"step_{step:08d}").model
+            model = model_after(models, setting, step)
             at = seed, config.sizes.index(size), place
             found[at] = distances(config, setting.task, model)
     return xr.Dataset(

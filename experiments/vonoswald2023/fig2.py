@@ -14,7 +14,7 @@ The middle panel shows how far the two layers are apart, in their predictions an
 their derivatives by the query. The right panel shows the loss of layers between the
 two, from the trained weights (0) to the constructed ones (1); what is mixed are the
 products that a layer is made of, on a common scale. Losses are mean squared errors,
-which the paper halves. Bands are 95 % intervals over prompts.
+which the paper halves. Bands are 95 % intervals over prompts and seeds.
 """
 
 import sys
@@ -58,6 +58,7 @@ PRESETS = {
         batch=128,
         learning_rate=1e-2,
         evaluations=2,
+        seeds=2,
         evaluation=Evaluation(prompts=2_000, seed=1, resamples=200),
     ),
     "quick": Config(),
@@ -71,24 +72,36 @@ PRESETS = {
 
 
 def compute(config: Config, _: Models) -> xr.Dataset:
-    """Trains the layer, and compares it with the constructed one.
+    """Trains the layers, and compares them with the constructed one.
 
     Returns:
-        A Dataset of squared errors `error` (step, prompt), `error_constructed`
-        (prompt,) and `error_blend` (blend, prompt), and of how far the trained layer is
-        from the constructed one: `prediction` (squared difference), `distance` and
-        `cosine` of the derivatives by the query, each (step, prompt).
+        A Dataset of squared errors `error` (seed, step, prompt), `error_constructed`
+        (prompt,) and `error_blend` (seed, blend, prompt), and of how far trained layers
+        are from the constructed one: `prediction` (squared difference), `distance` and
+        `cosine` of the derivatives by the query, each (seed, step, prompt).
     """
     rate, optimum = optimal_step(config.dim, config.pairs, width=config.input_width)
     task = fig2_measure.task(config)
     constructed = linear_gradient_descent(1, config.dim, rate, dtype="float32")
     evaluation = config.evaluation
     prompts = task.sample(jax.random.key(evaluation.seed), batch=evaluation.prompts)
-    stages = fig2_measure.train(config, task, constructed)
-    compared = [fig2_measure.compare(model, constructed, prompts) for model in stages]
-    blends = fig2_measure.between(stages[-1], constructed)
+    layers = fig2_measure.train(config, task, constructed)
+    compared = [
+        [fig2_measure.compare(model, constructed, prompts) for model in stages]
+        for stages in layers
+    ]
+    blends = [
+        [
+            fig2_measure.error(model, prompts)
+            for model in fig2_measure.between(stages[-1], constructed)
+        ]
+        for stages in layers
+    ]
     measured = {
-        name: (("step", "prompt"), np.stack([each[name] for each in compared]))
+        name: (
+            ("seed", "step", "prompt"),
+            np.array([[at[name] for at in stages] for stages in compared]),
+        )
         for name in ("error", "prediction", "distance", "cosine")
     }
     own = fig2_measure.compare(constructed, constructed, prompts)["error"]
@@ -96,12 +109,10 @@ def compute(config: Config, _: Models) -> xr.Dataset:
         {
             **measured,
             "error_constructed": (("prompt",), own),
-            "error_blend": (
-                ("blend", "prompt"),
-                np.stack([fig2_measure.error(model, prompts) for model in blends]),
-            ),
+            "error_blend": (("seed", "blend", "prompt"), np.array(blends)),
         },
         coords={
+            "seed": range(config.seeds),
             "step": fig2_measure.updates(config),
             "blend": np.linspace(0, 1, fig2_measure.BLENDS),
         },

@@ -1,9 +1,8 @@
-"""How is one layer of linear attention trained, and compared with a constructed one?
+"""How are layers of linear attention trained, and compared with a constructed one?
 
 A layer is given by its two kernels: one makes queries, keys and values of the joint
-tokens, the other maps the values to the output. The layer is not trained with
-`icl.train`, which feeds x and y as tokens of their own, because a single layer cannot
-first bring them together.
+tokens, the other maps the values to the output. Several layers are trained side by
+side, and looked at while they learn, as `experiments.small_models` does.
 """
 
 from collections.abc import Iterator
@@ -36,9 +35,10 @@ class Config:
         steps: the number of updates of Adam, each on fresh prompts.
         batch: the number of prompts per update.
         learning_rate: the learning rate of Adam, which falls to 0 along a cosine.
-        evaluations: how often the layer is measured during training, evenly spread.
-        evaluation: the prompts on which it is measured, the same ones every time.
-        seed: the seed of initial parameters and training prompts.
+        evaluations: how often layers are measured during training, evenly spread.
+        evaluation: the prompts on which they are measured, the same ones every time.
+        seeds: the number of layers; 0, 1, ... are the seeds of initial parameters and
+            training prompts.
     """
 
     dim: int = 10
@@ -48,15 +48,14 @@ class Config:
     batch: int = 512
     learning_rate: float = 3e-3
     evaluations: int = 25
-    evaluation: Evaluation = Evaluation(prompts=20_000, seed=1, resamples=500)
-    seed: int = 0
+    evaluation: Evaluation = Evaluation(prompts=10_000, seed=1, resamples=500)
+    seeds: int = 5
 
     def __post_init__(self) -> None:
-        sizes = ("dim", "pairs", "steps", "batch", "evaluations")
+        sizes = ("dim", "pairs", "steps", "batch", "evaluations", "seeds")
         checks.normalise(self, checks.positive_int, *sizes)
         for name in ("input_width", "learning_rate"):
             checks.finite_number(name, getattr(self, name), positive=True)
-        checks.positive_int("seed", self.seed, minimum=0)
         if self.evaluations > self.steps:
             raise ValueError(
                 f"evaluations must be at most {self.steps}, the number of steps, got "
@@ -83,7 +82,7 @@ def uniform(dim: int, pairs: int, width: float) -> LinearRegression:
 
 
 def updates(config: Config) -> np.ndarray:
-    """Returns the numbers of updates, from 0 on, at which the layer is measured."""
+    """Returns the numbers of updates, from 0 on, at which layers are measured."""
     return np.linspace(0, config.steps, config.evaluations + 1).round().astype(int)
 
 
@@ -104,25 +103,30 @@ def kernels_of(model: Transformer) -> tuple[jax.Array, jax.Array]:
 
 def train(
     config: Config, task: LinearRegression, skeleton: Transformer
-) -> list[Transformer]:
-    """Trains the layer, and returns it as it is whenever it is to be measured.
+) -> list[list[Transformer]]:
+    """Trains the layers, and returns each as it is whenever it is to be measured.
 
     Adam starts at small random kernels. All other parameters, such as the read-out,
     are those of `skeleton`.
     """
-    start, data = jax.random.split(jax.random.key(config.seed))
+    shapes = [kernel.shape for kernel in kernels_of(skeleton)]
+
+    def drawn(key):
+        """Returns the key of the data, and the kernels that a layer begins with."""
+        start, data = jax.random.split(key)
+        keys = jax.random.split(start, len(shapes))
+        return data, tuple(
+            0.1 * jax.random.normal(key, shape)
+            for key, shape in zip(keys, shapes, strict=True)
+        )
 
     def loss(kernels, key):
         prompts = task.sample(key, batch=config.batch)
         guess = predict_query(with_kernels(skeleton, *kernels), prompts)
         return jnp.mean((guess - prompts.ys[:, -1]) ** 2)
 
-    shapes = [kernel.shape for kernel in kernels_of(skeleton)]
-    keys = jax.random.split(start, len(shapes))
-    kernels = tuple(
-        0.1 * jax.random.normal(key, shape)
-        for key, shape in zip(keys, shapes, strict=True)
-    )
+    each = jnp.stack([jax.random.key(seed) for seed in range(config.seeds)])
+    data, kernels = jax.vmap(drawn)(each)
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     seen = small_models.train(
         loss,
@@ -133,8 +137,11 @@ def train(
         stops=updates(config).tolist(),
     )
     return [
-        with_kernels(skeleton, jnp.asarray(qkv), jnp.asarray(out))
-        for qkv, out in zip(*seen, strict=True)
+        [
+            with_kernels(skeleton, jnp.asarray(qkv), jnp.asarray(out))
+            for qkv, out in zip(*stages, strict=True)
+        ]
+        for stages in zip(*seen, strict=True)
     ]
 
 

@@ -8,11 +8,13 @@ mean squared errors at the query.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
+from experiments.engine.figures.checkpoints import model_after
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.vonoswald2023 import fig2_measure
 from icl import LinearRegression, ModelConfig, Prompts, TrainConfig, Transformer, checks
@@ -27,6 +29,9 @@ WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 
 FACTORS = (0.5, 1.0, 2.0, 5.0)
 """The factors by which w is multiplied."""
+
+EARLIEST = 20
+"""The first number of updates after which tied models are looked at on their way."""
 
 BODIES = ("tied", "untied")
 LEARNERS = ("GD", "GD++")
@@ -118,7 +123,9 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         (learner, prompt) and `descent_width` (width, learner, prompt), and the same
         in closed form for each context, `theory_width`; for untied models
         `error_untied` (seed, prompt); and losses by step, `history_tied` and
-        `history_untied`. Other theory is in the attributes.
+        `history_untied`. Of tied models on their way, after each number `look` of
+        updates, `error_way` (seed, look, prompt) and `cosine_way` (learner, seed, look,
+        prompt). Other theory is in the attributes.
     """
     best = optima(config)
     prompts, _ = config.evaluation.sample(regression(config), whole=True)
@@ -136,7 +143,11 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         name: np.array([[each[name] for each in row] for row in compared])
         for name in ("prediction", "cosine")
     }
-    every = {"learner": list(LEARNERS), "width": list(WIDTHS), "factor": list(FACTORS)}
+    every: dict[str, Any] = {
+        "learner": list(LEARNERS),
+        "width": list(WIDTHS),
+        "factor": list(FACTORS),
+    }
     found = {
         **{name: (("learner", "seed", "prompt"), a) for name, a in against.items()},
         "error": (("seed", "prompt"), _errors(tied, prompts)),
@@ -159,16 +170,45 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         ),
         "scalar": (("seed", "what"), np.stack([scalars(model) for model in tied])),
     }
+    looks, on_the_way = _on_the_way(config, models, descents, prompts)
+    found, every = found | on_the_way, every | {"look": looks}
     for body in BODIES:
         losses = [run.history.held_out_loss.values[:, 0] for run in runs[body]]
         found[f"history_{body}"] = (("seed", f"step_{body}"), np.stack(losses))
         every[f"step_{body}"] = runs[body][0].history.evaluation.values
     about = {f"risk of {name}": steps.risk for name, steps in best.items()}
     about |= {"tied": config.tied, "untied": config.untied}
+    about["risk of predicting 0"] = config.dim * config.input_width**2 / 12
     about |= {"resamples": config.evaluation.resamples}
     about["eta"] = 2 * float(best["tied GD++"].rates[0])
     about["gamma"] = float(best["tied GD++"].gammas[0])
     return xr.Dataset(found, {"what": list(SCALARS), **every}, about)
+
+
+def _on_the_way(
+    config: Config, models: Models, descents: Sequence[Transformer], prompts: Prompts
+) -> tuple[list[int], dict[str, tuple]]:
+    """Returns the looks at tied models while they learn, and what was seen."""
+    looks = [step for step in config.train.kept_steps if step >= EARLIEST]
+    seen = [
+        [
+            [fig2_measure.compare(model, built, prompts) for built in descents]
+            for model in (
+                model_after(models, _setting(config, "tied", seed), step)
+                for step in looks
+            )
+        ]
+        for seed in range(config.seeds)
+    ]
+    cosines = np.array([[[own["cosine"] for own in at] for at in row] for row in seen])
+    errors = np.array([[at[0]["error"] for at in row] for row in seen])
+    return looks, {
+        "cosine_way": (
+            ("learner", "seed", "look", "prompt"),
+            np.moveaxis(cosines, 2, 0),
+        ),
+        "error_way": (("seed", "look", "prompt"), errors),
+    }
 
 
 def scalars(model: Transformer) -> np.ndarray:

@@ -8,6 +8,7 @@ precision).
 Conventions: all start at w = 0; gradients are *sums* over the pairs of the context, of
 the loss |Xw - y|^2, so that one step is w <- w - 2 rate (X'Xw - X'y). A rate that is
 too large diverges here as it does in the loop: weights grow to infinity, never to NaN.
+`GradientDescent` warns of it.
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from icl import checks
+from icl import cautions, checks
 from icl.arrays import real, shown
 from icl.baselines.direct import Multiple
-from icl.baselines.spectral import SpectralLearner
+from icl.baselines.spectral import SpectralLearner, Spectrum
 
 Eigenvalues = Float[Array, "batch length dim"]
 Contexts = Float[Array, "1 length 1"]
@@ -86,6 +87,10 @@ class GradientDescent(SpectralLearner):
         ValueError: steps is not an integer >= 0, rate is not above 0, there is no rate
             for several steps, or a rate is given together with deviations.
 
+    Warns:
+        UserWarning: several steps diverge on more than half of the prompts, once all
+            pairs are seen.
+
     Example:
         >>> import numpy as np
         >>> from icl.prompts import Prompts
@@ -131,6 +136,22 @@ class GradientDescent(SpectralLearner):
             return None
         rates = [float(self._rate(context, dim)) for context in range(length)]
         return Multiple(2 * self.steps * np.array(rates))
+
+    def multipliers(self, spectrum: Spectrum) -> Float[Array, "batch length dim"]:
+        """Returns the filter's values, and warns where the steps diverge."""
+        # Step r multiplies what is left by 1 - 2 r l, which must not be below -1.
+        largest = spectrum.eigenvalues[:, -1, -1]
+        rate = self.rate if self.steps > 1 else None
+        if rate is not None and not isinstance(largest, jax.core.Tracer):
+            bounds = 1 / np.maximum(np.asarray(largest, float), np.finfo(float).tiny)
+            diverging = int(np.count_nonzero(bounds < rate))
+            if diverging > len(bounds) / 2:
+                cautions.warn(
+                    f"{self.name} diverges on {diverging} of {len(bounds)} prompts; "
+                    f"the largest rate at which it converges on all of them is "
+                    f"{bounds.min():g}, 1 / (largest eigenvalue of X'X)."
+                )
+        return super().multipliers(spectrum)
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns (1 - (1 - 2 rate lambda)^steps) / lambda, and 2 rate steps at 0."""

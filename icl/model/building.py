@@ -97,7 +97,11 @@ def model_from_arrays(
     }
     wrong = misfits(given, {n: leaf.shape for n, leaf in named(abstract).items()})
     if wrong:
-        raise ValueError(f"arrays must be the parameters of the model, but {wrong}.")
+        shared = " (with shared_layers=True there is one layer, body.0)"
+        more = shared if config.shared_layers and "body.1." in wrong else ""
+        raise ValueError(
+            f"arrays must be the parameters of the model, but {wrong}{more}."
+        )
     with jax.enable_x64(dtype == "float64"):
         return nnx.merge(definition, unnamed(given, abstract))
 
@@ -144,7 +148,7 @@ def looped(model: Transformer, loops: int) -> Transformer:
         raise ValueError(
             "model must have shared layers, so that there is one to apply again, got "
             f"{model.config.layers} layers of their own; train it with "
-            "ModelConfig(shared_layers=True)."
+            "ModelConfig(shared_layers=True), or construct it with as many layers."
         )
     config = replace(model.config, layers=loops)
     return model_from_arrays(model.codec, config, arrays_of(model), str(model.dtype))

@@ -87,7 +87,7 @@ class ModelConfig:
         checks.normalise(self, checks.positive_int, "width", "heads", **widest)
         if self.head_dim is not None:
             checks.normalise(self, checks.positive_int, "head_dim", **widest)
-        elif self.width % self.heads:
+        elif self.width % self.heads and self.body == "attention":
             raise ValueError(
                 f"width must be divisible by heads, got width={self.width} and "
                 f"heads={self.heads}; change one of them or give head_dim."

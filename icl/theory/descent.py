@@ -108,12 +108,7 @@ def share_left(
     spectrum, steps, bends = _checked(eigenvalues, rates, gammas)
     left = _left(spectrum, steps, bends)
     if not np.isfinite(left).all():
-        raise ValueError(
-            f"rates must not diverge so far that numbers overflow, got {len(steps)} "
-            f"steps of at most {steps.max():g} with gammas of at most {bends.max():g} "
-            f"on eigenvalues of at most {spectrum.max():g}; the largest rate at which "
-            f"gradient descent converges on all of them is {largest_rate(spectrum):g}."
-        )
+        raise ValueError(_divergence(spectrum, steps, bends))
     return left
 
 
@@ -143,12 +138,16 @@ def steps_risk(
         contexts is the risk.
 
     Raises:
-        ValueError: as for `share_left`; or the variance is not above 0.
+        ValueError: as for `share_left`; or the variance is not above 0. A risk above
+            that of no steps at all says that they diverge: see `largest_rate`.
     """
     variance = checks.finite_number("variance", variance, positive=True)
     left = share_left(eigenvalues, rates, gammas)
     with np.errstate(over="ignore"):
-        return variance * (left**2).sum(axis=1)
+        found = variance * (left**2).sum(axis=1)
+    if not np.isfinite(found).all():
+        raise ValueError(_divergence(*_checked(eigenvalues, rates, gammas)))
+    return found
 
 
 def largest_rate(eigenvalues: Float[ArrayLike, "contexts dim"]) -> float:
@@ -263,6 +262,25 @@ def _left(spectrum: np.ndarray, rates: np.ndarray, gammas: np.ndarray) -> np.nda
             if gamma:
                 seen = seen * (1 - gamma * seen) ** 2
     return left
+
+
+def _divergence(spectrum: Eigenvalues, rates: np.ndarray, gammas: np.ndarray) -> str:
+    """Returns what is wrong with steps whose numbers overflow, and the way out."""
+    got = f"got {len(rates)} steps of at most {rates.max():g}"
+    top, largest = largest_rate(spectrum), spectrum.max()
+    if not gammas.any():
+        name, out = "rates", f"gradient descent converges below the rate {top:g}"
+    else:
+        name, got = "rates and gammas", f"{got} with gammas of at most {gammas.max():g}"
+        # From here on a step of GD++ makes the largest eigenvalue larger.
+        out = (
+            f"gradient descent, with gammas of 0, converges below the rate {top:g}, "
+            f"and gammas above {2 / largest:g} make the largest eigenvalue larger"
+        )
+    return (
+        f"{name} must not diverge so far that numbers overflow, {got} on eigenvalues "
+        f"of at most {largest:g}; {out}."
+    )
 
 
 def _spectrum(eigenvalues: object) -> Eigenvalues:

@@ -88,7 +88,9 @@ def planted_models(**changes):
         found[name] = found[name] * factor
     coords = {"model": list(recurrent.MODELS), "learner": list(recurrent.LEARNERS)}
     coords["context"] = range(4)
-    return xr.Dataset(found, coords, {"resamples": 100, "layers": 2, "rate": 0.05})
+    return xr.Dataset(
+        found, coords, {"resamples": 100, "layers": 2, "rate": 3 * [0.05]}
+    )
 
 
 def test_lstms_that_are_online_descent_fulfil_every_claim():

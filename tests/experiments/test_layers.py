@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.vonoswald2023 import layers
+from experiments.vonoswald2023 import layers, layers_measure
 from experiments.vonoswald2023.layers_measure import (
     FACTORS,
     LEARNERS,
@@ -27,7 +27,9 @@ THEORY = {
     "risk of untied GD, own steps": 0.22,
     "risk of untied GD++": 0.156,
     "risk of untied GD++, own steps": 0.08,
+    "risk of predicting 0": 0.83,
 }
+LOOKS = [20, 200, 2_000]
 
 
 def planted(**changes):
@@ -40,6 +42,7 @@ def planted(**changes):
         "width": list(WIDTHS),
         "factor": list(FACTORS),
         "what": list(SCALARS),
+        "look": LOOKS,
     }
 
     def array(values, *dims):
@@ -53,6 +56,10 @@ def planted(**changes):
         "error_untied": array(0.082, "seed"),
         "prediction": array([[0.1], [0.001]], "learner", "seed"),
         "cosine": array([[0.9], [0.999]], "learner", "seed"),
+        "error_way": array([[0.7, 0.4, 0.221]], "seed", "look"),
+        "cosine_way": array(
+            [[[0.9, 0.98, 0.9]], [[0.8, 0.95, 0.999]]], "learner", "seed", "look"
+        ),
         "error_width": array(0.22, "width", "seed"),
         "descent_width": array([0.31, 0.22], "width", "learner"),
         "theory_width": array([0.31, 0.22], "width", "learner"),
@@ -77,7 +84,7 @@ def verdicts(dataset):
 def test_layers_that_are_gd_plus_plus_fulfil_every_claim():
     found = verdicts(planted())
     assert set(found.values()) == {"holds"}
-    names = "O0 O1a O1b O2a O2b O3 O5a O5b O5c O6 O6c O7 O16a O16b O16c"
+    names = "O0 O1a O1b O2a O2b O3 O4 O5a O5b O5c O6 O6c O7 O16a O16b O16c"
     assert list(found) == names.split()
 
 
@@ -86,6 +93,7 @@ def test_layers_that_are_gd_plus_plus_fulfil_every_claim():
     [
         ({"error": 1.3}, {"O1a", "O1b"}),
         ({"prediction": xr.DataArray([1.0, 50.0], dims="learner")}, {"O3"}),
+        ({"cosine_way": xr.DataArray([0.9, 1.0], dims="learner")}, {"O4"}),
         ({"error_untied": 2.0}, {"O5a", "O5c"}),
         ({"descent_width": 3.0}, {"O6"}),
         ({"error_width": 1.3}, {"O6c"}),
@@ -114,8 +122,11 @@ def test_the_scalars_of_written_weights_are_read():
     np.testing.assert_allclose(scalars(model), (0.3, 0.05, 0.0), atol=1e-6)
 
 
-def test_models_go_through_from_their_settings_to_the_picture():
+def test_models_go_through_from_their_settings_to_the_picture(monkeypatch):
     config, models = layers.PRESETS["tiny"], Models()
+    monkeypatch.setattr(
+        layers_measure, "model_after", lambda models, setting, _: models(setting).model
+    )
     best = optima(config)
     assert best["untied GD++, own steps"].risk <= best["untied GD++"].risk
     assert len(settings(config)) == 4
@@ -130,7 +141,9 @@ def test_models_go_through_from_their_settings_to_the_picture():
     ratio = (dataset.descent_width / dataset.theory_width).mean("prompt")
     assert 0.4 < float(ratio.min()) and float(ratio.max()) < 2.5
     layers.plot(dataset)
-    assert len(layers.claims(dataset)) == 15
+    last = dataset.error_way.isel(look=-1)
+    np.testing.assert_allclose(last, dataset.error, rtol=1e-5)
+    assert len(layers.claims(dataset)) == 16
 
 
 def test_one_layer_is_refused():

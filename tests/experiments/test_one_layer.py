@@ -50,6 +50,7 @@ def planted_layer(**changes):
     for name, dim, count in (("wider", "width", 6), ("wrong", "corrupted", 5)):
         level = np.ones((3, count)) * seeds
         found[name] = noisy(np.stack([1.01 * level, level]), "learner", "seed", dim)
+    found["converges"] = xr.DataArray(np.arange(40) > 0, dims="prompt").astype(float)
     for name, factor in changes.items():
         found[name] = found[name] * factor
     coords = {

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from experiments import small_models
 
@@ -66,3 +67,16 @@ def test_the_optimiser_keeps_its_moments_between_looks():
 
     for often, once in zip(ends(STOPS), ends(STOPS[-1:]), strict=True):
         np.testing.assert_array_equal(often, once)
+
+
+def test_a_training_that_diverges_says_after_how_many_updates():
+    start, key = {"a": jnp.ones(3), "b": jnp.array(2.0)}, jax.random.key(1)
+    with pytest.raises(ValueError, match=r"diverged: .* after 9 updates; give a lower"):
+        small_models.train(
+            lambda weights, _: weights["b"] ** 4,
+            look,
+            start,
+            key,
+            optimizer=optax.sgd(1e3),
+            stops=(1, 9, 20),
+        )

@@ -1,4 +1,4 @@
-"""Scores of attention on patterns that are written by hand, and of a model."""
+"""Scores of attention on patterns that are written by hand."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
 """The ruler, against float64 solvers, explicit loops, scikit-learn and the paper."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -823,3 +825,17 @@ def test_bad_prompts_and_queries(learner):
         learner.predict_at(Prompts(xs, ys), np.ones((2, 5, 3)))
     with pytest.raises(ValueError, match="queries must be finite"):
         learner.predict_at(Prompts(xs, ys), np.full((2, 5, 1, 3), np.inf))
+
+
+def test_steps_that_diverge_are_said_with_the_largest_rate_that_converges():
+    xs = np.random.default_rng(0).normal(size=(4, 6, 2))
+    prompts = Prompts(xs, np.ones((4, 6)))
+    top = 1 / np.linalg.norm(xs[:, :5], 2, axis=(1, 2)).max() ** 2
+    with pytest.warns(
+        UserWarning, match=rf"GD\(5\) x 9 diverges on 4 of 4 prompts; .* {top:g}, "
+    ):
+        GradientDescent(9, rate=5.0)(prompts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GradientDescent(9, rate=0.99 * top)(prompts)
+        GradientDescent(1, rate=5.0)(prompts)  # a single step goes nowhere else

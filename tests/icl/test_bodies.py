@@ -158,7 +158,7 @@ def refused():
         (lambda: reading(tied, Pairs(2, 9)), "model must have no positions"),
         (
             lambda: model_from_arrays(TASK.codec, TIED, untied),
-            "body.1.* is not expected",
+            "body.1.* is not expected.*with shared_layers=True there is one layer",
         ),
         (lambda: drawn(Pairs(3, 4), LINEAR), "codec must have vectors of width=3"),
         (lambda: ModelConfig(ends="tokens"), "ends must be 'learned'"),

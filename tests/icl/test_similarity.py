@@ -159,7 +159,8 @@ def assert_as_in_table(by_prompt, golden):
     assert abs(by_prompt.mean() - golden) < 4 * error + 0.02 * golden
 
 
-# What is left of w, as a share, after 40 pairs of ill-conditioned inputs.
+# What is left of w, |w_k - w|^2 / d, after 40 pairs of ill-conditioned inputs. The
+# specification's numbers are twice these: shares of the half that is left at first.
 ILL_CONDITIONED = {
     "Newton 15": 0.275,
     "Newton 18": 0.085,
