@@ -96,6 +96,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         "vonoswald2023",
         "copying",
         "von Oswald et al. 2023, Fig. 5",
+        note=f"{dataset.step.values[-1]:,} updates; the paper's figure goes beyond "
+        "40,000.",
         resampled=resample(dataset),
     )
     one_step, zero = dataset.attrs["step_loss"], dataset.attrs["zero_loss"]

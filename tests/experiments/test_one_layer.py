@@ -214,8 +214,14 @@ def test_sines_are_drawn_and_their_floor_is_known():
     )[:, :, 0].T
     size, phase = np.hypot(a, b), np.arctan2(b, a)
     np.testing.assert_allclose(size, 0.1 + 0.4 * phase / np.pi, atol=1e-2)
-    # The released data, halved: 0.00231.
+    # The released data, halved: 0.00231; and with an independent phase.
     assert sine.floor(xs, ys) / 2 == pytest.approx(0.00231, rel=0.1)
+    free = sine.Config(own_training.Training(steps=1, looks=1))
+    drawn = jax.jit(lambda key: sine.sample(free, key, 4_000))(jax.random.key(0))
+    assert sine.floor(*(np.asarray(a, float) for a in drawn)) / 2 == pytest.approx(
+        0.00236, rel=0.1
+    )
+    assert float((drawn[1] ** 2).mean()) / 2 == pytest.approx(0.0259, rel=0.05)
 
 
 def test_models_of_sines_go_through():
@@ -224,4 +230,4 @@ def test_models_of_sines_go_through():
     last = dataset.loss.isel(step=-1)
     np.testing.assert_allclose(last, dataset.error.mean("prompt"), rtol=1e-4)
     sine.plot(dataset)
-    assert len(sine.claims(dataset)) == 3
+    assert len(sine.claims(dataset)) == 4
