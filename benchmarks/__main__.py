@@ -8,16 +8,14 @@ and greatest value over the turns: above 1, ours is faster (`benchmarks.measure`
 row is also added to `benchmarks/results.csv`.
 """
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from benchmarks import results
 from benchmarks.measure import Row
-from experiments.engine.figures.command import guarded
+from experiments.engine.figures.command import Parser, guarded
 
 CASES = (
     "startup",
@@ -44,12 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded("benchmarks", _run, argv)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Refuses arguments as every command here does, in one line."""
-        raise ValueError(f"{message}; python -m benchmarks --help tells more.")
-
-
 def _run(argv: Sequence[str]) -> None:
     """Runs the named benchmarks, or all.
 
@@ -57,7 +49,7 @@ def _run(argv: Sequence[str]) -> None:
         ValueError: there is no such benchmark, or the table has other columns.
     """
     known = (*CASES, *ON_REQUEST)
-    parser = _Parser("python -m benchmarks", description=f"Cases: {', '.join(known)}.")
+    parser = Parser("python -m benchmarks", description=f"Cases: {', '.join(known)}.")
     parser.add_argument("names", nargs="*", metavar="name")
     parser.add_argument("--turns", type=int, default=TURNS, help="default: %(default)s")
     parser.add_argument(

@@ -92,7 +92,11 @@ def read(path: Path, scale: str | None = None) -> tuple[np.ndarray, dict]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be text in UTF-8: {error}.") from None
-    rows = [row for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
+    try:
+        lines = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a table with commas: {error}.") from None
+    rows = [row for row in lines if any(map(str.strip, row))]
     names = [name.strip() for name in rows[0]] if rows else []
     if len(rows) < 2 or len(names) < 2:
         raise ValueError(
@@ -105,6 +109,9 @@ def read(path: Path, scale: str | None = None) -> tuple[np.ndarray, dict]:
             f"{path} must have {len(names)} fields in every row, as in its first line, "
             f"and row {ragged + 1} has {len(rows[ragged])}."
         )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path} must name each column once, got {twice!r} again.")
     if scale is not None and scale not in names:
         raise ValueError(f"scale must be one of {', '.join(names)}, got {scale!r}.")
     at = 0 if scale is None else names.index(scale)
@@ -125,6 +132,8 @@ def read(path: Path, scale: str | None = None) -> tuple[np.ndarray, dict]:
 
 def _numbers(words: list[str]) -> np.ndarray | None:
     """Returns a column as numbers, NaN where it is empty; None if it holds text."""
+    if any("_" in word for word in words):  # Python reads 1_0 as 10
+        return None
     try:
         return np.array([float(word) if word.strip() else math.nan for word in words])
     except ValueError:

@@ -7,18 +7,19 @@ The page is served to this machine only, and loads nothing from elsewhere. It ne
 `pip install '.[explore]'`.
 """
 
-import argparse
 import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.engine.figures.command import guarded
+from experiments.engine.figures.command import Parser, guarded
+from icl.files import expanded
 from icl.pretrained import available
 
 PAGE = Path(__file__).parent / "page.py"
 HOST = "127.0.0.1"
+DESCRIPTION = "Serves a page on which a trained model can be explored."
 
 
 def command(models: Sequence[str], port: int, *, browser: bool) -> list[str]:
@@ -41,9 +42,7 @@ def serve(argv: Sequence[str]) -> None:
     Raises:
         ValueError: a model cannot be explored, or marimo is not installed.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.explorer", description=__doc__.splitlines()[0]
-    )
+    parser = Parser("python -m experiments.explorer", description=DESCRIPTION)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="a run's folder")
     parser.add_argument("--port", type=int, default=2718, help="default: 2718")
     parser.add_argument("--no-browser", action="store_true", help="open no browser")
@@ -56,7 +55,7 @@ def serve(argv: Sequence[str]) -> None:
         for name in given.models:
             find(name)
     folders = [
-        name if name in available() else str(Path(name).resolve())
+        name if name in available() else str(expanded(name).resolve())
         for name in given.models
     ]
     print(f"the page is at http://{HOST}:{given.port}; Ctrl-C ends it", flush=True)

@@ -60,6 +60,7 @@ def results(tmp_path_factory):
         ("benchmarks", "--nope"),
         ("benchmarks", "nope"),
         ("benchmarks", "--turns", "x"),
+        ("experiments.explorer", "--port", "x"),
     ],
     ids=str,
 )
@@ -92,6 +93,14 @@ def test_an_output_that_takes_nothing_is_no_traceback(shell, unbuffered):
         assert done.stderr == "error: No space left on device\n"
     else:
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["benchmarks", "experiments.akyurek2023.fig7"])
+def test_a_help_that_cannot_be_written_is_an_error(name):
+    preset = ["tiny"] if name != "benchmarks" else []
+    done = program(name, *preset, "--help", shell="> /dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device\n"
 
 
 @pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])

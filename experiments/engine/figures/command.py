@@ -5,12 +5,13 @@ field of its configuration. Flags, their help and the suggestions for misspelt o
 from the dataclasses, through tyro.
 """
 
+import argparse
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from experiments.engine.figures import catalogue, streams
 from experiments.engine.figures.flags import Options, parse
@@ -155,7 +156,7 @@ def _called(
         if asked and catalogue.entry(name).times:
             print(overview(name))
         else:
-            action(argv)
+            _flushed(action, argv)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; nothing is flushed at exit
         streams.give_up_output()
@@ -173,6 +174,27 @@ def _called(
         streams.give_up_output()  # a full disk, say
         return REFUSED
     return 0
+
+
+def _flushed(action: Callable[[Sequence[str]], None], argv: Sequence[str]) -> None:
+    """Calls `action`; a help text that ends it is written before the process ends."""
+    try:
+        action(argv)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that refuses them as every command here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a `ValueError` of one line, which `guarded` prints."""
+        raise ValueError(f"{message}; {self.prog} --help tells more.")
+
+    def print_help(self, file: Any = None) -> None:
+        """Prints the help; argparse would pass over an output that takes nothing."""
+        print(self.format_help(), end="", file=file)
 
 
 def overview(name: str) -> str:
