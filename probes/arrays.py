@@ -44,6 +44,53 @@ def is_jax(values: Any) -> bool:
     return kind is not None and isinstance(values, kind)
 
 
+def is_float(dtype: Any) -> bool:
+    """Returns whether a dtype of NumPy or JAX holds floating-point numbers.
+
+    Both have floats and integers of kind "V", such as bfloat16 and int4; JAX has
+    dtypes that NumPy does not know at all, such as those of keys.
+    """
+    if not isinstance(dtype, np.dtype) or not _is_real(dtype):
+        return False
+    return dtype.kind == "f" or (
+        dtype.kind == "V" and float(np.float64(0.5).astype(dtype)) == 0.5
+    )
+
+
+def _is_real(dtype: np.dtype) -> bool:
+    """Returns whether a dtype of NumPy holds real numbers.
+
+    Those of kind "V" that do, such as bfloat16, have a scalar type of their own.
+    """
+    own = dtype.kind == "V" and not issubclass(dtype.type, np.void)
+    return dtype.kind in "biuf" or own
+
+
+def real_or_jax(name: str, values: Any) -> Any:
+    """Returns an array of real numbers, of JAX as it is and of others as NumPy's."""
+    if not is_jax(values):
+        return real(name, values)
+    if not isinstance(values.dtype, np.dtype) or not _is_real(values.dtype):
+        raise ValueError(
+            f"{name} must hold real numbers, got an array of {values.dtype}."
+        )
+    return values
+
+
+def unit_size(values: np.ndarray, axis: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values times a power of 2, the largest between 1/2 and 1, and exponents.
+
+    Squares of such values neither overflow nor vanish, and a power of 2 rounds nothing:
+    `np.ldexp(scaled, exponents)` are the values again.
+
+    Args:
+        values: floating-point numbers.
+        axis: the axes along which values have one exponent; None stands for all.
+    """
+    _, exponents = np.frexp(np.abs(values).max(axis=axis, keepdims=True, initial=0.0))
+    return np.ldexp(values, -exponents), exponents
+
+
 def real(name: str, values: Any) -> np.ndarray:
     """Returns a NumPy array of real numbers, in the dtype that it has.
 
@@ -56,8 +103,7 @@ def real(name: str, values: Any) -> np.ndarray:
     """
     array = _of_numpy(name, values)
     dtype = array.dtype
-    # Others of kind "V", such as bfloat16, have a scalar type of their own.
-    if dtype.kind in "biuf" or (dtype.kind == "V" and dtype.type is not np.void):
+    if _is_real(dtype):
         return array
     got = f"an array of {dtype}" if hasattr(values, "dtype") else shown(values)
     if array.ndim == 0 and dtype.kind == "O":

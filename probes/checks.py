@@ -19,6 +19,9 @@ from probes.arrays import real, shown
 LARGEST = 2**32 - 1
 """The largest size, count or seed."""
 
+SMALLEST = 1e-146
+"""Squares of smaller numbers lose digits in float64, which ends at 1e-308."""
+
 
 def finite(name: str, array: Any) -> None:
     """Refuses NaN and infinity."""
@@ -38,14 +41,17 @@ def floats(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def refuse_overflow(name: str, array: np.ndarray) -> None:
-    """Refuses finite numbers that are so large that the sum of their squares is not."""
+def squarable(name: str, array: np.ndarray) -> None:
+    """Refuses finite numbers so large, or all so small, that float64 has no squares."""
     with np.errstate(over="ignore"):
-        if not np.isfinite(np.square(array).sum()):
-            raise ValueError(
-                f"{name} must hold numbers whose squares can be added up, got some up "
-                f"to {np.abs(array).max():.3g}; divide them by a constant."
-            )
+        finite = np.isfinite(np.square(array).sum())
+    largest = float(np.abs(array).max(initial=0.0))
+    if not finite or 0 < largest < SMALLEST:
+        fix = "multiply" if finite else "divide"
+        raise ValueError(
+            f"{name} must hold numbers whose squares can be added up, got some up "
+            f"to {largest:.3g}; {fix} them by a constant."
+        )
 
 
 AXES = "(layers, prompts, tokens, features)"
@@ -239,8 +245,10 @@ def sample_weight(values: Any, prompts: int) -> Float[np.ndarray, " prompts"]:
 
 def integer(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     """Returns an integer from `low` to `high`; refuses bools and floats."""
+    # A tensor of PyTorch that holds a boolean counts as an integer to Python.
+    kind = str(getattr(value, "dtype", type(value).__name__))
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if "bool" in kind else operator.index(value)
     except TypeError:
         number = None
     if number is None or not low <= number <= high:

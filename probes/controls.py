@@ -119,7 +119,7 @@ def random_function(
     array = checks.floats("inputs", inputs)
     outputs = checks.positive_int("outputs", outputs, MOST)
     length_scale = checks.number("length_scale", length_scale)
-    checks.refuse_overflow("inputs", array)
+    checks.squarable("inputs", array)
     flat = (
         array.reshape(len(array), -1) if array.ndim and array.size else np.ones((1, 1))
     )

@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from probes import checks
-from probes.arrays import real
+from probes.arrays import real, unit_size
 
 CONFIDENCE = 0.95
 
@@ -48,7 +48,8 @@ def mean_squared_error(
         ValueError: shapes that differ, NaN or infinity.
     """
     truth, guess = _pair(truth, guess)
-    return np.square(guess - truth).mean(axis=1)
+    with np.errstate(over="ignore"):
+        return _held(np.square(guess - truth).mean(axis=1))
 
 
 def cosine(truth: ArrayLike, guess: ArrayLike) -> Float64[np.ndarray, " prompts"]:
@@ -66,6 +67,8 @@ def cosine(truth: ArrayLike, guess: ArrayLike) -> Float64[np.ndarray, " prompts"
         [1.0, 0.0]
     """
     truth, guess = _pair(truth, guess)
+    # Squares of numbers of unit size neither overflow nor vanish.
+    (truth, _), (guess, _) = (unit_size(each, axis=1) for each in (truth, guess))
     dot, own, other = (
         (a * b).sum(axis=1) for a, b in ((truth, guess), (truth, truth), (guess, guess))
     )
@@ -104,8 +107,19 @@ def behavioural_error(
             f"covariance must have shape ({size}, {size}), as x has {size} "
             f"coordinates, got {spread.shape}."
         )
-    difference = guess - truth
-    return np.einsum("pi,ij,pj->p", difference, spread, difference)
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = guess - truth
+        return _held(np.einsum("pi,ij,pj->p", difference, spread, difference))
+
+
+def _held(errors: np.ndarray) -> np.ndarray:
+    """Returns errors, and refuses those that are larger than float64 holds."""
+    if not np.isfinite(errors).all():
+        raise ValueError(
+            "truth and guess must differ by numbers whose squares float64 holds (times "
+            "the covariance, if one is given); divide them by a constant."
+        )
+    return errors
 
 
 def explained(errors: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def label_codelength(
         (1.0, True)
     """
     x = checks.floats("features", features)
-    checks.refuse_overflow("features", x)
+    checks.squarable("features", x)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"features must have shape (prompts, q), got {x.shape}.")
     classes, codes = np.unique(

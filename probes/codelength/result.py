@@ -64,7 +64,7 @@ def paired(
         )
     for name, array in (("features", x), ("target", y)):
         checks.finite(name, array)
-        checks.refuse_overflow(name, array)
+        checks.squarable(name, array)
     return x, y
 
 

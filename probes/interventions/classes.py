@@ -20,7 +20,7 @@ from jaxtyping import Float, Float64, Int
 from numpy.typing import ArrayLike
 
 from probes import checks
-from probes.arrays import is_jax, real, shown
+from probes.arrays import is_jax, real, shown, unit_size
 from probes.interventions.states import (
     closed,
     covariance_root,
@@ -166,6 +166,8 @@ def _shortest(
 
     A state with NaN or infinity is not changed.
     """
+    rows, exponents = unit_size(rows)  # whose squares do not vanish
+    lacking = np.ldexp(lacking, -exponents)
     rank = np.linalg.matrix_rank(rows)
     if rank < len(rows):
         raise ValueError(

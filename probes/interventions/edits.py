@@ -11,12 +11,13 @@ from jaxtyping import Float, Float64, Shaped
 from numpy.typing import ArrayLike
 
 from probes import checks
-from probes.arrays import is_jax, real
+from probes.arrays import real, real_or_jax
 from probes.interventions.states import (
     closed,
     covariance_root,
     indices,
     intercept_of,
+    lengths,
     matrix,
     numbers,
     opened,
@@ -132,7 +133,7 @@ def swap(
         [[0.0, 3.0], [2.0, 1.0]]
     """
     givers = real("donors", donors)
-    states = hidden if is_jax(hidden) else real("hidden", hidden)
+    states = real_or_jax("hidden", hidden)
     if states.ndim != 3 or givers.shape != states.shape[:1]:
         raise ValueError(
             "hidden must have axes (prompts, tokens, features) and donors an index for "
@@ -183,6 +184,5 @@ def random_change(
     directions = rng.normal(size=given.shape)
     if covariance is not None:
         directions = directions @ covariance_root(covariance, features).T
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    norms = (given**2).sum(axis=-1, keepdims=True) ** 0.5
-    return closed("change", directions.astype(given.dtype) * norms, change)
+    directions /= lengths(directions)
+    return closed("change", directions.astype(given.dtype) * lengths(given), change)

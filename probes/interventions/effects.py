@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from probes import checks, scores
-from probes.arrays import real
+from probes.arrays import real, unit_size
 
 RESAMPLES = 1_000
 
@@ -72,13 +72,18 @@ def movement(
     for name, array in arrays.items():
         checks.finite(name, array)
     columns = (shape[0], -1)
-    b, a, w = (each.reshape(columns) for each in arrays.values())
+    # In units of their own, whose squares neither overflow nor vanish.
+    (b, of_before), (a, of_after), (w, of_wanted) = (
+        unit_size(each.reshape(columns), axis=0) for each in arrays.values()
+    )
     rng = np.random.default_rng([checks.seed(seed), 0])
     counts = rng.multinomial(len(b), np.full(len(b), 1 / len(b)), RESAMPLES)
     weights = np.vstack([np.ones(len(b)), counts])
     slopes = _two_slopes(
         *(weights @ each for each in (w * w, b * b, w * b, w * a, b * a))
     )
+    units = of_after - of_wanted, of_after - of_before
+    slopes = [np.ldexp(*each) for each in zip(slopes, units, strict=True)]
     numbers = ((each[0], *scores.interval(each[1:].T)) for each in slopes)
     return Movement(*(n.reshape(shape[1:]) for each in numbers for n in each))
 

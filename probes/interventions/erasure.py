@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64
 from numpy.typing import ArrayLike
 
 from probes import cautions
-from probes.arrays import real
+from probes.arrays import real, unit_size
 from probes.groups import given_labels
 from probes.interventions.states import closed, matrix, opened, row
 from probes.labels import coded, real_labels
@@ -98,8 +98,17 @@ def fit_eraser(hidden: ArrayLike, target: Any) -> Eraser:
             f"fit_eraser has {prompts} prompts for {features} features: it erases the "
             "target from these prompts, and hardly from others."
         )
+    # What is computed in float64 is no more precise than that.
     dtype = np.result_type(given.dtype, np.float32)
-    return _eraser(states, target, float(np.finfo(dtype).eps))
+    epsilon = float(max(np.finfo(dtype).eps, np.finfo(float).eps))
+    # Squares of columns of unit size neither overflow nor vanish.
+    states, exponents = unit_size(states, axis=0)
+    found = _eraser(states, unit_size(target, axis=0)[0], epsilon)
+    return Eraser(
+        np.ldexp(found.mean, exponents[0]),
+        np.ldexp(found.left, exponents.T),
+        np.ldexp(found.right, -exponents),
+    )
 
 
 def _columns(target: Any) -> Float64[np.ndarray, "prompts q"]:

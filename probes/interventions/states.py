@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
 from probes import checks
-from probes.arrays import is_jax, real
+from probes.arrays import is_float, is_jax, real, real_or_jax, unit_size
 
 
 def opened(name: str, hidden: Any, features: int | None = None) -> Any:
@@ -22,14 +22,14 @@ def opened(name: str, hidden: Any, features: int | None = None) -> Any:
         ValueError: they have another number of features, or are no floating-point
             numbers.
     """
-    states = hidden if is_jax(hidden) else real(name, hidden)
+    states = real_or_jax(name, hidden)
     shape = states.shape
     if not shape or not shape[-1] or features not in (None, shape[-1]):
         wanted = "" if features is None else f"{features} "
         raise ValueError(
             f"{name} must have {wanted}features on its last axis, got shape {shape}."
         )
-    if states.dtype.kind in "biuc":
+    if not is_float(states.dtype):
         raise ValueError(
             f"{name} must hold floating-point numbers, got {states.dtype}."
         )
@@ -42,25 +42,50 @@ def closed(name: str, edited: Any, hidden: Any) -> Any:
     Raises:
         ValueError: the dtype cannot hold them.
     """
-    before = hidden if is_jax(hidden) else real(name, hidden)
+    before = real_or_jax(name, hidden)
     with np.errstate(over="ignore"):
         found = edited.astype(before.dtype)
-    if not is_traced(found):
-        kept = _finite(found) | ~_finite(before)
-        if not kept.all():
-            raise ValueError(
-                f"{name} does not fit into {before.dtype} once it is changed: "
-                f"{int((~kept).sum())} states would be infinite; give {name} in "
-                "float32 or float64, or smaller changes."
-            )
+    if is_traced(found):
+        return found
+    kept = _finite(found) | ~_finite(before)
+    of_torch = hasattr(hidden, "new_tensor")
+    if of_torch:
+        # NumPy has no bfloat16 or float8, and some of the latter cut off what is larger
+        # than they hold.
+        kept &= ~(np.abs(found) > _largest(hidden.dtype)).any(axis=-1)
+    if not kept.all():
+        dtype = hidden.dtype if of_torch else before.dtype
+        raise ValueError(
+            f"{name} does not fit into {dtype} once it is changed: "
+            f"{int((~kept).sum())} states would be infinite; give {name} in "
+            "float32 or float64, or smaller changes."
+        )
     # A tensor of PyTorch makes one of its own kind, on its own device.
-    return hidden.new_tensor(found) if hasattr(hidden, "new_tensor") else found
+    return hidden.new_tensor(found) if of_torch else found
+
+
+def _largest(dtype: Any) -> float:
+    """Returns the largest number that a dtype of PyTorch holds."""
+    floating = getattr(dtype, "is_floating_point", False)
+    return sys.modules["torch"].finfo(dtype).max if floating else np.inf
 
 
 def _finite(states: Any) -> Any:
     """Returns for each state whether all of it is finite."""
     library = sys.modules["jax"].numpy if is_jax(states) else np
     return library.isfinite(states).all(axis=-1)
+
+
+def lengths(states: Any) -> Any:
+    """Returns the Euclidean length of each state, with the axis of features kept.
+
+    They are computed in units of the largest feature, so that no square overflows or
+    vanishes; the units are powers of 2, by which nothing is rounded.
+    """
+    library = sys.modules["jax"].numpy if is_jax(states) else np
+    _, exponents = library.frexp(abs(states).max(axis=-1, keepdims=True))
+    squares = library.ldexp(states, -exponents) ** 2
+    return library.ldexp(squares.sum(axis=-1, keepdims=True) ** 0.5, exponents)
 
 
 def is_traced(states: Any) -> bool:
@@ -70,9 +95,7 @@ def is_traced(states: Any) -> bool:
 
 def numbers(name: str, values: Any) -> Any:
     """Returns finite numbers as an array of NumPy or JAX, which may be traced."""
-    array = values if is_jax(values) else real(name, values)
-    if array.dtype.kind == "c":
-        raise ValueError(f"{name} must hold real numbers, got {array.dtype}.")
+    array = real_or_jax(name, values)
     if not is_traced(array):
         checks.finite(name, array)
     return array
@@ -118,10 +141,11 @@ def covariance_root(
         raise ValueError(
             f"covariance must have shape ({features}, {features}), got {values.shape}."
         )
+    scaled, _ = unit_size(values)
     eigenvalues, vectors = np.linalg.eigh(values)
     # Computed in float32, some may lie a little below 0.
     positive = -eigenvalues[0] < 1e-5 * eigenvalues[-1]
-    if not np.allclose(values, values.T) or not positive:
+    if not np.allclose(scaled, scaled.T) or not positive:
         raise ValueError(
             "covariance must be symmetric with eigenvalues >= 0, not all 0, got some "
             f"from {eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g}; np.cov(states.T) "

@@ -19,6 +19,7 @@ from probes import (
     write,
 )
 from probes.arrays import real
+from probes.checks import integer
 
 
 class Tensor:
@@ -197,3 +198,37 @@ def test_labels_of_pandas_meet_the_sentence_too(rng):
         ValueError, match=r"group 'text .*' is on both sides of the cut"
     ):
         probe_grid(iter([hidden]), {"w": w}, groups=labels)
+
+
+def test_records_are_no_numbers():
+    with pytest.raises(ValueError, match="w must hold real numbers"):
+        real("w", np.rec.array([(1.0, 2.0)] * 3))
+
+
+def test_a_tensor_of_a_boolean_is_no_integer(untyped):
+    """PyTorch's counts as the integer 1 to Python."""
+
+    class TrueTensor:
+        dtype = "torch.bool"
+
+        def __index__(self):
+            return 1
+
+    with pytest.raises(ValueError, match="resamples must be an integer"):
+        integer("resamples", TrueTensor(), 0)
+    for value in (True, np.True_, jnp.array(True)):
+        with pytest.raises(ValueError, match="resamples must be an integer"):
+            integer("resamples", value, 0)
+    assert integer("resamples", jnp.array(3), 0) == 3
+
+
+def test_edits_that_a_dtype_of_torch_does_not_hold_are_refused(untyped):
+    """Of bfloat16 and float8, NumPy sees a stand-in in float32, which holds more."""
+    torch = pytest.importorskip("torch")
+    edit = np.eye(1, 2), [0.0]
+    for dtype, most in ((torch.bfloat16, 3.38e38), (torch.float8_e4m3fn, 448.0)):
+        states = torch.ones((3, 2), dtype=dtype)
+        written = write(states, *edit, np.full((1, 1), most))
+        assert written.dtype == dtype and torch.isfinite(written.float()).all()
+        with pytest.raises(ValueError, match=f"hidden does not fit into {dtype}"):
+            write(states, *edit, np.full((1, 1), most * 1.005))
