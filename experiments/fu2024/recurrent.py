@@ -280,6 +280,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         errors.set(yscale="log", ylabel="squared error / variance of y")
         count_examples(errors, dim)
         errors.legend()
+        bars.set_axisbelow(True)
         value, low, high = resampled.band(lambda means: means.similarity)
         for place, (model, color) in enumerate(COLORS.items()):
             at = np.arange(len(LEARNERS)) + 0.25 * (place - 1)

@@ -12,7 +12,7 @@ Run: python -m experiments.zhang2024.risk quick
 
 How to read it: crosses are closed forms, and circles trained layers, of which there are
 several with different seeds; errors are in units of that of predicting 0. On the left
-is the error by the length of the context, with dashed lines for infinitely long ones.
+is the error by the length of the context, with dotted lines for infinitely long ones.
 In the middle is the error where the covariance of inputs, of the context and the query
 alike, is multiplied by a factor, beside that of a transformer with softmax attention
 and of the layer that would have its d and n. On the right is the distance of the learnt
@@ -26,6 +26,7 @@ import sys
 import matplotlib.figure
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
@@ -46,7 +47,7 @@ from icl.sweeps.store import Models
 
 TIMES = {
     "tiny": "20 s",
-    "quick": "8 min, 1 min once the layers are trained",
+    "quick": "16 min, 1 min once the layers are trained",
     "paper": "30 min on one H100, an estimate",
 }
 
@@ -118,6 +119,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 float(part.limit), color=color, linestyle=":", linewidth=0.9
             )
         lengths.set(xscale="log", yscale="log", title="longer contexts")
+        _name_ticks(lengths, means.longer.values)
         lengths.set(xlabel="pairs / pairs in training", ylabel="error / that of 0")
         own = means.shifted.sel(learner="model").transpose("shift", "seed")
         shifts.plot(own["shift"], own, "o", color=BLACK, markerfacecolor="none")
@@ -131,6 +133,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         )
         shifts.axhline(1, color=GREY, linewidth=0.9)
         shifts.set(xscale="log", yscale="log", title="inputs of another covariance")
+        _name_ticks(shifts, own["shift"].values)
         shifts.set(xlabel="covariance / that in training")
         for place, inputs in enumerate(INPUTS):
             for name, marker in (("apart", "o"), ("rest", "^")):
@@ -144,6 +147,12 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in (lengths, shifts, apart):
             axes.legend(fontsize=8)
     return figure
+
+
+def _name_ticks(axes: Axes, places: np.ndarray) -> None:
+    """Puts ticks at these places alone."""
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.xaxis.minorticks_off()
 
 
 FIGURE = Figure(__spec__, PRESETS, compute, plot, claims, settings)
