@@ -47,7 +47,7 @@ from icl.sweeps.store import Models
 
 TIMES = {
     "tiny": "20 s",
-    "quick": "16 min, 1 min once the layers are trained",
+    "quick": "8 min, 1 min once the layers are trained",
     "paper": "30 min on one H100, an estimate",
 }
 
