@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from icl import checks
 from icl.arrays import real
@@ -17,7 +17,7 @@ from icl.arrays import real
 MOST_DIGITS = 9
 """The most digits of an operand: sums of two such numbers are integers of 32 bits."""
 
-Numbers = Int[Any, "..."]
+Numbers = Integer[Any, "..."]
 Columns = Int[Any, "... columns"]
 
 
@@ -108,8 +108,12 @@ def operands(a: Any, b: Any, digits: int) -> tuple[Any, Any]:
 def natural(name: str, numbers: Any, digits: int = MOST_DIGITS + 1) -> Any:
     """Returns numbers as an array of integers; what is traced is not looked at.
 
+    They are integers of 64 bits in NumPy and of at least 32 in JAX, because sums of
+    narrow ones would wrap around.
+
     Raises:
-        ValueError: they are no integers from 0 to 10^digits - 1.
+        ValueError: they are no integers from 0 to 10^digits - 1, or are larger than
+            JAX's integers of 32 bits.
     """
     numbers = real(name, numbers)
     # bool is no kind of integer to NumPy and JAX.
@@ -118,16 +122,18 @@ def natural(name: str, numbers: Any, digits: int = MOST_DIGITS + 1) -> Any:
             f"{name} must be integers, got an array of {numbers.dtype}; use "
             ".astype(int) if they are whole."
         )
-    if isinstance(numbers, jax.core.Tracer):
-        return numbers
-    if numbers.size:
+    wide = np.dtype(np.int64)
+    if isinstance(numbers, jax.Array) and numbers.dtype.itemsize < wide.itemsize:
+        wide = np.dtype(np.int32)
+    if not isinstance(numbers, jax.core.Tracer) and numbers.size:
         least, most = int(numbers.min()), int(numbers.max())
-        if least < 0 or most >= 10**digits:
+        largest = min(10**digits - 1, int(np.iinfo(wide).max))
+        if least < 0 or most > largest:
             raise ValueError(
-                f"{name} must be integers from 0 to {10**digits - 1}, got "
+                f"{name} must be integers from 0 to {largest}, got "
                 f"{least if least < 0 else most}."
             )
-    return numbers if isinstance(numbers, jax.Array) else numbers.astype(np.int64)
+    return numbers.astype(wide)
 
 
 def _powers(count: int, numbers: Any) -> np.ndarray:

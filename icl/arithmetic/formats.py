@@ -33,6 +33,7 @@ from icl.arithmetic.columns import (
     carries,
     digits_of,
     lengths_of,
+    operands,
 )
 
 Layout = Literal["plain", "reverse", "simplified", "detailed"]
@@ -165,7 +166,11 @@ def work_out(
         padded: whether all digits are written.
         noise: what a scratchpad says in place of the digits of the sum, and in place of
             the carries, (batch, digits) each; None says what is right.
+
+    Raises:
+        ValueError: the operands are no integers from 0 to 10^digits - 1.
     """
+    a, b = operands(a, b, digits)  # wide enough for their sum
     answer = digits_of(a + b, digits + 1)
     lengths = tuple(
         np.int32(most) if padded else lengths_of(each, most)

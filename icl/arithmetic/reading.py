@@ -47,8 +47,12 @@ def answer_of(text: str, layout: Layout) -> int | None:
         line, end, _ = given.partition("\n")
         found = line.removesuffix("$") if end else None
         found = found and (found[::-1] if layout == "reverse" else found)
-    digits = found is not None and found.isascii() and found.isdigit()
-    return int(found) if digits and found else None
+    if not found or not found.isascii() or not found.isdigit():
+        return None
+    try:
+        return int(found)
+    except ValueError:  # more digits than Python reads, and than any sum has
+        return None
 
 
 def score(text: str, expected: str, layout: Layout) -> Score:

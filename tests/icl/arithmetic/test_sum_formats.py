@@ -115,6 +115,30 @@ def test_carries_are_those_of_digit_sums():
     np.testing.assert_allclose(shares, [0.45, 0.495, 0.4995])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.uint32])
+@pytest.mark.parametrize("arrays", [np, jnp])
+def test_sums_of_narrow_integers_do_not_wrap_around(arrays, dtype):
+    largest = min(np.iinfo(dtype).max, 99_999)
+    task = Addition(5, padded=False)
+    a, b = (arrays.array([x], dtype) for x in (largest, largest - 50))
+    wanted = f"{largest}+{largest - 50}={2 * largest - 50}\n"
+    for ids in (task.of(a, b).ids, jax.jit(lambda *x: task.of(*x).ids)(a, b)):
+        assert task.codec.text(ids[0]).startswith(wanted)
+    worked = work_out(a, b, 5, False)
+    assert worked.answer.tolist() == digits_of(np.array([2 * largest - 50]), 6).tolist()
+
+
+def test_numbers_that_32_bits_do_not_hold_are_refused_in_jax():
+    large = jnp.array([3_000_000_000], jnp.uint32)
+    with pytest.raises(ValueError, match="from 0 to 2147483647, got 3000000000"):
+        digits_of(large, 10)
+    assert digits_of(np.asarray(large), 10)[0, -1] == 3
+
+
+def test_a_number_of_thousands_of_digits_is_no_answer():
+    assert answer_of(f"1+1={'1' * 5_000}\n", "plain") is None
+
+
 def test_columns_of_one_sum():
     a, b = np.array([949]), np.array([52])
     assert column_sums(a, b, 3).tolist() == [[11, 9, 9]]
