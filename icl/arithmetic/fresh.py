@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from icl import checks
 from icl.arithmetic.columns import MOST_DIGITS
-from icl.arithmetic.pairs import Law
+from icl.arithmetic.pairs import Law, check_left_out
+from icl.arrays import shown
 
 Operands = tuple[Int[Array, "*shape"], Int[Array, "*shape"]]
 
@@ -29,8 +31,19 @@ def fresh_pairs(
         digits: the most digits of an operand.
         law: "uniform", or "lengths": the longer operand has 1 to n digits, each as
             probable, and the other one 1 to as many.
-        left_out: operands that no uniform sum has, ascending.
+        left_out: operands that no uniform sum has.
+
+    Raises:
+        ValueError: there is no such law or number of digits, or operands are left out
+            of sums of several lengths.
     """
+    digits = checks.positive_int("digits", digits, maximum=MOST_DIGITS)
+    checks.one_of("law", law, ("uniform", "lengths"))
+    left_out = check_left_out(digits, left_out)
+    if law == "lengths" and left_out:
+        raise ValueError(
+            f"left_out must be () for sums of several lengths, got {shown(left_out)}."
+        )
     if law == "lengths":
         return _of_lengths(key, shape, digits)
     allowed = 10**digits - len(left_out)

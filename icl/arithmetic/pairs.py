@@ -14,13 +14,14 @@ of a set differ, and so do those of the test set from all of them. The laws:
 import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from icl import checks
-from icl.arithmetic.columns import MOST_DIGITS, carries
+from icl.arithmetic.columns import MOST_DIGITS, carries, natural
+from icl.arrays import shown
 
 Law = Literal["uniform", "carries", "lengths"]
 LAWS = ("uniform", "carries", "lengths")
@@ -92,7 +93,26 @@ def check_examples(
         )
 
 
-@lru_cache(maxsize=32)
+def check_left_out(digits: int, left_out: Any) -> tuple[int, ...]:
+    """Returns the operands that are left out, in ascending order, each once.
+
+    Raises:
+        ValueError: they are no tuple of operands, or leave fewer than two.
+    """
+    if not isinstance(left_out, tuple | list):
+        raise ValueError(
+            f"left_out must be a tuple of operands, got {shown(left_out)}."
+        )
+    most = {"minimum": 0, "maximum": 10**digits - 1}
+    left = {checks.positive_int("left_out", each, **most) for each in left_out}
+    if 10**digits - len(left) < 2:
+        raise ValueError(
+            "left_out must leave two operands or more, got all but "
+            f"{10**digits - len(left)} of {10**digits}."
+        )
+    return tuple(sorted(left))
+
+
 def training_pairs(
     digits: int,
     examples: int,
@@ -100,7 +120,7 @@ def training_pairs(
     left_out: tuple[int, ...] = (),
     seed: int = 0,
 ) -> Pairs:
-    """Returns the sums of a training set, which all differ.
+    """Returns the sums of a training set, which all differ, as read-only arrays.
 
     Args:
         digits: the number of digits of an operand.
@@ -121,22 +141,35 @@ def training_pairs(
     examples = checks.positive_int("examples", examples)
     checks.one_of("law", law, LAWS)
     seed = checks.positive_int("seed", seed, minimum=0)
+    left_out = check_left_out(digits, left_out)
     check_examples(digits, examples, law, left_out)
+    return _kept(digits, examples, law, left_out, seed)
+
+
+@lru_cache(maxsize=32)
+def _kept(
+    digits: int, examples: int, law: Law, left_out: tuple[int, ...], seed: int
+) -> Pairs:
+    """Draws the sums of a training set once; all who ask get the same arrays."""
     rng = np.random.default_rng((seed, 0))
     drawing = {"uniform": _uniform, "carries": _by_carries, "lengths": _by_lengths}
-    return _pairs(drawing[law](rng, digits, examples, left_out), digits)
+    pairs = _pairs(drawing[law](rng, digits, examples, left_out), digits)
+    for part in pairs:
+        part.flags.writeable = False
+    return pairs
 
 
 def unseen_pairs(digits: int, count: int, seen: Pairs | None, seed: int = 0) -> Pairs:
     """Returns sums for a test: uniform over all that are not `seen`, and all differ.
 
     Raises:
-        ValueError: fewer sums than that are left.
+        ValueError: fewer sums than that are left, or `seen` holds no sums of operands
+            of so many digits.
     """
     digits = checks.positive_int("digits", digits, maximum=MOST_DIGITS)
     count = checks.positive_int("count", count)
     seed = checks.positive_int("seed", seed, minimum=0)
-    known = np.empty(0, np.int64) if seen is None else seen.a * 10**digits + seen.b
+    known = np.empty(0, np.int64) if seen is None else _numbers(seen, digits)
     left = 10 ** (2 * digits) - len(known)
     if count > left:
         raise ValueError(
@@ -146,6 +179,19 @@ def unseen_pairs(digits: int, count: int, seen: Pairs | None, seed: int = 0) -> 
     rng = np.random.default_rng((seed, 1))
     kept = _first(_shuffled(rng, digits), count, lambda x: ~np.isin(x, known))
     return _pairs(kept, digits)
+
+
+def _numbers(seen: Pairs, digits: int) -> Int[np.ndarray, " sums"]:
+    """Returns the numbers a 10^n + b of sums, each once."""
+    checks.of_kind("seen", seen, Pairs, "sums as training_pairs returns, or None")
+    # Integers of 64 bits: those of 32 end below the sums of five digits.
+    a, b = (
+        np.asarray(natural(f"seen.{name}", part, digits), np.int64)
+        for name, part in seen._asdict().items()
+    )
+    checks.shape_of("seen.a", a, (None,), "(sums,)")
+    checks.shape_of("seen.b", b, a.shape, "as seen.a")
+    return np.unique(a * 10**digits + b)
 
 
 def _pairs(index: Int[np.ndarray, " sums"], digits: int) -> Pairs:

@@ -37,6 +37,7 @@ from icl.arithmetic.pairs import (
     Law,
     Pairs,
     check_examples,
+    check_left_out,
     training_pairs,
     unseen_pairs,
 )
@@ -124,7 +125,8 @@ class Addition(Task):
             checks.normalise(self, checks.positive_int, "room", **sizes)
         self._check_layout()
         self._check_corrupt()
-        self._check_left_out()
+        left_out = check_left_out(self.digits, self.left_out)
+        object.__setattr__(self, "left_out", left_out)
         self._check_examples()
 
     # --- what a batch is ---
@@ -327,20 +329,6 @@ class Addition(Task):
                 f"C, got layout={self.layout!r}."
             )
         object.__setattr__(self, "corrupt", letters)
-
-    def _check_left_out(self) -> None:
-        if not isinstance(self.left_out, tuple | list):
-            raise ValueError(
-                f"left_out must be a tuple of operands, got {shown(self.left_out)}."
-            )
-        most = {"minimum": 0, "maximum": 10**self.digits - 1}
-        left = [checks.positive_int("left_out", each, **most) for each in self.left_out]
-        object.__setattr__(self, "left_out", tuple(sorted(set(left))))
-        if 10**self.digits - len(self.left_out) < 2:
-            raise ValueError(
-                "left_out must leave two operands or more, got all but "
-                f"{10**self.digits - len(self.left_out)} of {10**self.digits}."
-            )
 
     def _check_examples(self) -> None:
         if self.examples is not None:

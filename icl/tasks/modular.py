@@ -133,4 +133,6 @@ class ModularAddition(Task):
 
 @lru_cache(maxsize=16)
 def _shuffled(p: int, seed: int) -> Int[np.ndarray, " pairs"]:
-    return np.random.default_rng(seed).permutation(p**2).astype(np.int32)
+    pairs = np.random.default_rng(seed).permutation(p**2).astype(np.int32)
+    pairs.flags.writeable = False  # all tasks of this p and seed share them
+    return pairs

@@ -207,7 +207,10 @@ def _draw(task: Operation) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _training(task: Operation) -> Table:
-    return _written(task, _draw(task))
+    table = _written(task, _draw(task))
+    for part in table:
+        part.flags.writeable = False  # all tasks that equal this one share it
+    return table
 
 
 def _unseen(task: Operation, count: int) -> Table:

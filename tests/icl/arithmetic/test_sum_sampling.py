@@ -1,13 +1,16 @@
 """Sets of sums have the counts of the released ones, and test sets are apart."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from icl.arithmetic import carries, count_by_carries
 from icl.arithmetic.columns import lengths_of
 from icl.arithmetic.fresh import fresh_pairs
-from icl.arithmetic.pairs import training_pairs, unseen_pairs
+from icl.arithmetic.pairs import Pairs, training_pairs, unseen_pairs
+
+KEY = jax.random.key(0)
 
 
 def longer(pairs, digits):
@@ -58,6 +61,53 @@ def test_a_test_set_has_nothing_of_the_training_set():
         assert not both[0] & both[1] and len(both[1]) == count
     with pytest.raises(ValueError, match="count must be at most the 40 sums that are"):
         unseen_pairs(1, 41, training_pairs(1, 60, "uniform"))
+
+
+def test_sums_of_five_digits_have_numbers_of_more_than_32_bits(untyped):
+    seen = unseen_pairs(5, 1_000, None)  # what the same seed would draw again
+    unseen = unseen_pairs(5, 1_000, seen)
+    both = [np.asarray(p.a, np.int64) * 10**5 + p.b for p in (seen, unseen)]
+    assert not np.isin(*both).any()
+    narrow = Pairs(np.array([200], np.uint8), jnp.array([100], jnp.uint8))
+    others = unseen_pairs(3, 10**6 - 1, narrow)
+    assert not ((others.a == 200) & (others.b == 100)).any()
+
+
+def test_nobody_can_change_a_set_that_is_kept(untyped):
+    pairs = training_pairs(2, 50)
+    with pytest.raises(ValueError, match="read-only"):
+        pairs.a.sort()
+    assert training_pairs(2, 50) is pairs
+    ordered = training_pairs(2, 50, left_out=[7, 3, 7])
+    assert ordered is training_pairs(2, 50, left_out=(3, 7))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        # Equal arguments of another kind are refused whatever is kept already.
+        (lambda: training_pairs(2, 50, seed=False), "seed must be an integer >= 0"),
+        (lambda: training_pairs(2.0, 50), "digits must be an integer >= 1, got 2.0"),
+        (lambda: training_pairs(2, 50, left_out=None), "left_out must be a tuple of"),
+        (lambda: training_pairs(2, 50, left_out=("a",)), "left_out must be an integer"),
+        (lambda: training_pairs(2, 50, left_out=(-5,)), "left_out .* >= 0, got -5"),
+        (lambda: unseen_pairs(2, 5, 5), "seen must be sums as training_pairs returns"),
+        (lambda: unseen_pairs(2, 5, ([1], [2])), "seen must be sums as training_p"),
+        (lambda: unseen_pairs(2, 5, Pairs([1.5], [2])), "seen.a must be integers, got"),
+        (lambda: unseen_pairs(2, 5, Pairs([1], [100])), "seen.b .* 0 to 99, got 100"),
+        (lambda: unseen_pairs(2, 5, Pairs([1], [1, 2])), "seen.b must have axes as s"),
+        (lambda: fresh_pairs(KEY, (2,), 10), "digits must be an integer of at most 9"),
+        (lambda: fresh_pairs(KEY, (2,), 2, "carries"), "law must be one of 'uniform',"),
+        (
+            lambda: fresh_pairs(KEY, (2,), 2, "lengths", (3,)),
+            r"left_out must be \(\)",
+        ),
+    ],
+)
+def test_arguments_of_sets_are_checked(call, said, untyped):
+    training_pairs(2, 50)
+    with pytest.raises(ValueError, match=said):
+        call()
 
 
 def test_operands_that_are_left_out_occur_nowhere():
