@@ -193,8 +193,9 @@ class Mixture(Task):
             for all.
 
     Raises:
-        ValueError: fewer than two tasks, tasks that differ in their codec, or
-            probabilities that are negative, do not sum to 1 or are not as many.
+        ValueError: fewer than two tasks, tasks that draw no prompts or differ in their
+            codec, or probabilities that are negative, do not sum to 1 or are not as
+            many.
 
     Example:
         >>> from icl import LinearRegression
@@ -215,6 +216,11 @@ class Mixture(Task):
         object.__setattr__(self, "tasks", tuple(self.tasks))
         for task in self.tasks:
             check_is_task(task)
+            if task.codec.discrete:
+                raise ValueError(
+                    "tasks of a mixture must draw prompts, as LinearRegression does, "
+                    f"got {type(task).__name__}, whose batches are tokens."
+                )
         if len({task.codec for task in self.tasks}) > 1:
             sizes = [f"{type(task).__name__}: {task.codec}" for task in self.tasks]
             raise ValueError(
@@ -275,6 +281,9 @@ class Mixture(Task):
             task.sample(each, batch=batch)
             for task, each in zip(self.tasks, keys, strict=True)
         ]
+        for task, prompts in zip(self.tasks, drawn, strict=True):
+            name = f"sample of {type(task).__name__}"
+            checks.of_kind(name, prompts, Prompts, "prompts, icl.Prompts(xs, ys)")
 
         def chosen(*arrays: Array) -> Array:
             return jnp.stack(arrays, axis=1)[jnp.arange(batch), component]

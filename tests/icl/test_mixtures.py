@@ -10,7 +10,7 @@ import pytest
 from icl import LinearRegression
 from icl.baselines import DiscretePosterior, MixturePosterior, PosteriorMean
 from icl.compare import families
-from icl.tasks import DecisionTree, Mixture, Pool, SparseLinear
+from icl.tasks import Addition, DecisionTree, Mixture, Pool, SparseLinear
 
 KEY = jax.random.key(0)
 PLAIN = LinearRegression(dim=3, length=6, noise_std=0.5)
@@ -201,3 +201,8 @@ def test_families_know_the_bayes_predictors_of_mixtures():
 def test_what_has_no_closed_form_is_refused(make, says, untyped):
     with pytest.raises(ValueError, match=says):
         make()
+
+
+def test_a_mixture_of_tasks_that_draw_no_prompts_is_refused():
+    with pytest.raises(ValueError, match=r"must draw prompts, .* got Addition, whose"):
+        Mixture((Addition(), Addition(seed=1)))
