@@ -49,13 +49,15 @@ def states(
     Raises:
         ValueError: no such blocks (the message has the names that there are), a block
             that runs twice, not at all or out of order, one in which the stream cannot
-            be told from other arguments, inputs that do not go together.
+            be told from other arguments, inputs that do not go together, numbers that
+            the model's dtype or float32 does not hold, a file in no folder.
         ImportError: PyTorch is not installed.
     """
     if file is not None:
         checks.of_kind("file", file, str | os.PathLike, "the name of a file")
+        file = Path(os.path.expanduser(file))
     runs = Runs(model, inputs, blocks)
-    collected = Collected(runs.prompts, None if file is None else Path(file))
+    collected = Collected(runs.prompts, file)
     try:
         for rows in batches(runs.prompts, batch):
             layers = runs.record(rows)

@@ -75,8 +75,8 @@ def resume(
 
     Raises:
         ValueError: as in `states`; a layer that does not exist, an edited stream of
-            another shape or with NaN, outputs in which `read` finds no tensor of
-            prompts.
+            another shape, with NaN or with numbers that the dtype of the model's own
+            does not hold, outputs in which `read` finds no tensor of prompts.
         ImportError: PyTorch is not installed.
     """
     runs = Runs(model, inputs, blocks)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from probes import checks
-from probes.arrays import real
+from probes.arrays import is_float, is_jax, real
 from probes.torch.hooks import (
     Visits,
     prompt_count,
@@ -41,9 +41,10 @@ class Runs:
         several = inputs if isinstance(inputs, Mapping | tuple) else (inputs,)
         named = dict(inputs if isinstance(several, Mapping) else enumerate(several))
         like = next(iter(model.parameters()), None)
+        self.dtype = getattr(like, "dtype", None)
         held = (each.device for each in model.parameters() if not each.is_meta)
         self.device = next(held, None)
-        self.inputs = {name: _tensor(each, like) for name, each in named.items()}
+        self.inputs = {name: _tensor(each, self.dtype) for name, each in named.items()}
         for each in self.inputs.values():
             _refuse_empty("inputs", each)
         self.prompts = prompt_count(self.inputs, _has_prompts)
@@ -117,9 +118,24 @@ class Runs:
         if self.device is not None:
             some = {n: _moved(each, self.device) for n, each in some.items()}
         with _evaluating(self.model), import_torch().no_grad():
-            if self.by_name:
-                return self.model(**some)
-            return self.model(*some.values())
+            try:
+                if self.by_name:
+                    return self.model(**some)
+                return self.model(*some.values())
+            except RuntimeError as error:
+                self._explain(some, error)
+                raise
+
+    def _explain(self, inputs: dict[Any, Any], error: RuntimeError) -> None:
+        """Says so if the model failed on inputs of another precision than its own."""
+        tensors = [each for each in inputs.values() if _has_prompts(each)]
+        others = {each.dtype for each in tensors if each.is_floating_point()}
+        others -= {self.dtype}
+        if others and "dtype" in str(error):
+            raise ValueError(
+                f"the model fails on inputs of {others.pop()}, while its parameters "
+                f"are {self.dtype}; give inputs.to({self.dtype})."
+            ) from error
 
 
 @contextmanager
@@ -156,17 +172,39 @@ def _has_prompts(value: Any) -> bool:
     return isinstance(value, import_torch().Tensor) and value.ndim > 0
 
 
-def _tensor(value: Any, like: Any) -> Any:
+def _tensor(value: Any, dtype: Any) -> Any:
     """Returns an array, or a list of numbers, as a tensor; anything else as it is.
 
-    Floating-point numbers of NumPy get the model's own dtype.
+    Floating-point numbers get the model's own dtype.
     """
-    if not isinstance(value, np.ndarray | list):
+    if not (isinstance(value, np.ndarray | list) or is_jax(value)):
         return value
-    tensor = import_torch().as_tensor(real("inputs", value))
-    if like is not None and tensor.is_floating_point():
-        return tensor.to(like.dtype)
-    return tensor
+    array = _native(real("inputs", value))
+    if dtype is None or not dtype.is_floating_point or array.dtype.kind != "f":
+        return import_torch().tensor(array)
+    _refuse_too_large("inputs", array, dtype)
+    return import_torch().tensor(array, dtype=dtype)
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """Returns an array in a dtype and an order that PyTorch reads."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind == "V":  # such as bfloat16 and int4
+        dtype = np.dtype(np.float32 if is_float(dtype) else np.int8)
+    elif dtype == np.longdouble:
+        dtype = np.dtype(float)
+    return np.asarray(array, dtype, order="C")
+
+
+def _refuse_too_large(name: str, array: np.ndarray, dtype: Any) -> None:
+    """Refuses finite numbers that a floating-point dtype of PyTorch does not hold."""
+    sizes = np.abs(array)
+    largest = float(sizes.max(where=np.isfinite(sizes), initial=0))
+    if largest > import_torch().finfo(dtype).max:
+        raise ValueError(
+            f"{name} must hold numbers that {dtype}, in which the model computes, "
+            f"holds, got some up to {largest:.3g}."
+        )
 
 
 def _moved(value: Any, device: Any) -> Any:
@@ -181,7 +219,8 @@ def _replacement(stream: np.ndarray, old: Any) -> Any:
             "edited must have the (tokens, features) of the stream, "
             f"{tuple(old.shape[1:])}, got {stream.shape[1:]}."
         )
-    array = np.ascontiguousarray(stream, np.float32)
+    array = _native(stream)
+    _refuse_too_large("edited", array, old.dtype)
     return import_torch().tensor(array, dtype=old.dtype, device=old.device)
 
 
@@ -196,7 +235,18 @@ def _float32(tensor: Any) -> Float32[np.ndarray, "..."]:
     """Returns a copy of a tensor, which the model may overwrite, as float32."""
     torch = import_torch()
     _refuse_empty("what the model computes", tensor)
-    return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+    if tensor.is_complex():
+        raise ValueError(
+            "what the model computes must be real numbers, got complex ones; give "
+            "read=, such as lambda output: output.real."
+        )
+    found = tensor.detach().to("cpu", torch.float32, copy=True)
+    if tensor.dtype == torch.float64 and (tensor.isfinite() & ~found.isfinite()).any():
+        raise ValueError(
+            "what the model computes must be numbers that float32 holds, got some up "
+            f"to {float(tensor[tensor.isfinite()].abs().max()):.3g}."
+        )
+    return found.numpy()
 
 
 def _read(output: Any, read: Callable[[Any], Any] | None, prompts: int) -> np.ndarray:

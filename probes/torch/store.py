@@ -25,6 +25,11 @@ class Collected:
     def __init__(self, prompts: int, file: Path | None):
         if file is not None and file.suffix != ".npy":
             raise ValueError(f"file must end in '.npy', got {str(file)!r}.")
+        if file is not None and (file.is_dir() or not file.parent.is_dir()):
+            raise ValueError(
+                "file must be the name of a file in a folder that there is, got "
+                f"{str(file)!r}."
+            )
         self.prompts, self.file = prompts, file
         self.states: np.ndarray | None = None
 
@@ -80,6 +85,9 @@ class Collected:
         """Returns an array to be filled."""
         if self.file is None:
             return np.empty(shape, np.float32)
+        # A file of its own, and not one that a link of this name leads to.
+        self._draft().unlink(missing_ok=True)
+        self._draft().touch(exist_ok=False)
         states = np.lib.format.open_memmap(self._draft(), "w+", np.float32, shape)
         _reserve(self._draft())
         return states

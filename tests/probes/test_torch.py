@@ -597,3 +597,95 @@ def test_examples_of_the_page():
     )
     assert result.attempted > 20
     assert result.failed == 0
+
+
+# --- dtypes and files ---
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_numbers_that_the_model_does_not_hold_are_refused(xs, dtype):
+    model = Model().to(dtype)
+    edited = np.zeros((PROMPTS, TOKENS, WIDTH))
+    most = torch.finfo(dtype).max
+    resume(model, xs.numpy(), 1, np.full_like(edited, most), blocks="blocks")
+    edited[-1] = most * 1.01
+    with pytest.raises(ValueError, match=f"edited must hold numbers that {dtype}"):
+        resume(model, xs.numpy(), 1, edited, blocks="blocks")
+    with pytest.raises(ValueError, match=f"inputs must hold numbers that {dtype}"):
+        states(model, np.full(xs.shape, 1e300), blocks="blocks")
+
+
+def test_states_that_float32_does_not_hold_are_refused(xs):
+    with pytest.raises(ValueError, match="must be numbers that float32 holds"):
+        states(Model().double(), np.full(xs.shape, 1e300), blocks="blocks")
+
+
+def test_complex_outputs_are_refused(xs):
+    def read(output):
+        return output + 1j
+
+    with pytest.raises(ValueError, match="must be real numbers, got complex"):
+        resume(Model(), xs, 1, np.zeros((7, 5, WIDTH)), blocks="blocks", read=read)
+
+
+def test_edits_of_a_float64_model_keep_float64(xs):
+    def read(output):
+        return (output - 1) * 1e12
+
+    model = nn.Sequential(nn.Identity()).double()
+    edited = np.ones((PROMPTS, TOKENS, 2)) + 1e-12
+    found = resume(model, xs.double(), 1, edited, blocks=[model[0]], read=read)
+    np.testing.assert_allclose(found, 1.0, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_kind_are_inputs(xs):
+    jnp = pytest.importorskip("jax.numpy")
+    model = Model()
+    xs = xs.bfloat16().float()  # which all dtypes below hold
+    array, wanted = xs.numpy(), states(model, xs, blocks="blocks")
+    fixed = array.copy()
+    fixed.flags.writeable = False
+    kinds = {
+        "read-only": fixed,
+        "backwards": array[::-1].copy()[::-1],
+        "big-endian": array.astype(">f4"),
+        "long double": array.astype(np.longdouble),
+        "JAX": jnp.asarray(array),
+        "bfloat16": jnp.asarray(array, jnp.bfloat16),
+        "bfloat16 of NumPy": np.asarray(jnp.asarray(array, jnp.bfloat16)),
+        "a list": array.tolist(),
+    }
+    for name, given in kinds.items():
+        found = states(model, given, blocks="blocks")
+        np.testing.assert_array_equal(found, wanted, err_msg=name)
+    edited = resume(model, xs, 1, wanted[1], blocks="blocks")
+    for name, of in {">f4": ">f4", "long double": np.longdouble}.items():
+        given = np.flip(np.flip(wanted[1]).copy()).astype(of)
+        found = resume(model, xs, 1, given, blocks="blocks")
+        np.testing.assert_array_equal(found, edited, err_msg=name)
+
+
+def test_tensors_of_another_precision_are_named(xs):
+    with pytest.raises(ValueError, match=r"fails on inputs of torch.float64, while"):
+        states(Model(), xs.double(), blocks="blocks")
+
+
+def test_a_file_is_checked_before_the_model_runs(xs, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("the model ran")
+
+    model = Model()
+    monkeypatch.setattr(model, "forward", never)
+    (tmp_path / "folder.npy").mkdir()
+    for name in ("folder.npy", "missing/states.npy"):
+        with pytest.raises(ValueError, match="file must be the name of a file in a"):
+            states(model, xs, blocks="blocks", file=tmp_path / name)
+
+
+def test_the_home_folder_has_its_short_name(xs, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    states(Model(), xs, blocks="blocks", file="~/states.npy")
+    assert (tmp_path / "states.npy").exists()

@@ -30,3 +30,12 @@ def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="No space left"):
         Collected(2, tmp_path / "states.npy").add(slice(0, 2), STATES)
+
+
+def test_a_link_under_the_name_of_the_draft_is_not_followed(tmp_path):
+    victim, file = tmp_path / "victim", tmp_path / "states.npy"
+    (tmp_path / ".states.npy.part").symlink_to(victim)
+    collected = Collected(2, file)
+    collected.add(slice(0, 2), STATES)
+    np.testing.assert_array_equal(collected.finish(), np.stack(STATES))
+    assert not victim.exists() and not file.is_symlink()
