@@ -68,6 +68,31 @@ def real(name: str, values: Any) -> Any:
     raise ValueError(f"{name} must hold real numbers, got {got}; {fix}.")
 
 
+def floating(name: str, values: Any) -> Any:
+    """Returns an array as `real` does, but of floats of 32 bits or more.
+
+    Anything shorter is made float32 before it is computed with: squares of float16
+    overflow from 256 on, and differences of short integers wrap around.
+
+    Raises:
+        ValueError: as `real`.
+    """
+    array = real(name, values)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        # In NumPy, for JAX would cut large integers off before they are floats.
+        return array.astype(float)
+    return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(np.float32)
+
+
+def plain(name: Any) -> str:
+    """Returns the name of an array as it stands in a message, on one line.
+
+    Names in files may be somebody else's, and hold what a terminal obeys.
+    """
+    text = str(name)
+    return text if text.isprintable() and len(text) < WIDEST else shown(text)
+
+
 def _of_numpy(name: str, values: Any) -> Any:
     """Returns values of any library as a NumPy array, or a list of JAX's stacked."""
     if isinstance(values, np.ma.MaskedArray):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from icl.arrays import WIDEST, real, shown
+from icl.arrays import floating, plain, real, shown
 
 LARGEST = 2**32 - 1
 """The largest size, count or seed: JAX's keys keep 32 bits of a seed."""
@@ -30,7 +30,9 @@ def positive_int(
         number = operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool) or number < minimum:
+    # PyTorch's booleans have an index too.
+    truth = isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
+    if number is None or truth or number < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {shown(value)}.")
     if number > maximum:
         raise ValueError(
@@ -162,6 +164,60 @@ def array(name: str, values: Any, expected: tuple[int | None, ...], axes: str) -
     return found
 
 
+def floats(name: str, values: Any, dtype: Any = None) -> Any:
+    """Returns an array of floats in a dtype that JAX keeps, without losing any.
+
+    JAX rounds float64 to float32 where float64 is off, and 1e300 is infinite then.
+    Arrays of JAX are returned as `icl.arrays.floating` does, and all others as NumPy's.
+
+    Args:
+        name: the name of the argument.
+        values: the numbers.
+        dtype: the dtype of the result; None is that of the numbers, or float32 in place
+            of a float64 that is off.
+
+    Raises:
+        ValueError: these are no real numbers, or a finite one is not finite there.
+    """
+    array = floating(name, values)
+    if isinstance(array, jax.Array):
+        return array if dtype is None else array.astype(dtype)
+    if dtype is None:
+        double = array.dtype == np.float64
+        dtype = jnp.result_type(float) if double else array.dtype
+    with np.errstate(over="ignore"):
+        found = array.astype(dtype, copy=False)
+    if found.dtype != array.dtype:
+        lost = np.isfinite(array) & ~np.isfinite(found)
+        if lost.any():
+            raise ValueError(
+                f"{name} must be finite in {found.dtype}, but {int(lost.sum())} of its "
+                f"{lost.size} values are too large for it, such as "
+                f"{array[lost].flat[0]:.3g}; give smaller ones, or switch float64 on."
+            )
+    return found
+
+
+def indices(name: str, values: Any, count: int, what: str) -> Any:
+    """Returns an array of integers from 0 to `count` - 1, which are `what`.
+
+    JAX takes others for the first or last one. Traced arrays are not looked at.
+    """
+    found = real(name, values)
+    if not jnp.issubdtype(found.dtype, jnp.integer):
+        raise ValueError(f"{name} must be integers, got an array of {found.dtype}.")
+    if isinstance(found, jax.core.Tracer) or not found.size:
+        return found
+    numbers = np.asarray(found)
+    least, most = int(numbers.min()), int(numbers.max())
+    if least < 0 or most >= count:
+        raise ValueError(
+            f"{name} must be 0 to {count - 1}, {what}, got "
+            f"{least if least < 0 else most}."
+        )
+    return found
+
+
 def differences(have: Any, want: Any, name: str = "") -> list[str]:
     """Returns where two JSON values differ, each field as "name: have -> want"."""
     if isinstance(have, dict) and isinstance(want, dict):
@@ -173,5 +229,4 @@ def differences(have: Any, want: Any, name: str = "") -> list[str]:
         return [line for part in parts for line in part]
     if have == want:
         return []
-    where = name if name.isprintable() and len(name) < WIDEST else shown(name)
-    return [f"{where}: {shown(have)} there, {shown(want)} asked for"]
+    return [f"{plain(name)}: {shown(have)} there, {shown(want)} asked for"]

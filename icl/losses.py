@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from icl import checks
-from icl.arrays import real
+from icl.arrays import floating, real
 
 
 def squared_error(
@@ -26,7 +26,8 @@ def squared_error(
     Raises:
         ValueError: the two are no arrays of real numbers, or differ in shape.
     """
-    predictions, targets = real("predictions", predictions), real("targets", targets)
+    predictions = floating("predictions", predictions)
+    targets = real("targets", targets)
     checks.shape_of("targets", targets, predictions.shape, "as predictions")
     return jnp.square(predictions - targets)
 
@@ -44,13 +45,14 @@ def logistic(
         ValueError: the two are no arrays of real numbers, or differ in shape; or
             targets are others than -1 and 1 (not looked at inside jit).
     """
-    predictions, targets = real("predictions", predictions), real("targets", targets)
+    predictions = floating("predictions", predictions)
+    targets = real("targets", targets)
     checks.shape_of("targets", targets, predictions.shape, "as predictions")
     if not isinstance(targets, jax.core.Tracer):
         others = np.asarray(targets)[np.abs(np.asarray(targets)) != 1]
         if others.size:
             raise ValueError(f"targets must be -1 or 1, got {others.flat[0]}.")
-    return jax.nn.softplus(-targets * predictions)
+    return jax.nn.softplus(-(targets * predictions))  # -1 is 255 in uint8
 
 
 def cross_entropy(
@@ -64,16 +66,18 @@ def cross_entropy(
     Here z_v is the prediction for the entry v of the vocabulary, and y is the target.
 
     Raises:
-        ValueError: targets are no integers, or differ from predictions in shape.
+        ValueError: targets are no integers, or differ from predictions in shape; or
+            they are no entries of the vocabulary (not looked at inside jit).
     """
-    predictions, targets = real("predictions", predictions), real("targets", targets)
+    predictions = floating("predictions", predictions)
+    targets = real("targets", targets)
     if predictions.ndim < 2:
         raise ValueError(
             "predictions must have axes (..., slots, vocabulary), got shape "
             f"{predictions.shape}."
         )
     checks.shape_of("targets", targets, predictions.shape[:-1], "as predictions")
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise ValueError(f"targets must be integers, got an array of {targets.dtype}.")
+    vocabulary = predictions.shape[-1]
+    targets = checks.indices("targets", targets, vocabulary, "entries of predictions")
     logs = jax.nn.log_softmax(predictions, axis=-1)
     return -jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]

@@ -39,7 +39,7 @@ def check_prompts(prompts: Prompts) -> Prompts:
     """Returns the prompts as JAX arrays, or raises a `ValueError`.
 
     Refuses wrong ranks, sizes that do not agree, empty axes, NaN and infinity. Latents
-    keep their dtype; all else becomes floating point.
+    keep their dtype; all else becomes float32, or stays float64.
 
     Example:
         >>> import numpy as np
@@ -49,18 +49,17 @@ def check_prompts(prompts: Prompts) -> Prompts:
         ValueError: ys must have axes (batch, length) of sizes (2, 5), got shape (2, 4).
     """
     checks.of_kind("prompts", prompts, Prompts, "a batch, icl.Prompts(xs, ys)")
-    xs = _as_float("xs", prompts.xs)
+    xs = jnp.asarray(checks.floats("xs", prompts.xs))
     checks.shape_of("xs", xs, (None, None, None), "(batch, length, dim)")
     batch, length, dim = xs.shape
     if 0 in (batch, length, dim):
         raise ValueError(f"xs must not be empty, got shape {xs.shape}.")
-    ys, weights = _as_float("ys", prompts.ys), prompts.weights
+    ys, weights = jnp.asarray(checks.floats("ys", prompts.ys)), prompts.weights
     checks.shape_of("ys", ys, (batch, length), "(batch, length)")
     if weights is not None:
-        weights = _as_float("weights", weights)
+        weights = jnp.asarray(checks.floats("weights", weights))
         checks.shape_of("weights", weights, (batch, dim), "(batch, dim)")
         checks.all_finite("weights", weights)
-    # They are checked as JAX's floats, because 1e300 is infinite in float32.
     checks.all_finite("xs", xs)
     checks.all_finite("ys", ys)
     return Prompts(xs, ys, weights, _checked_latents(prompts.latents, batch))
@@ -85,15 +84,6 @@ def _checked_latents(latents: Any, batch: int) -> Mapping[str, Array] | None:
         checks.all_finite(f"latents[{name!r}]", array)
         checked[name] = array
     return checked
-
-
-def _as_float(name: str, values: Any) -> Array:
-    """Returns a float JAX array; promotes integers, keeps float32 and float64."""
-    array = real(name, values)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        # In NumPy, for JAX would cut large integers off before they are floats.
-        array = array.astype(float)
-    return jnp.asarray(array)
 
 
 def _in_jax(name: str, values: Any) -> Array:

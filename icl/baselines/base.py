@@ -15,11 +15,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl import checks
-from icl.prompts import Prompts
+from icl.prompts import Prompts, check_prompts
 
 
 class PrefixSolution(NamedTuple):
     """What a learner knows after each prefix, in the dtype of the prompts' inputs.
+
+    Inputs of a shorter dtype than float32 are made float32 first.
 
     Attributes:
         weights: w after the first i pairs, (batch, length, dim); None for a learner
@@ -57,6 +59,17 @@ class Learner(ABC):
         Raises:
             ValueError: the queries have another shape, or hold NaN or infinity.
         """
+
+
+def pairs_of(
+    prompts: Prompts,
+) -> tuple[Float[Array, "batch length dim"], Float[Array, "batch length"]]:
+    """Returns inputs and labels, the labels in the dtype of the inputs."""
+    xs, ys, *_ = check_prompts(prompts)
+    if ys.dtype != xs.dtype:
+        ys = ys.astype(xs.dtype)
+        checks.all_finite("ys", ys)  # once more: 1e300 is not, in float32
+    return xs, ys
 
 
 def check_queries(

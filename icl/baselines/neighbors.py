@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from icl import checks
-from icl.baselines.base import Learner, PrefixSolution, check_queries
+from icl.baselines.base import Learner, PrefixSolution, check_queries, pairs_of
 from icl.prompts import Prompts, check_prompts
 
 Weighting = Literal["uniform", "distance", "inverse"]
@@ -72,9 +72,9 @@ class NearestNeighbors(Learner):
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
     ) -> Float[Array, "batch length queries"]:
         """Returns predictions at `queries[:, i]` from the first i pairs."""
-        xs, ys, *_ = check_prompts(prompts)
+        xs, ys = pairs_of(prompts)
         queries = check_queries(queries, like=xs)
-        return _predict(xs, ys.astype(xs.dtype), queries, self.k, self.weighting)
+        return _predict(xs, ys, queries, self.k, self.weighting)
 
 
 @functools.partial(jax.jit, static_argnames=("k", "weighting"))
@@ -85,11 +85,34 @@ def _predict(
     k: int,
     weighting: Weighting,
 ) -> Float[Array, "batch length queries"]:
+    xs, queries = _scaled(xs, queries)
     predict = functools.partial(_predict_one, k=k, weighting=weighting)
     over_queries = jax.vmap(predict, in_axes=(None, None, 0, None))
     over_contexts = jax.vmap(over_queries, in_axes=(None, None, 0, 0))
     over_prompts = jax.vmap(over_contexts, in_axes=(0, 0, 0, None))
     return over_prompts(xs, ys, queries, jnp.arange(xs.shape[1]))
+
+
+def _scaled(
+    xs: Float[Array, "batch length dim"],
+    queries: Float[Array, "batch length queries dim"],
+) -> tuple[Float[Array, "batch length dim"], Float[Array, "batch length queries dim"]]:
+    """Returns each prompt in a unit in which squared distances stay in range.
+
+    The unit is a power of two, which changes no digit, and makes the largest coordinate
+    so large that the squares of 2^20 of them can still be added up.
+    """
+    limits = jnp.finfo(xs.dtype)
+    sizes = jnp.max(jnp.abs(xs), axis=(1, 2))
+    largest = jnp.maximum(sizes, jnp.max(jnp.abs(queries), axis=(1, 2, 3), initial=0.0))
+    _, exponents = jnp.frexp(jnp.maximum(largest, limits.tiny))
+    powers = limits.maxexp // 2 - 14 - exponents
+    # In two steps, as the whole factor may be beyond the dtype.
+    for power in (powers // 2, powers - powers // 2):
+        factor = jnp.ldexp(jnp.ones_like(largest), power)
+        xs = xs * factor[:, None, None]
+        queries = queries * factor[:, None, None, None]
+    return xs, queries
 
 
 def _predict_one(

@@ -30,8 +30,14 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 
 from icl import checks
-from icl.baselines.base import Learner, PrefixSolution, check_queries, predict_linearly
-from icl.prompts import Prompts, check_prompts
+from icl.baselines.base import (
+    Learner,
+    PrefixSolution,
+    check_queries,
+    pairs_of,
+    predict_linearly,
+)
+from icl.prompts import Prompts
 from icl.tasks.pools import Pool
 
 FUNCTIONS, PROMPTS = 2**11, 2**8
@@ -101,7 +107,7 @@ class DiscretePosterior(Learner):
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
         """Returns what is known after every prefix; weights where f is linear."""
-        xs, ys = _checked(prompts)
+        xs, ys = pairs_of(prompts)
         if not self.pool.linear:
             return PrefixSolution(None, self._sums(xs, ys).answers)
         weights = (
@@ -117,7 +123,7 @@ class DiscretePosterior(Learner):
             weights = self(prompts).weights
             assert weights is not None
             return predict_linearly(weights, queries)
-        xs, ys = _checked(prompts)
+        xs, ys = pairs_of(prompts)
         queries = check_queries(queries, like=xs)
         each = [
             self._sums(xs, ys, queries[:, :, q]).answers
@@ -186,11 +192,6 @@ class _Sums(NamedTuple):
     largest: Float[Array, "length batch"]
     table: Float[Array, "length batch columns"]
     answers: Float[Array, "length batch"]
-
-
-def _checked(prompts: Prompts) -> tuple[Array, Array]:
-    xs, ys, *_ = check_prompts(prompts)
-    return xs, ys.astype(xs.dtype)
 
 
 @jax.jit

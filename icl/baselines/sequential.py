@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from icl import checks
-from icl.baselines.base import Learner, PrefixSolution, predict_linearly
-from icl.prompts import Prompts, check_prompts
+from icl.baselines.base import Learner, PrefixSolution, pairs_of, predict_linearly
+from icl.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class OnePassSGD(Learner):
 
     def __call__(self, prompts: Prompts) -> PrefixSolution:
         """Returns weights and predictions after every prefix of every prompt."""
-        xs, ys, *_ = check_prompts(prompts)
-        return _sweep(xs, ys.astype(xs.dtype), self.rate, self.alpha)
+        return _sweep(*pairs_of(prompts), self.rate, self.alpha)
 
     def predict_at(
         self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]

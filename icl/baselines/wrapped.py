@@ -166,12 +166,14 @@ def _answers(
     for i in range(least_pairs, len(ys)):
         try:
             fitted = clone(regressor).fit(xs[:i].copy(), ys[:i].copy())
-            found[i] = fitted.predict(queries[i].copy())
+            answers = fitted.predict(queries[i].copy())
         except ValueError as error:
             raise ValueError(
                 f"{type(regressor).__name__} cannot be fitted to {i} pairs "
                 f"({' '.join(str(error).split())}); give a larger least_pairs."
             ) from error
+        name, sizes = "the predictions of regressor", (len(queries[i]),)
+        found[i] = checks.array(name, answers, sizes, "(queries,)")
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from icl import checks
-from icl.arrays import real
+from icl.arrays import floating
 from icl.baselines import Learner
 from icl.compare.members import Contexts, Predictor, family_distances
 from icl.prompts import Prompts
@@ -118,8 +118,8 @@ def lowest(
         >>> float(where), float(height)
         (1.25, 0.0)
     """
-    x = np.asarray(checks.array("x", x, (None,), "(points,)"))
-    curves = np.asarray(real("curves", curves))
+    x = np.asarray(checks.array("x", floating("x", x), (None,), "(points,)"))
+    curves = np.asarray(floating("curves", curves))
     checks.all_finite("curves", curves)
     if len(x) < 3 or not (np.diff(x) > 0).all() or curves.shape[-1:] != x.shape:
         raise ValueError(

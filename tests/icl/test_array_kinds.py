@@ -66,8 +66,7 @@ def test_arrays_of_other_libraries_are_as_good():
         else:
             wanted_here = wanted
         found, wanted_here = (np.asarray(a, float) for a in (found, wanted_here))
-        tolerance = 0.05 if name == "bfloat16" else 1e-6  # it is returned as bfloat16
-        np.testing.assert_allclose(found, wanted_here, tolerance, tolerance, name)
+        np.testing.assert_allclose(found, wanted_here, 1e-6, 1e-6, name)
 
 
 def test_large_integers_stay_what_they_are():
