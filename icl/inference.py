@@ -160,7 +160,7 @@ def predictions_at(
         (*prompts.ys.shape, None, prompts.xs.shape[2]),
         "(batch, length, q, dim)",
     )
-    queries = checks.array("queries", queries, sizes, axes)
+    queries = checks.array("queries", checks.floats("queries", queries), sizes, axes)
     if isinstance(learner, Transformer):
         return _batched(learner, Transformer.predict_at, prompts, queries)
     return (np.asarray(learner.predict_at(*part)) for part in slices(prompts, queries))
@@ -244,7 +244,8 @@ def resumed(model: Any, hidden: np.ndarray, layer: int) -> np.ndarray:
     layer = checks.positive_int("layer", layer, minimum=0, **deepest)
     sizes = None, None, ours.config.width if ours else None
     axes = "(prompts, tokens, width)"
-    hidden = np.asarray(checks.array("hidden", hidden, sizes, axes))
+    hidden = checks.array("hidden", checks.floats("hidden", hidden), sizes, axes)
+    hidden = np.asarray(hidden)
     return np.concatenate(list(_batched(model, _resuming(layer), hidden)))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from icl.arrays import plain
+
 
 def float64_is_on() -> bool:
     """Returns whether JAX draws and computes in float64 (`jax_enable_x64`)."""
@@ -53,10 +55,12 @@ def misfits(arrays: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) 
 
     It returns "" if all fit. `expected` holds the shapes by name.
     """
-    wrong = [f"{name} is missing" for name in expected if name not in arrays]
-    wrong += [f"{name} is not expected" for name in arrays if name not in expected]
+    wrong = [f"{plain(name)} is missing" for name in expected if name not in arrays]
     wrong += [
-        f"{name} has shape {arrays[name].shape}, expected {shape}"
+        f"{plain(name)} is not expected" for name in arrays if name not in expected
+    ]
+    wrong += [
+        f"{plain(name)} has shape {arrays[name].shape}, expected {shape}"
         for name, shape in expected.items()
         if name in arrays and arrays[name].shape != shape
     ]

@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 
 from icl import checks
-from icl.arrays import real
+from icl.arrays import real, shown
 from icl.codecs import Codec
 from icl.model.config import ModelConfig
 from icl.model.layers import layered
@@ -75,7 +75,8 @@ def model_from_arrays(
         dtype: "float32" or "float64", in which the model is then to be called.
 
     Raises:
-        ValueError: arrays are missing, left over, or of another shape.
+        ValueError: arrays are missing, left over, of another shape, or not finite in
+            that dtype.
 
     Example:
         >>> from icl import Pairs
@@ -90,11 +91,19 @@ def model_from_arrays(
     checks.of_kind("config", config, ModelConfig, "a ModelConfig")
     checks.of_kind("arrays", arrays, Mapping, "a dictionary of arrays by name")
     checks.one_of("dtype", dtype, ("float32", "float64"))
+    given = {}
+    for name, array in arrays.items():
+        label = f"arrays[{shown(name)}]"
+        checks.all_finite(label, array)
+        given[name] = checks.floats(label, np.asarray(real(label, array)), dtype)
+    return _of_arrays(codec, config, given, dtype)
+
+
+def _of_arrays(
+    codec: Codec, config: ModelConfig, given: Mapping[str, np.ndarray], dtype: str
+) -> Transformer:
+    """Returns the model with these arrays, which a model that diverged may have had."""
     definition, abstract = blueprint(codec, config)
-    given = {
-        name: np.asarray(real(f"arrays[{name!r}]", array), dtype)
-        for name, array in arrays.items()
-    }
     wrong = misfits(given, {n: leaf.shape for n, leaf in named(abstract).items()})
     if wrong:
         shared = " (with shared_layers=True there is one layer, body.0)"
@@ -120,10 +129,17 @@ def with_parameters(model: Transformer, arrays: Mapping[str, Any]) -> Transforme
             others stay.
 
     Raises:
-        ValueError: no parameter has that name, or it has another shape.
+        ValueError: no parameter has that name, or it has another shape, or the array
+            holds no real numbers or some that float32 does not hold.
     """
+    checks.of_kind("model", model, Transformer, "a transformer")
+    checks.of_kind("arrays", arrays, Mapping, "a dictionary of arrays by name")
     graphdef, params = nnx.split(model)
-    return nnx.merge(graphdef, unnamed(named(params) | dict(arrays), params))
+    given = {
+        name: checks.floats(f"arrays[{shown(name)}]", array)
+        for name, array in arrays.items()
+    }
+    return nnx.merge(graphdef, unnamed(named(params) | given, params))
 
 
 def looped(model: Transformer, loops: int) -> Transformer:
@@ -151,7 +167,7 @@ def looped(model: Transformer, loops: int) -> Transformer:
             "ModelConfig(shared_layers=True), or construct it with as many layers."
         )
     config = replace(model.config, layers=loops)
-    return model_from_arrays(model.codec, config, arrays_of(model), str(model.dtype))
+    return _of_arrays(model.codec, config, arrays_of(model), str(model.dtype))
 
 
 def reading(model: Transformer, codec: Codec) -> Transformer:
@@ -171,7 +187,7 @@ def reading(model: Transformer, codec: Codec) -> Transformer:
             "model must have no positions, which longer sequences than in training "
             "would lack, got one with ends='learned'; cut the prompts."
         )
-    return model_from_arrays(codec, model.config, arrays_of(model), str(model.dtype))
+    return _of_arrays(codec, model.config, arrays_of(model), str(model.dtype))
 
 
 def check_reads(model: Transformer, codec: Codec) -> None:

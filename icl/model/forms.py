@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icl import checks
+from icl.arrays import plain
 from icl.codecs import Pairs
 from icl.model.building import abstract_params
 from icl.model.config import ModelConfig
@@ -249,9 +250,10 @@ def _layers(arrays: Arrays, block: str) -> int:
     last = max((match[1] for match in found if match), key=lambda n: (len(n), n))
     # Nothing is made for layers that are not there, whatever a name says.
     if len(last) > len(str(len(arrays))) or int(last) >= len(arrays):
+        named = plain(block.format(last[:20]))
         raise ValueError(
-            f"the weights do not fit together: there is {block.format(last[:20])}, of "
-            "a layer whose number is larger than that of all arrays."
+            f"the weights do not fit together: there is {named}, of a "
+            "layer whose number is larger than that of all arrays."
         )
     return 1 + int(last)
 
@@ -278,7 +280,12 @@ def _copied(
     if wrong:
         raise ValueError(f"the weights do not fit together: {wrong}.")
     for name, array in arrays.items():
-        checks.all_finite(name, array)
+        if not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(
+                f"{plain(name)} must hold floats, got an array of {array.dtype}; if "
+                "weights are quantised, multiply them by their scales first."
+            )
+        checks.all_finite(plain(name), array)
     return {own: arrays[theirs] for theirs, own in names.items()}
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from icl import checks
+from icl.arrays import plain
 from icl.codecs import Pairs, pairs
 from icl.model.building import model_from_arrays
 from icl.model.forms import FORMS, Arrays, Form
@@ -103,7 +104,8 @@ def _recognised(arrays: Arrays) -> tuple[Form, Arrays]:
             "dictionary with icl.model_from_arrays."
         )
     known = " or ".join(f"{form.mark} ({form.whose})" for form in FORMS)
-    names = ", ".join([*sorted(arrays)[:3], "..."][: len(arrays)]) or "no arrays"
+    first = [plain(name) for name in sorted(arrays)[:3]]
+    names = ", ".join([*first, "..."][: len(arrays)]) or "no arrays"
     raise ValueError(
         f"source must hold the weights of a known program, with the name {known}, "
         f"got {names}; rename them, or make a model with icl.model_from_arrays."

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from icl.arrays import real
-from icl.files import SAFETENSORS, expanded, read_arrays
+from icl.arrays import floating, plain, real
+from icl.files import DEEPEST, SAFETENSORS, expanded, read_arrays
 
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 """The ends of the names of files that PyTorch writes."""
@@ -28,7 +28,8 @@ def arrays_from(source: Mapping[Any, Any] | str | Path) -> dict[str, np.ndarray]
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: it is a file of PyTorch, which is not installed.
-        ValueError: it is no file of weights, it is damaged, or a value is no array.
+        ValueError: it is no file of weights, it is damaged, a value is no array, two
+            have one name, or dictionaries lie in each other without end.
     """
     if isinstance(source, Mapping):
         return _flat(_weights(source))
@@ -60,27 +61,63 @@ def _weights(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return inner[0] if inner and isinstance(inner[0], Mapping) else source
 
 
-def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, np.ndarray]:
+def _flat(
+    tree: Mapping[Any, Any], prefix: str = "", depth: int = 0
+) -> dict[str, np.ndarray]:
     """Returns a nested dictionary as a flat one, with dots where it was nested."""
-    arrays = {}
+    if depth > DEEPEST:
+        raise ValueError(
+            f"source must have dictionaries that lie at most {DEEPEST} deep in each "
+            "other, got deeper ones, or one that holds itself."
+        )
+    arrays: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         # flax writes ("layer", "kernel") or "layer/kernel" where PyTorch writes dots.
         own = ".".join(map(str, key)) if isinstance(key, tuple) else str(key)
         name = f"{prefix}{own.replace('/', '.')}"
-        if isinstance(value, Mapping):
-            arrays |= _flat(value, f"{name}.")
-        else:
-            arrays[name] = _array(name, value)
+        inside = isinstance(value, Mapping)
+        found = (
+            _flat(value, f"{name}.", depth + 1)
+            if inside
+            else {name: _array(plain(name), value)}
+        )
+        for twice in found.keys() & arrays.keys():
+            raise ValueError(
+                f"source must have one array of each name, got two of {plain(twice)}, "
+                "in which / and dictionaries stand for dots; leave one of them out."
+            )
+        arrays |= found
     return arrays
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    """Returns a tensor or array as NumPy's, in a dtype that holds the same numbers."""
+    """Returns a tensor or array as NumPy's, in a dtype that holds the same numbers.
+
+    Integers stay what they are: they may be quantised, or be the masks of GPT-2.
+    """
+    _refuse_repeated(name, value)
     try:
         array = np.asarray(real(name, value))
     except ValueError as error:
         raise ValueError(f"{error} Leave out what is no weight.") from error
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    if array.dtype.kind in "fiub":
+        return array
+    return np.asarray(floating(name, array))
+
+
+def _refuse_repeated(name: str, value: Any) -> None:
+    """Refuses a tensor of PyTorch that has more entries than its file has numbers.
+
+    A few bytes can stand for terabytes, whose entries are all one number.
+    """
+    if str(getattr(value, "layout", "")) != "torch.strided":
+        return
+    size, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
+    if size > held:
+        raise ValueError(
+            f"{name} must hold a number for each of its entries, got a tensor of "
+            f"{size:,} bytes of which {held:,} are stored; save a copy, tensor.clone()."
+        )
 
 
 def _from_torch(path: Path) -> Mapping[Any, Any]:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from icl import checks
@@ -132,8 +133,27 @@ class Transformer(nnx.Module):
         Tokens are those of the codec: (batch, tokens, entries), or integers
         (batch, tokens) for a discrete codec. Positions, rows of the table that all
         sequences share or (batch, tokens), default to 0, 1, 2, ...
+
+        Raises:
+            ValueError: a shape is another, an integer is no token of the codec, a
+                position is no row of the table, or there are more tokens than rows
+                (numbers are not looked at inside jit).
         """
-        sequence = jnp.asarray(real("sequence", sequence))
+        self._check_float64()
+        if self.codec.discrete:
+            most = self.codec.entries
+            sequence = checks.indices("sequence", sequence, most, "the codec's tokens")
+        if positions is not None and self.positions is not None:
+            rows = len(self.positions[...])
+            positions = checks.indices(
+                "positions", positions, rows, "the rows of the table of positions"
+            )
+        return self._vectors(sequence, positions)
+
+    def _vectors(self, sequence: Any, positions: Any = None) -> Array:
+        """Returns what `embed` does, without a look at the numbers."""
+        read = real if self.codec.discrete else checks.floats
+        sequence = jnp.asarray(read("sequence", sequence))
         wide = () if self.codec.discrete else (self.codec.entries,)
         if sequence.ndim != 2 + len(wide) or sequence.shape[2:] != wide:
             raise ValueError(
@@ -141,7 +161,9 @@ class Transformer(nnx.Module):
                 f"{sequence.shape}."
             )
         tokens = sequence.shape[1]
-        positions = jnp.arange(tokens) if positions is None else positions
+        if positions is None:
+            self._check_length(tokens)
+            positions = jnp.arange(tokens)
         positions = jnp.asarray(real("positions", positions))
         if positions.ndim == 2:
             sizes = (sequence.shape[0], tokens)
@@ -165,7 +187,8 @@ class Transformer(nnx.Module):
         """Goes on from the residual stream at `layer`, edited or not.
 
         Args:
-            hidden: the state at that layer, as in `Output.hidden[layer]`.
+            hidden: the state at that layer, as in `Output.hidden[layer]`. It is made
+                float32 if its dtype is shorter.
             layer: the layer, from 0 (embedding) to `layers` (only the read-out is
                 left).
             mask: says which token (row) sees which (column); each sees at least one.
@@ -176,26 +199,22 @@ class Transformer(nnx.Module):
             tokens, width). Its first entry is the state that was given.
 
         Raises:
-            ValueError: there is no such layer, the state has another width, or there
-                is a mask and the body is an LSTM.
+            ValueError: there is no such layer, the state has another width or numbers
+                that float32 does not hold; or the mask is not one of True and False, a
+                token sees none, or the body is an LSTM.
         """
         self._check_float64()
         most = len(self.body)
         known = isinstance(layer, int | np.integer) and not isinstance(layer, bool)
         if not known or not 0 <= layer <= most:
             raise ValueError(f"layer must be 0 to {most}, got {shown(layer)}.")
-        hidden, sizes = (
-            jnp.asarray(real("hidden", hidden)),
-            (None, None, self.config.width),
-        )
+        hidden = jnp.asarray(checks.floats("hidden", hidden))
+        sizes = (None, None, self.config.width)
         checks.shape_of("hidden", hidden, sizes, "(batch, tokens, width)")
         tokens = hidden.shape[1]
         own = self.codec.mask(tokens)
-        if mask is not None:
-            self._check_attends("mask")
-            mask = jnp.asarray(real("mask", mask), bool)
-            checks.shape_of("mask", mask, (tokens, tokens), "(tokens, tokens)")
-        states = self._run_body(hidden, own if mask is None else mask, layer)
+        given = own if mask is None else self._checked_mask(mask, tokens)
+        states = self._run_body(hidden, given, layer)
         return Output(self.read_out(states[-1]), jnp.stack(states))
 
     def read_out(
@@ -240,13 +259,15 @@ class Transformer(nnx.Module):
         prompts = self._check(prompts)
         batch, length, dim = prompts.xs.shape
         sizes, axes = (batch, length, None, dim), "(batch, length, q, dim)"
-        queries = checks.array("queries", queries, sizes, axes)
+        queries = checks.array(
+            "queries", checks.floats("queries", queries), sizes, axes
+        )
         mask, positions = _branches(length)
         trunk = pairs.encode(prompts)
 
         def one_query_per_prefix(xs: Float[Array, "batch length dim"]) -> Array:
             sequence = jnp.concatenate([trunk, pairs.encode_inputs(xs)], axis=1)
-            hidden = self.embed(sequence, positions)
+            hidden = self._vectors(sequence, positions)
             last = slice(-length, None)
             return self._head(self._run_body(hidden, mask, 0, last)[-1])
 
@@ -281,8 +302,9 @@ class Transformer(nnx.Module):
         return outputs[..., 0] if self.codec.outputs == 1 else outputs
 
     def _states(self, hidden: Any) -> Array:
-        """Returns states as a JAX array, and refuses those of another width."""
-        hidden = jnp.asarray(real("hidden", hidden))
+        """Returns states as JAX's floats, and refuses those of another width."""
+        self._check_float64()
+        hidden = jnp.asarray(checks.floats("hidden", hidden))
         if hidden.ndim < 2 or hidden.shape[-1] != self.config.width:
             raise ValueError(
                 f"hidden must have axes (..., tokens, width={self.config.width}), got "
@@ -293,11 +315,38 @@ class Transformer(nnx.Module):
     def _embedded(self, batch: Any) -> Array:
         """Returns layer 0 of a batch, at the positions that its codec says."""
         batch = self._check(batch)
-        return self.embed(self.codec.encode(batch), self.codec.positions(batch))
+        return self._vectors(self.codec.encode(batch), self.codec.positions(batch))
 
     def _check(self, batch: Any) -> Any:
         self._check_float64()
         return self.codec.check(batch)
+
+    def _check_length(self, tokens: int) -> None:
+        rows = tokens if self.positions is None else len(self.positions[...])
+        if tokens > rows:
+            raise ValueError(
+                f"sequence must have at most {rows} tokens, one for each row of the "
+                f"table of positions, got {tokens}; cut it, or give positions."
+            )
+
+    def _checked_mask(self, mask: Any, tokens: int) -> Array:
+        """Returns a mask, by which each token must see one if attention is a mean."""
+        self._check_attends("mask")
+        mask = real("mask", mask)
+        if mask.dtype != bool:
+            raise ValueError(
+                f"mask must hold True and False, got an array of {mask.dtype}; "
+                "mask.astype(bool) makes one."
+            )
+        checks.shape_of("mask", mask, (tokens, tokens), "(tokens, tokens)")
+        if self.config.attention == "softmax" and not isinstance(mask, Tracer):
+            blind = np.flatnonzero(~np.asarray(mask).any(axis=1))
+            if blind.size:
+                raise ValueError(
+                    "mask must let every token (row) see one at least (column), got a "
+                    f"row of False for token {blind[0]}."
+                )
+        return jnp.asarray(mask)
 
     def _check_attends(self, name: str) -> None:
         if self.config.body == "lstm":
@@ -318,7 +367,7 @@ def _through(block: Block | Recurrent, state: Array, mask: Array, at: slice) -> 
     Outside of a compiled program a layer is a program of its own, which all layers
     share: one operation at a time, a new shape would cost a hundred small ones.
     """
-    if isinstance(state, jax.core.Tracer):
+    if isinstance(state, Tracer):
         return block(state, mask, at)
     return _compiled(*nnx.split(block), state, mask, (at.start, at.stop, at.step))
 

@@ -23,7 +23,7 @@ from published_weights import (
 from safetensors.numpy import load_file, save_file
 
 from icl import LinearRegression, Prompts, Trained, import_model, load
-from icl.model.building import arrays_of
+from icl.model.building import arrays_of, model_from_arrays, with_parameters
 
 
 @pytest.fixture(params=CASES)
@@ -197,6 +197,15 @@ def test_checkpoints_of_pytorch_are_read(weights, model, tmp_path):
     exact = {name: tensor.float() for name, tensor in rounded.items()}
     found, expected = (import_model(each, heads=HEADS) for each in (rounded, exact))
     assert_same(found, expected)
+    # 24 kB on the disk, and terabytes in memory
+    endless = {name: torch.zeros(1).expand(10**6, 10**6) for name in tensors}
+    torch.save(endless, path)
+    with pytest.raises(ValueError, match=r"got a tensor of 4,000,000,000,000 bytes of"):
+        import_model(path, heads=HEADS)
+    truths = {name: tensor > 0 for name, tensor in tensors.items()}
+    torch.save(truths, path)
+    with pytest.raises(ValueError, match="must hold floats, got an array of bool"):
+        import_model(path, heads=HEADS)
     torch.save(Prompts(XS, YS), path)  # a class, which is code
     with pytest.raises(ValueError, match="cannot be read as weights alone"):
         import_model(path, heads=HEADS)
@@ -299,3 +308,82 @@ def test_weights_of_unknown_programs_are_refused():
         import_model(language, heads=1)
     with pytest.raises(ValueError, match="got no arrays"):
         import_model({}, heads=1)
+
+
+# --- weights that are not what they seem ---
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, bool])
+def test_quantised_weights_are_refused(weights, dtype):
+    name = "_read_in.bias"
+    changes = {name: weights[name].astype(dtype)}
+    said = f"{name} must hold floats, got an array of {np.dtype(dtype)}; if weights"
+    refused(weights, said, changes)
+
+
+def test_weights_that_the_dtype_does_not_hold_are_refused(weights):
+    large = np.full(WIDTH, 1e39)
+    changed = {**weights, "_read_in.bias": large}
+    said = r"arrays\['read_in.bias'\] must be finite in float32, but 16 of its 16 val"
+    with pytest.raises(ValueError, match=said):
+        import_model(changed, heads=HEADS)
+    model = import_model(changed, heads=HEADS, dtype="float64")
+    np.testing.assert_array_equal(arrays_of(model)["read_in.bias"], large)
+
+
+def test_one_name_has_one_array(weights):
+    name = "_read_in.bias"
+    said = f"one array of each name, got two of {name}, in which / and dictionaries"
+    refused(weights, said, {"_read_in/bias": weights[name]})
+    refused(weights, said, {"_read_in": {"bias": weights[name]}})
+
+
+def test_dictionaries_without_end_are_refused(weights):
+    endless = dict(weights)
+    endless["a"] = endless
+    said = "must have dictionaries that lie at most 64 deep in each other"
+    with pytest.raises(ValueError, match=said):
+        import_model(endless, heads=HEADS)
+    deep = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    refused(weights, said, {"b": deep})
+    nested = {"params": {"inner": weights}}
+    assert_same(import_model(nested, heads=HEADS), import_model(weights, heads=HEADS))
+
+
+def test_names_do_not_reach_the_terminal_as_they_are(weights):
+    name = "_read_in.bias\x1b[31m\nSaved"
+    refused(weights, "'_read_in.bias\\x1b[31m\\nSaved' is not expected", {name: XS})
+    with pytest.raises(ValueError, match=r"got '\\x1b\[31m'; rename them"):
+        import_model({"\x1b[31m": XS}, heads=HEADS)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.full(1, 1e300), "must be finite in float32, but 1 of its 1 values are too"),
+        (np.full(1, np.nan), "must be finite, but 1 of its 1"),
+        (np.full(1, 1j), "must hold real numbers, got an array of complex128"),
+        (None, "must be an array of real numbers, got None"),
+        ("text", "must hold real numbers, got 'text'"),
+    ],
+)
+def test_parameters_are_finite_real_numbers(weights, untyped, array, said):
+    model = import_model(weights, heads=HEADS)
+    arrays = arrays_of(model) | {"head.bias": array}
+    said = rf"^arrays\['head.bias'\] {said}"
+    with pytest.raises(ValueError, match=said):
+        model_from_arrays(model.codec, model.config, arrays)
+    if not isinstance(array, np.ndarray) or not np.isnan(array).any():
+        with pytest.raises(ValueError, match=said):
+            with_parameters(model, {"head.bias": array})
+
+
+def test_new_parameters_are_no_shorter_than_float32(weights, untyped):
+    model = import_model(weights, heads=HEADS)
+    for array in (np.ones(1, np.float16), np.ones(1, int), [1]):
+        changed = with_parameters(model, {"head.bias": array})
+        assert changed.head.bias[...].dtype == np.float32
+    with pytest.raises(ValueError, match="arrays must be a dictionary of arrays"):
+        with_parameters(model, [1])

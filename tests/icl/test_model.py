@@ -12,7 +12,9 @@ import scipy.special
 from flax import nnx
 
 from icl import LinearRegression, ModelConfig, Prompts, Transformer, encode, token_count
-from icl.codecs import Pairs
+from icl.codecs import Characters, JointPairs, Pairs
+from icl.codecs.joint import joint_tokens
+from icl.inference import predictions_at, resumed
 from icl.model.building import abstract_params
 from icl.pytrees import named
 
@@ -463,3 +465,88 @@ def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call(model_of("pre"))
     assert "\n" not in str(caught.value)
+
+
+# --- numbers that would be misread ---
+
+
+def test_states_of_float16_are_computed_with_in_float32(untyped):
+    model = model_of("pre")
+    large = 1_000 * np.asarray(output_of("pre").hidden[1])
+    short = large.astype(np.float16)
+    uses = (
+        model.read_out,
+        model.normalised,
+        lambda states: model.resume(states, 1).predictions,
+        lambda states: resumed(model, states, 1),
+    )
+    for use in uses:
+        found, wanted = use(short), use(short.astype(np.float32))
+        assert found.dtype == np.float32 and np.asarray(found).any()
+        np.testing.assert_array_equal(found, wanted)
+        said = (
+            r"^hidden must be finite in float32, but \d+ of its \d+ values are too la"
+        )
+        with pytest.raises(ValueError, match=said):
+            use(np.full(large.shape, 1e300))
+    assert model.embed(np.zeros((1, 3, 4), np.float16)).dtype == np.float32
+    tokens = np.asarray(joint_tokens(prompts()), np.float16)
+    alone = Transformer(
+        ModelConfig.linear_attention(3, 1), JointPairs(3, 5), rngs=nnx.Rngs(0)
+    )
+    assert alone.embed(tokens).dtype == np.float32
+
+
+def test_queries_must_be_finite_in_float32(untyped):
+    model = model_of("pre")
+    batch, length, dim = prompts().xs.shape
+    queries = np.full((batch, length, 1, dim), 1e300)
+    for ask in (model.predict_at, lambda *given: predictions_at(model, *given)):
+        with pytest.raises(ValueError, match=r"^queries must be finite in float32"):
+            ask(prompts(), queries)
+
+
+@cache
+def reader():
+    config = ModelConfig(layers=1, width=8)
+    return Transformer(config, Characters("abc", tokens=4), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("sequence", "positions", "said"),
+    [
+        ([[0, 1]], [0, 4], "positions must be 0 to 3, the rows of the table .* got 4"),
+        ([[0, 1]], [0, -1], "positions must be 0 to 3, .* got -1"),
+        ([[0, 1]], [0, 2**32], "positions must be 0 to 3, .* got 4294967296"),
+        ([[0, 1]], [0.0, 1.0], "positions must be integers, got an array of float64"),
+        ([[0, 3]], None, "sequence must be 0 to 2, the codec's tokens, got 3"),
+        ([[0, -1]], None, "sequence must be 0 to 2, the codec's tokens, got -1"),
+        ([[0, 2**32]], None, "sequence must be 0 to 2, .* got 4294967296"),
+        ([[0.0, 1.0]], None, "sequence must be integers, got an array of float64"),
+        (np.zeros((1, 9), int), None, "sequence must have at most 4 tokens, .* got 9"),
+    ],
+)
+def test_tokens_and_positions_are_rows_of_their_tables(sequence, positions, said):
+    with pytest.raises(ValueError, match=said):
+        reader().embed(sequence, positions)
+    inside = jax.jit(reader().embed)  # where numbers are not known
+    assert inside(jnp.zeros((1, 2), int), jnp.arange(2)).shape == (1, 2, 8)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (np.full((9, 9), 0.5), "mask must hold True and False, got an array of float6"),
+        (np.full((9, 9), np.nan), "mask must hold True and False, got an array of flo"),
+        (np.tri(9, k=-1, dtype=bool), r"a row of False for token 0\."),
+        (np.ones((8, 8), bool), r"mask must have axes \(tokens, tokens\)"),
+    ],
+)
+def test_a_mask_lets_every_token_see_one(mask, said):
+    hidden = output_of("pre").hidden[1]
+    with pytest.raises(ValueError, match=said):
+        model_of("pre").resume(hidden, 1, mask=mask)
+    whole = model_of("pre").resume(hidden, 1, mask=np.tri(9, dtype=bool))
+    np.testing.assert_array_equal(whole.predictions, output_of("pre").predictions)
