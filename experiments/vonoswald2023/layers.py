@@ -49,7 +49,7 @@ from icl.sweeps.store import Models
 
 TIMES = {
     "tiny": "20 s",
-    "quick": "15 min, 1 min once the models are trained",
+    "quick": "20 min, 1 min once the models are trained",
     "paper": "1 hour on one H100, an estimate",
 }
 
