@@ -17,6 +17,7 @@ Shapes: `xs` (batch, length, dim), `ys` (batch, length), `queries` (batch, lengt
 errors (batch, length). Entry i is about the context of the first i pairs.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -56,15 +57,14 @@ class Shifted(NamedTuple):
         """Returns squared errors over `variance`, unaveraged.
 
         Raises:
-            ValueError: predictions that are not one finite number for each answer.
+            ValueError: predictions that are not one finite number for each answer, or a
+                variance of 0, as where all weights are 0.
         """
+        variance = checks.finite_number("variance", self.variance, positive=True)
         found = checks.array(
             "predictions", predictions, self.truth.shape, "(batch, length)"
         )
-        checks.all_finite("predictions", found)
-        return (
-            np.square(np.asarray(found, float) - np.asarray(self.truth)) / self.variance
-        )
+        return np.square(np.asarray(found, float) - np.asarray(self.truth)) / variance
 
 
 Shift = Callable[[Prompts, Key[Array, ""]], Shifted]
@@ -72,8 +72,8 @@ Shift = Callable[[Prompts, Key[Array, ""]], Shifted]
 
 def standard(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     """Returns the prompts as they are."""
-    del key
-    return _same_function(prompts, _inputs(prompts))
+    prompts = _linear(prompts, key)
+    return _same_function(prompts, prompts.xs)
 
 
 def half_subspace(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
@@ -84,8 +84,8 @@ def half_subspace(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     Raises:
         ValueError: one dimension only.
     """
-    xs = _inputs(prompts)
-    dim = xs.shape[-1]
+    prompts = _linear(prompts, key)
+    xs, dim = prompts.xs, prompts.xs.shape[-1]
     if dim < 2:
         raise ValueError("half_subspace needs prompts of at least 2 dimensions, got 1.")
     basis = rotations(key, len(xs), dim)[:, :, : dim // 2]
@@ -99,8 +99,8 @@ def skewed(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     Its axes are random, and its trace is d. The paper calls the eigenvalues 1 / i,
     which are those of the matrix that multiplies x.
     """
-    xs = _inputs(prompts)
-    dim = xs.shape[-1]
+    prompts = _linear(prompts, key)
+    xs, dim = prompts.xs, prompts.xs.shape[-1]
     scales = 1 / np.arange(1, dim + 1)
     scales = scales * (dim / np.square(scales).sum()) ** 0.5
     axes = rotations(key, len(xs), dim)
@@ -141,7 +141,8 @@ def random_quadrants(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     Least squares has the error 1 - n / d for n < d: the query is isotropic, whatever
     the context.
     """
-    xs = _inputs(prompts)
+    prompts = _linear(prompts, key)
+    xs = prompts.xs
     signs_key, queries_key = jax.random.split(key)
     queries = jax.random.normal(queries_key, xs.shape, xs.dtype)
     return _asked(prompts, jnp.abs(xs) * _signs(signs_key, xs), queries)
@@ -149,7 +150,8 @@ def random_quadrants(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
 
 def opposite_quadrants(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     """Returns context inputs in one random orthant, and queries in the opposite one."""
-    xs = _inputs(prompts)
+    prompts = _linear(prompts, key)
+    xs = prompts.xs
     signs_key, queries_key = jax.random.split(key)
     signs = _signs(signs_key, xs)
     queries = -jnp.abs(jax.random.normal(queries_key, xs.shape, xs.dtype)) * signs
@@ -163,10 +165,10 @@ def orthogonal_query(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     queries for fewer than d pairs only: prompts are cut to d pairs, whose last is never
     in a context. (The released code goes on with queries of zeros and errors of 0.)
     """
-    xs = _inputs(prompts)
-    length = min(xs.shape[1], xs.shape[2])
-    prompts = prompts._replace(xs=xs[:, :length], ys=prompts.ys[:, :length])
-    xs = prompts.xs
+    prompts = _linear(prompts, key)
+    length = min(prompts.xs.shape[1:])
+    xs = prompts.xs[:, :length]
+    prompts = prompts._replace(xs=xs, ys=prompts.ys[:, :length])
     free = jax.random.normal(key, xs.shape, xs.dtype)
     axes, _ = jnp.linalg.qr(jnp.swapaxes(xs, 1, 2))  # (batch, dim, length)
     earlier = np.tri(length, k=-1, dtype=axes.dtype)[None]
@@ -183,7 +185,8 @@ def repeated_query(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
 
     Without a context x_1 is asked.
     """
-    xs = _inputs(prompts)
+    prompts = _linear(prompts, key)
+    xs = prompts.xs
     batch, length, _ = xs.shape
     latest = np.maximum(np.arange(length), 1)
     lots = jax.random.uniform(key, (batch, length))
@@ -192,12 +195,13 @@ def repeated_query(prompts: Prompts, key: Key[Array, ""]) -> Shifted:
     return _asked(prompts, xs, queries)
 
 
-def _inputs(prompts: Prompts) -> Vectors:
-    """Returns the inputs of prompts that are known to be of a linear function.
+def _linear(prompts: Prompts, key: Key[Array, ""]) -> Prompts:
+    """Returns prompts that are known to be of a linear function, as JAX arrays.
 
     Raises:
-        ValueError: the prompts do not hold their weights.
+        ValueError: the prompts do not hold their weights, or this is no typed key.
     """
+    checks.typed_key("key", key)
     prompts = check_prompts(prompts)
     if prompts.weights is None:
         raise ValueError(
@@ -205,13 +209,20 @@ def _inputs(prompts: Prompts) -> Vectors:
             "get labels; they are of a task whose functions are not linear, or of your "
             "own data."
         )
-    return prompts.xs
+    return prompts
+
+
+def _finite(prompts: Prompts) -> Prompts:
+    """Returns shifted prompts, and refuses numbers that have become infinite."""
+    for name in ("xs", "ys", "weights"):
+        checks.all_finite(f"shifted {name}", getattr(prompts, name))
+    return prompts
 
 
 def _values(prompts: Prompts, xs: Vectors) -> Float[Array, "batch length"]:
     """Returns w.x."""
     assert prompts.weights is not None
-    return linear_values(jnp.asarray(prompts.weights), xs)
+    return linear_values(prompts.weights, xs)
 
 
 def _variance(prompts: Prompts, xs: Vectors) -> float:
@@ -222,41 +233,42 @@ def _variance(prompts: Prompts, xs: Vectors) -> float:
 
 def _same_function(prompts: Prompts, xs: Vectors) -> Shifted:
     """Returns prompts with other inputs, the same functions and no noise."""
-    _inputs(prompts)
-    xs = jnp.asarray(xs)
     ys = _values(prompts, xs)
-    return Shifted(prompts._replace(xs=xs, ys=ys), None, ys, _variance(prompts, xs))
+    shifted = _finite(prompts._replace(xs=xs, ys=ys))
+    return Shifted(shifted, None, ys, _variance(prompts, xs))
 
 
 def _asked(prompts: Prompts, xs: Vectors, queries: Vectors) -> Shifted:
     """Returns prompts with other inputs and queries, and the same functions."""
     context = _same_function(prompts, xs).prompts
     truth = _values(prompts, queries)
+    checks.all_finite("shifted answers", truth)
     return Shifted(context, queries, truth, _variance(prompts, queries))
 
 
 def _scaled_inputs(prompts: Prompts, key: Key[Array, ""], *, factor: float) -> Shifted:
-    del key
-    return _same_function(prompts, _inputs(prompts) * factor)
+    prompts = _linear(prompts, key)
+    return _same_function(prompts, prompts.xs * factor)
 
 
 def _scaled_weights(prompts: Prompts, key: Key[Array, ""], *, factor: float) -> Shifted:
-    del key
-    xs = _inputs(prompts)
+    prompts = _linear(prompts, key)
     assert prompts.weights is not None
-    return _same_function(prompts._replace(weights=prompts.weights * factor), xs)
+    scaled = prompts._replace(weights=prompts.weights * factor)
+    return _same_function(scaled, prompts.xs)
 
 
 def _noisy(
     prompts: Prompts, key: Key[Array, ""], *, noise_std: float, rescaled: bool
 ) -> Shifted:
     clean = standard(prompts, key)
-    xs, ys = clean.prompts.xs, clean.prompts.ys
+    ys = clean.truth
     ys = ys + noise_std * jax.random.normal(key, ys.shape, ys.dtype)
-    if rescaled:
-        variance = _variance(prompts, xs)
-        ys = ys * (variance / (variance + noise_std**2)) ** 0.5
-    return Shifted(prompts._replace(xs=xs, ys=ys), None, ys, clean.variance)
+    if rescaled and noise_std:
+        clean_std = clean.variance**0.5
+        ys = ys * (clean_std / math.hypot(clean_std, noise_std))
+    shifted = _finite(clean.prompts._replace(ys=ys))
+    return Shifted(shifted, None, ys, clean.variance)
 
 
 def _with_lengths_of(like: Vectors, xs: Vectors) -> Vectors:

@@ -110,6 +110,53 @@ def test_averaging_is_as_bad_as_it_is_said_to_be(shifted):
     )
 
 
+def test_prompts_whose_labels_are_all_0_are_shifted_and_have_no_errors():
+    prompts, key = inference.sample(LinearRegression(2, 4), 3, 0)
+    zero = prompts._replace(weights=0 * prompts.weights, ys=0 * prompts.ys)
+    for noise_std in (0.0, 1.0):
+        case = shifts.noisy(noise_std)(zero, key)
+        np.testing.assert_array_equal(case.truth, 0)
+        with pytest.raises(ValueError, match="variance must be a finite number > 0, g"):
+            case.errors(case.truth)
+
+
+def test_noise_of_any_size_is_rescaled_to_the_size_of_the_labels():
+    prompts, key = inference.sample(LinearRegression(2, 4), 500, 0)
+    truth = np.asarray(shifts.noisy(1e30)(prompts, key).truth)
+    assert np.square(truth).mean() == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [
+        (shifts.scaled_inputs(1e38), "shifted xs must be finite"),
+        (shifts.scaled_weights(1e38), "shifted [a-z]+ must be finite"),
+        (shifts.noisy(3e38), "shifted ys must be finite"),
+    ],
+)
+def test_shifts_that_leave_the_range_of_floats_are_refused(shift, said):
+    prompts, key = inference.sample(LinearRegression(2, 4), 30, 0)
+    with pytest.raises(ValueError, match=said):
+        shift(prompts._replace(xs=10 * prompts.xs, weights=10 * prompts.weights), key)
+
+
+def test_shifts_take_typed_keys_only(untyped):
+    prompts, key = inference.sample(LinearRegression(2, 4), 3, 0)
+    for shift in shifts.SHIFTS.values():
+        for bad in (jax.random.PRNGKey(0), jax.random.split(key, 3), None):
+            with pytest.raises(ValueError, match="key must be a typed key"):
+                shift(prompts, bad)
+
+
+def test_shifts_take_prompts_of_lists(untyped):
+    prompts, key = inference.sample(LinearRegression(2, 4), 3, 0)
+    lists = Prompts(*(np.asarray(part).tolist() for part in prompts[:3]))
+    for shift in shifts.SHIFTS.values():
+        jax.tree.map(
+            np.testing.assert_array_equal, shift(prompts, key), shift(lists, key)
+        )
+
+
 def test_errors_of_ones_own_predictions(shifted):
     case = shifted["x times 3"]
     zeros = np.zeros(case.truth.shape)
