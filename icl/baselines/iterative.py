@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from icl import cautions, checks
-from icl.arrays import real, shown
+from icl.arrays import floating, real, shown
 from icl.baselines.direct import Multiple
 from icl.baselines.spectral import SpectralLearner, Spectrum
 
@@ -57,8 +57,6 @@ def optimal_rate(
     checks.positive_int("dim", dim)
     checks.finite_number("noise_std", noise_std)
     checks.finite_number("weight_std", weight_std, positive=True)
-    if not isinstance(context, int | float | jax.Array):
-        context = real("context", context)
     if not isinstance(context, jax.core.Tracer):
         counts = np.asarray(real("context", context))
         checks.all_finite("context", counts)
@@ -66,6 +64,8 @@ def optimal_rate(
             raise ValueError(
                 f"context must be a number of pairs >= 0, got {shown(context)}."
             )
+    if not isinstance(context, int | float):
+        context = floating("context", context)
     ratio = noise_std / weight_std
     return 1 / (2 * (context + (dim + 1 + ratio * ratio)))
 

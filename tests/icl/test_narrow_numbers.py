@@ -13,6 +13,7 @@ from icl.baselines import (
     NearestNeighbors,
     OnePassSGD,
     ScikitLearner,
+    optimal_rate,
 )
 from icl.compare.path import lowest
 from icl.tasks import Pool, check_prompts, shifts
@@ -113,6 +114,15 @@ def test_the_lowest_point_of_a_curve_is_the_same_for_any_dtype(untyped, dtype):
     assert (round(float(where), 4), float(least)) == (210.2632, 0.0)
     where, _ = lowest(np.array([0.0, 1.0, 2.0]), np.array([200, 100, 190], dtype))
     np.testing.assert_allclose(where, 1 + 5 / 190)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, jnp.float16, np.int64])
+def test_optimal_rates_are_the_same_for_any_dtype(untyped, dtype):
+    contexts = np.array([1, 200]).astype(dtype)
+    wanted = [1 / (2 * (n + 20 + 1 + 0.25)) for n in (1, 200)]
+    for given in (contexts, jnp.asarray(contexts)):
+        found = optimal_rate(given, 20, noise_std=0.5)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 class Says(RegressorMixin, BaseEstimator):
