@@ -153,9 +153,8 @@ class Characters(Codec):
         Raises:
             ValueError: these are no places in the alphabet, in one axis.
         """
-        places = np.asarray(real("ids", ids))
+        places = np.asarray(self._checked_ids(ids))
         checks.shape_of("ids", places, (None,), "(characters,)")
-        self._check_ids(places)
         return "".join(self.alphabet[place] for place in places)
 
     def check(self, batch: Any) -> Lines:
@@ -163,16 +162,18 @@ class Characters(Codec):
 
         Raises:
             ValueError: these are no lines, or other characters or another number of
-                them, or answers begin before `start`.
+                them; weights are no finite numbers from 0 on, or answers no booleans;
+                answers begin before `start`, or positions are no rows of the table.
+                Numbers are not looked at inside jit.
         """
         batch = _lines(batch)
-        ids = jnp.asarray(real("ids", batch.ids))
+        # They are looked at before JAX, which cuts off large ones, has them.
+        ids = jnp.asarray(self._checked_ids(batch.ids))
         sizes = (None, self.tokens)
         checks.shape_of("ids", ids, sizes, "(batch, tokens)")
-        self._check_ids(ids)
-        weights = jnp.asarray(real("weights", batch.weights))
+        weights = _checked_weights(batch.weights)
         checks.shape_of("weights", weights, ids.shape, "(batch, tokens)")
-        answers = jnp.asarray(real("answers", batch.answers), bool)
+        answers = jnp.asarray(answer_flags(batch.answers))
         checks.shape_of("answers", answers, ids.shape, "(batch, tokens)")
         early = answers[:, : self.start + 1]
         if not isinstance(early, jax.core.Tracer) and np.asarray(early).any():
@@ -182,7 +183,9 @@ class Characters(Codec):
             )
         positions = batch.positions
         if positions is not None:
-            positions = jnp.asarray(real("positions", positions))
+            what = "the rows of the table of positions"
+            positions = checks.indices("positions", positions, self.places, what)
+            positions = jnp.asarray(positions)
             checks.shape_of("positions", positions, ids.shape, "(batch, tokens)")
         return Lines(ids, weights, answers, positions, batch.latents)
 
@@ -198,23 +201,38 @@ class Characters(Codec):
         self, predictions: Float[Array, "batch slots alphabet"], batch: Lines
     ) -> Float[Array, "batch slots"]:
         """Returns the cross-entropy of every character that is predicted."""
-        return cross_entropy(predictions, _lines(batch).ids[:, self.start + 1 :])
+        ids = real("ids", _lines(batch).ids)
+        return cross_entropy(predictions, ids[:, self.start + 1 :])
 
     def slot_weights(self, batch: Lines) -> Float[Array, "batch slots"]:
         """Returns how much each character counts."""
-        return batch.weights[:, self.start + 1 :]
+        return real("weights", _lines(batch).weights)[:, self.start + 1 :]
 
-    def _check_ids(self, ids: Any) -> None:
-        if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise ValueError(f"ids must be integers, got an array of {ids.dtype}.")
-        if isinstance(ids, jax.core.Tracer) or not ids.size:
-            return
-        least, most = int(ids.min()), int(ids.max())
-        if least < 0 or most >= self.entries:
-            raise ValueError(
-                f"ids must be 0 to {self.entries - 1}, the places in the alphabet, got "
-                f"{least if least < 0 else most}."
-            )
+    def _checked_ids(self, ids: Any) -> Any:
+        return checks.indices("ids", ids, self.entries, "the places in the alphabet")
+
+
+def answer_flags(answers: Any) -> Any:
+    """Returns which characters are part of an answer, as an array.
+
+    Raises:
+        ValueError: these are no booleans. NaN and 0.3 would count as True.
+    """
+    flags = real("answers", answers)
+    if flags.dtype != bool:
+        raise ValueError(
+            f"answers must hold True and False, got an array of {flags.dtype}."
+        )
+    return flags
+
+
+def _checked_weights(weights: Any) -> Array:
+    """Returns how much characters count, and refuses numbers below 0, NaN and inf."""
+    found = jnp.asarray(checks.floats("weights", weights))
+    checks.all_finite("weights", found)
+    if not isinstance(found, jax.core.Tracer) and (found < 0).any():
+        raise ValueError(f"weights must not be negative, got {found.min():.3g}.")
+    return found
 
 
 def _lines(batch: Any) -> Lines:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from icl import checks
+from icl.arrays import real
 from icl.codecs.base import Codec
 from icl.losses import squared_error
 from icl.prompts import Prompts, check_prompts
@@ -135,4 +136,4 @@ class JointPairs(Codec):
             ValueError: these are no prompts, or as many predictions as prompts.
         """
         checks.of_kind("batch", batch, Prompts, "prompts, icl.Prompts(xs, ys)")
-        return self.loss(predictions, batch.ys[:, -1:])
+        return self.loss(predictions, real("ys", batch.ys)[:, -1:])

@@ -25,7 +25,7 @@ from jaxtyping import Bool
 
 from icl import checks
 from icl.arrays import real
-from icl.codecs.characters import Characters, Lines
+from icl.codecs.characters import Characters, Lines, answer_flags
 
 
 def right_characters(
@@ -93,7 +93,7 @@ def answer_numbers(answers: Any) -> np.ndarray:
         >>> answer_numbers([[False, True, True, False, True]]).tolist()
         [[-1, 0, 0, -1, 1]]
     """
-    marked = np.asarray(real("answers", answers), bool)
+    marked = np.asarray(answer_flags(answers))
     checks.shape_of("answers", marked, (None, None), "(batch, tokens)")
     begins = marked & ~np.pad(marked, ((0, 0), (1, 0)))[:, :-1]
     counts = begins.sum(axis=1)

@@ -1,6 +1,7 @@
 """The task of sums: what it draws, what it refuses, and how answers are graded."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -198,3 +199,39 @@ def test_bad_tasks_are_refused(settings, said, untyped):
 def test_bad_operands_and_texts_are_refused(call, said, untyped):
     with pytest.raises(ValueError, match=said):
         call(Addition(2))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        # JAX would take the last row, or the first, and count 2^32 as 0.
+        ("positions", 1_000, "positions must be 0 to 9, the rows of the table .* 1000"),
+        ("positions", -1, "positions must be 0 to 9, .* got -1"),
+        ("positions", 2**32, "positions must be 0 to 9, .* got 4294967296"),
+        ("positions", 0.5, "positions must be integers, got an array of float64"),
+        ("ids", 2**32, "ids must be 0 to 13, the places in the alphabet, got 42949"),
+        ("answers", 0.3, "answers must hold True and False, got an array of float64"),
+        ("answers", np.nan, "answers must hold True and False, got an array of float"),
+        ("weights", np.nan, "weights must be finite, but 20 of its 20 values are NaN"),
+        ("weights", 1e300, "weights must be finite in float32"),
+        ("weights", -1, "weights must not be negative, got -1"),
+    ],
+)
+def test_lines_with_bad_numbers_are_refused(field, value, said, untyped):
+    lines = Addition(2).test(2)
+    bad = lines._replace(**{field: np.full(lines.ids.shape, value)})
+    with pytest.raises(ValueError, match=said):
+        Addition(2).codec.check(bad)
+    if field == "answers":
+        with pytest.raises(ValueError, match=said):
+            answer_numbers(bad.answers)
+
+
+def test_lines_of_short_numbers_are_checked_and_pass_through_jit():
+    codec, lines = Addition(2).codec, Addition(2).test(2)
+    short = lines._replace(
+        ids=lines.ids.astype(np.int8), weights=lines.weights.astype(np.float16)
+    )
+    for checked in (codec.check(short), jax.jit(codec.check)(short)):
+        np.testing.assert_array_equal(checked.ids, lines.ids)
+        assert checked.weights.dtype == jnp.float32
