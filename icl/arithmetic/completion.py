@@ -17,7 +17,7 @@ rules by which it may (Lee et al. 2023, section 4, compares a transformer with o
 - "rank 2": the matrix of rank 2 that fits the shown cells best, found by alternating
   least squares from a random start. A cell is known if no small change of the factors
   moves it while the shown ones stay. Where few are shown, another matrix of rank 2 may
-  fit them as well, and what is known of that one is wrong.
+  fit them as well, and what is known of that one is wrong. It is for n up to 200.
 
 Shapes: tables (n, n). Everything is float64.
 """
@@ -37,6 +37,9 @@ Rule = Literal["additive", "contiguous", "ratio", "digits", "rank 2"]
 
 LARGEST = 1_000
 """The largest n."""
+
+LARGEST_CUBED = 200
+"""The largest n of what holds some n^3 numbers: one-hot features, the rule "rank 2"."""
 
 SWEEPS = 200
 """How often alternating least squares solves for both factors."""
@@ -95,8 +98,9 @@ def complete(table: ArrayLike, shown: ArrayLike, rule: Rule = "additive") -> Com
         rule: how the others follow; see the module's text.
 
     Raises:
-        ValueError: the table is no square of finite numbers, no cell is shown, or there
-            is no such rule.
+        ValueError: the table is no square of finite numbers or too large for the rule,
+            no cell is shown, what follows is too large for a float, or there is no such
+            rule.
 
     Example:
         >>> shown = [[True, True, False], [True, False, False], [False, False, True]]
@@ -112,10 +116,30 @@ def complete(table: ArrayLike, shown: ArrayLike, rule: Rule = "additive") -> Com
     if not flags.any():
         raise ValueError("shown must show one cell or more, got none.")
     checks.all_finite("the shown cells of table", values[flags])
+    most = {"rank 2": LARGEST_CUBED, "digits": LARGEST}.get(rule, n)
+    if n > most:
+        raise ValueError(
+            f"table must have at most {most:,} rows for the rule {rule!r}, got {n:,}."
+        )
+    values = np.where(flags, values, 0.0)
+    # Products of very small or large numbers would leave the range of floats, and the
+    # ridge of "rank 2" is for numbers of about 1 to 1,000. Powers of 2 round nothing.
+    exponent = np.frexp(np.abs(values).max())[1]
+    unit = exponent - np.clip(exponent, 1, 10)
+    found, known = _completed(np.ldexp(values, -unit), flags, rule)
+    with np.errstate(over="ignore"):
+        found = np.ldexp(found, unit)
+    if rule != "ratio":  # which divides by zeros that are shown
+        checks.all_finite("the completed cells of table", found[known])
+    return Completion(found, known)
+
+
+def _completed(values: np.ndarray, flags: np.ndarray, rule: Rule) -> Completion:
+    """Returns a table filled in by a rule."""
     if rule == "additive":
         return _additive(values, flags)
     if rule == "digits":
-        return _by_features(values, flags, _digit_features(n))
+        return _by_features(values, flags, _digit_features(len(flags)))
     if rule == "rank 2":
         return _rank_two(values, flags)
     return _blocks(values, flags, ratio=rule == "ratio")
@@ -206,8 +230,11 @@ def one_hot_features(n: int) -> Float[np.ndarray, "cells features"]:
     """Returns the row and the column of every cell, one-hot, row by row.
 
     Least squares on them is the rule "additive".
+
+    Raises:
+        ValueError: n is below 2 or above 200.
     """
-    n = checks.positive_int("n", n, minimum=2, maximum=LARGEST)
+    n = checks.positive_int("n", n, minimum=2, maximum=LARGEST_CUBED)
     cells = np.arange(n * n)
     return np.concatenate([np.eye(n)[cells // n], np.eye(n)[cells % n]], axis=1)
 
@@ -244,7 +271,7 @@ def _rank_two(values: np.ndarray, shown: np.ndarray) -> Completion:
     for _ in range(SWEEPS):
         u = _solved(v, weights, values)
         v = _solved(u, weights.T, values.T)
-    known = _fixed(u, v, shown)
+    known = shown | _fixed(u, v, shown)
     return Completion(np.where(known, u @ v.T, np.nan), known)
 
 
@@ -267,4 +294,9 @@ def _solved(factor: np.ndarray, weights: np.ndarray, values: np.ndarray) -> np.n
     grams = np.einsum("ij,ja,jb->iab", weights, factor, factor)
     moments = np.einsum("ij,ja->ia", weights * values, factor)
     ridge = 1e-10 * np.eye(2)  # rows with fewer than two cells have no unique factor
-    return np.linalg.solve(grams + ridge, moments[..., None])[..., 0]
+    try:
+        return np.linalg.solve(grams + ridge, moments[..., None])[..., 0]
+    except np.linalg.LinAlgError:  # the ridge is rounded off beside large factors
+        sizes = np.trace(grams, axis1=1, axis2=2)[:, None, None]
+        grams = grams + ridge + 1e-15 * sizes * np.eye(2)
+        return np.linalg.solve(grams, moments[..., None])[..., 0]

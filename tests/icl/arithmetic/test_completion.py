@@ -1,11 +1,14 @@
 """Addition tables are completed by values, as least squares does and as released."""
 
+from typing import get_args
+
 import jax
 import numpy as np
 import pytest
 
 from icl import Prompts
 from icl.arithmetic.completion import (
+    Rule,
     addition_table,
     complete,
     one_hot_features,
@@ -15,6 +18,8 @@ from icl.arithmetic.thresholds import law, thresholds
 from icl.baselines import LeastSquares
 
 TABLE = addition_table(20)
+WIDE = np.zeros((201, 201))
+HUGE = np.array([[-1.7e308, 1.7e308], [1.7e308, 0]])
 
 
 def test_the_additive_rule_is_least_squares_on_one_hot_operands():
@@ -84,6 +89,34 @@ def test_rank_two_needs_more_than_sums_do():
     assert not complete(TABLE, random_cells(20, 100), "rank 2").known.all()
 
 
+@pytest.mark.parametrize("rule", get_args(Rule))
+@pytest.mark.parametrize("unit", [2.0**-900, 2.0**-40, 2.0**1015])
+def test_tables_are_completed_in_any_unit(rule, unit):
+    shown = random_cells(20, 250)
+    wanted, found = (complete(TABLE * u, shown, rule) for u in (1.0, unit))
+    np.testing.assert_array_equal(found.known, wanted.known)
+    # The steps of rank 2 end about that far from their limit.
+    np.testing.assert_allclose(found.values / unit, wanted.values, 1e-9, 1e-6)
+
+
+@pytest.mark.parametrize("rule", get_args(Rule))
+def test_cells_that_are_not_shown_are_not_looked_at(rule):
+    shown = random_cells(20, 250)
+    hidden = np.where(shown, TABLE, np.nan)
+    for found, wanted in zip(
+        complete(hidden, shown, rule), complete(TABLE, shown, rule), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_rank_two_has_an_answer_for_any_cells():
+    few = random_cells(20, 7, 10)  # its factors are so large that the ridge is lost
+    assert complete(TABLE, few, "rank 2").known[few].all()
+    every = np.ones((3, 3), bool)
+    found = complete(np.zeros((3, 3)), every, "rank 2")
+    assert found.known.all() and (found.values == 0).all()
+
+
 def test_thresholds_follow_their_laws():
     additive = np.median(thresholds(20, "additive", trials=60))
     contiguous = np.median(thresholds(20, "contiguous", trials=12))
@@ -106,6 +139,9 @@ def test_thresholds_follow_their_laws():
         (lambda: complete(TABLE, np.ones((3, 3), bool)), "table must have axes"),
         (lambda: complete(TABLE, TABLE > 3, "magic"), "rule must be one of"),
         (lambda: thresholds(20, "rank 2"), "rule must be one of"),
+        (lambda: one_hot_features(201), "n must be an integer of at most 200, got 201"),
+        (lambda: complete(WIDE, WIDE == 0, "rank 2"), "most 200 rows .* got 201"),
+        (lambda: complete(HUGE, HUGE != 0), "the completed cells of table must be fin"),
     ],
 )
 def test_bad_tables_are_refused(call, said, untyped):
