@@ -257,6 +257,17 @@ def integer(name: str, value: Any, low: int, high: int = LARGEST) -> int:
     return number
 
 
+def indices(name: str, values: Any, low: int, high: int) -> Int[np.ndarray, "..."]:
+    """Returns the values as an array of integers in [low, high)."""
+    array = real(name, values)
+    whole = array.size == 0 or array.dtype.kind in "iu"
+    if not whole or (array < low).any() or (array >= high).any():
+        raise ValueError(
+            f"{name} must be integers in [{low}, {high}), got {shown(values)}."
+        )
+    return array.astype(int)
+
+
 def seed(value: Any) -> int:
     """Returns a seed that NumPy and scikit-learn take."""
     try:

@@ -15,7 +15,6 @@ from probes.arrays import real, real_or_jax
 from probes.interventions.states import (
     closed,
     covariance_root,
-    indices,
     intercept_of,
     lengths,
     matrix,
@@ -140,10 +139,10 @@ def swap(
             f"each prompt, got shapes {states.shape} and {givers.shape}."
         )
     prompts, length, _ = states.shape
-    givers = indices("donors", givers, 0, prompts)
+    givers = checks.indices("donors", givers, 0, prompts)
     chosen = range(length) if tokens is None else tokens
     swapped = np.zeros(length, bool)
-    swapped[indices("tokens", chosen, -length, length)] = True
+    swapped[checks.indices("tokens", chosen, -length, length)] = True
     rows = np.where(swapped, givers[:, None], np.arange(prompts)[:, None])
     swapped_states = states[rows, np.broadcast_to(np.arange(length), rows.shape)]
     return closed("hidden", swapped_states, hidden)

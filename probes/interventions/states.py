@@ -121,17 +121,6 @@ def intercept_of(intercept: ArrayLike, q: int) -> Float64[np.ndarray, " q"]:
     return intercept
 
 
-def indices(name: str, values: Any, low: int, high: int) -> np.ndarray:
-    """Returns the values as an array of integers in [low, high)."""
-    array = real(name, values)
-    whole = array.size == 0 or array.dtype.kind in "iu"
-    if not whole or (array < low).any() or (array >= high).any():
-        raise ValueError(
-            f"{name} must be integers in [{low}, {high}), got {checks.shown(values)}."
-        )
-    return array.astype(int)
-
-
 def covariance_root(
     covariance: ArrayLike, features: int
 ) -> Float64[np.ndarray, "features features"]:

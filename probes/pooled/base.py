@@ -21,8 +21,11 @@ from sklearn.utils.validation import (
 )
 
 from probes import cautions, checks
-from probes.arrays import real
-from probes.pooled.config import ProbeConfig
+from probes.arrays import is_float, real
+from probes.groups import given_labels
+from probes.labels import real_labels
+from probes.pooled.config import ProbeConfig, checked
+from probes.pooled.inputs import refuse_beyond_float32
 
 # The type checker's stubs are of an older scikit-learn, where these are abstract.
 Interval: Any = _param_validation.Interval
@@ -90,7 +93,9 @@ class PooledEstimator(BaseEstimator):
         _param_validation.validate_parameter_constraints(
             self._parameter_constraints, self.get_params(), type(self).__name__
         )
-        return ProbeConfig(
+        # scikit-learn takes True for 1, and integers of any size.
+        checks.positive_int("n_tokens", self.n_tokens)
+        config = ProbeConfig(
             units=self.units if self.head == "mlp" else None,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -98,23 +103,27 @@ class PooledEstimator(BaseEstimator):
             max_iter=self.max_iter,
             n_iter_no_change=self.n_iter_no_change,
         )
+        return checked(config, of="")
 
     def _validated(self, *arrays: Any, **options: Any) -> Any:
-        """Returns arrays as scikit-learn checks them, which refuses what is no number.
+        """Returns arrays as scikit-learn checks them, and as real numbers or labels.
 
-        It takes masked arrays, dates and text for numbers, and cannot read all tensors.
+        Alone it takes masked arrays, dates and text for numbers, and cannot read all
+        tensors.
         """
+        labelled = is_classifier(self)
+        readers = {"X": _numbers, "y": _labels if labelled else _numbers}
         names = zip("Xy", arrays, strict=False)
-        arrays = tuple(
-            values if name == "y" and is_classifier(self) else _numbers(name, values)
-            for name, values in names
-        )
+        arrays = tuple(readers[name](name, values) for name, values in names)
         try:
-            return validate_data(self, *arrays, **options)
+            found = validate_data(self, *arrays, **options)
         except (TypeError, ValueError) as error:  # of several lines, with the array
             said = " ".join(str(error).split())[:MOST_SAID]
             both = "X and y must be arrays" if len(arrays) > 1 else "X must be an array"
             raise type(error)(f"{both} that scikit-learn takes: {said}") from error
+        if len(arrays) == 1:
+            return real("X", found)
+        return real("X", found[0]), found[1] if labelled else real("y", found[1])
 
     def _train(
         self,
@@ -137,8 +146,8 @@ class PooledEstimator(BaseEstimator):
             raise ValueError(
                 f"random_state must be an integer, got {self.random_state}."
             )
-        with np.errstate(over="ignore"):  # the probe is trained in float32
-            checks.finite("X", X.astype(np.float32))
+        config = self.config()
+        refuse_beyond_float32("X", X)
         weights = None
         if sample_weight is not None:
             weights = checks.sample_weight(sample_weight, len(X))
@@ -152,7 +161,7 @@ class PooledEstimator(BaseEstimator):
             reads,
             train=train,
             validation=validation,
-            config=self.config(),
+            config=config,
             seed=int(random.randint(2**31 - 1)),
             sample_weight=weights,
             labelled=codes is not None,
@@ -180,10 +189,15 @@ class PooledEstimator(BaseEstimator):
         Where a label occurs once, or there are fewer rows than labels on a side, rows
         are held out whatever their labels are.
         """
+        held = int(np.ceil(self.validation_fraction * len(rows)))
+        if held >= len(rows):
+            raise ValueError(
+                "validation_fraction must leave a row to train on, got "
+                f"{self.validation_fraction!r} with {len(rows)} rows."
+            )
         strata = None
         if codes is not None:
             _, counts = np.unique(codes[rows], return_counts=True)
-            held = int(np.ceil(self.validation_fraction * len(rows)))
             sides = min(held, len(rows) - held)
             strata = codes[rows] if counts.min() > 1 and sides >= len(counts) else None
         return train_test_split(
@@ -220,6 +234,26 @@ class PooledEstimator(BaseEstimator):
 
 def _numbers(name: str, values: Any) -> Any:
     """Returns values of a kind that scikit-learn would misread as an array."""
-    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    dtype = getattr(values, "dtype", None)
+    kind = getattr(dtype, "kind", "")
     masked = isinstance(values, np.ma.MaskedArray)
-    return real(name, values) if masked or kind in set("mMSUV") else values
+    text = kind == "O" and any(isinstance(x, str | bytes) for x in np.ravel(values))
+    if not (masked or text or kind in set("mMSUV") or hasattr(values, "detach")):
+        return values
+    if text:
+        raise ValueError(f"{name} must hold real numbers, got text among objects.")
+    array = real(name, values)
+    if array.dtype.kind == "V":  # such as bfloat16 and int4, which it does not know
+        return array.astype(np.float32 if is_float(array.dtype) else np.int8)
+    return array
+
+
+def _labels(name: str, values: Any) -> Any:
+    """Returns labels; floats that are whole numbers are left to scikit-learn."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if values is None or kind == "c":  # of which scikit-learn has its own to say
+        return values
+    if kind == "V" or "float" in str(getattr(values, "dtype", "")):
+        values = _numbers(name, values)
+    found = given_labels(name, values)
+    return found if found.dtype.kind == "f" else real_labels(name, found)

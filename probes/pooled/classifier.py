@@ -87,7 +87,7 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
         X, y = self._validated(X, y, ensure_min_samples=2)
         try:
             check_classification_targets(y)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"y must hold labels: {error}") from error
         labels = column_or_1d(y, warn=True)
         self.classes_, codes = np.unique(labels, return_inverse=True)

@@ -20,6 +20,7 @@ from sklearn.base import (
 
 from probes import checks
 from probes.pooled.base import PooledEstimator
+from probes.pooled.inputs import refuse_beyond_float32
 
 
 class PooledProbe(MultiOutputMixin, RegressorMixin, PooledEstimator):
@@ -94,6 +95,7 @@ class PooledProbe(MultiOutputMixin, RegressorMixin, PooledEstimator):
             X, y, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
         checks.finite("y", y)
+        refuse_beyond_float32("y", y, axis=0)
         self._one_output = y.ndim == 1
         self.validation_loss_ = self._train(X, y.reshape(len(y), -1), sample_weight)
         return self

@@ -20,7 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from probes.pooled.config import ProbeConfig
+from probes import checks
+from probes.arrays import real, unit_size
+from probes.pooled.config import ProbeConfig, checked
+from probes.pooled.inputs import reads_of, refuse_beyond_float32, states_of
 from probes.pooled.parameters import Probes
 from probes.pooled.training import FitResult, Prompts, fit_layers
 
@@ -64,16 +67,34 @@ def fit(
         The probes and the record of their training, as NumPy arrays.
 
     Raises:
-        ValueError: a probe that may read nothing, `reads` of another shape, or values
-            that are not finite.
+        ValueError: a probe that may read nothing, shapes that do not go together,
+            prompts that do not exist, settings that are not what they should be, or
+            values that are no real numbers, not finite, or beyond float32.
     """
-    _check_reads(reads, (len(targets), hidden.shape[2]))
+    hidden, config, seed = states_of(hidden), checked(config), checks.seed(seed)
+    prompts = hidden.shape[1]
+    train = _prompts("train", train, prompts)
+    validation = _prompts("validation", validation, prompts)
+    labelled = checks.flag("labelled", labelled)
+    targets = _targets(targets, np.concatenate([train, validation]), prompts, labelled)
+    reads = reads_of(reads, (len(targets), hidden.shape[2]))
+    layers_at_once = checks.positive_int("layers_at_once", layers_at_once)
+    if sample_weight is not None:
+        # Only their ratios count; sums of numbers of unit size do not overflow.
+        sample_weight, _ = unit_size(checks.sample_weight(sample_weight, prompts))
+        for name, rows in (("train", train), ("validation", validation)):
+            if not sample_weight[rows].any():
+                raise ValueError(
+                    f"sample_weight must be above 0 for some prompts of {name}."
+                )
     prepare = _shared_out if labelled else _standardise
     of_train = None if sample_weight is None else sample_weight[train]
-    values, centre, spread = prepare(np.asarray(targets, float), train, of_train)
+    values, centre, spread = prepare(targets, train, of_train)
 
     def side(layers: Any, prompts: np.ndarray) -> Prompts:
-        states = jnp.asarray(layers[:, prompts], jnp.float32)
+        some = layers[:, prompts]
+        refuse_beyond_float32("hidden", some)
+        states = jnp.asarray(some, jnp.float32)
         weights = None
         if sample_weight is not None:
             some = sample_weight[prompts]
@@ -107,13 +128,35 @@ def fit(
     return FitResult(_unfold(probes, centre, spread), loss, n_iter)
 
 
-def _check_reads(reads: Bool[np.ndarray, "..."], expected: tuple[int, int]) -> None:
-    """Refuses `reads` of another shape, and a probe that may read nothing."""
-    if reads.shape != expected or not reads.any(axis=1).all():
+def _prompts(name: str, values: Any, prompts: int) -> Int[np.ndarray, " some"]:
+    """Returns indices of prompts, at least one."""
+    found = checks.indices(name, values, 0, prompts)
+    if found.ndim != 1 or not found.size:
         raise ValueError(
-            f"reads must have shape (probes, tokens) = {expected} and let each probe "
-            f"read a token, got shape {reads.shape} with {reads.sum(axis=1)} tokens."
+            f"{name} must be the indices of at least one prompt, got shape "
+            f"{found.shape}."
         )
+    return found
+
+
+def _targets(
+    targets: Any, used: Int[np.ndarray, " used"], prompts: int, labelled: bool
+) -> Float[np.ndarray, "probes prompts coordinates"]:
+    """Returns targets as float64; those of the prompts that are used are checked."""
+    found = real("targets", targets).astype(float)
+    if found.ndim != 3 or found.shape[1] != prompts or 0 in found.shape:
+        raise ValueError(
+            f"targets must have shape (probes, prompts={prompts}, coordinates), none "
+            f"of them empty, got {found.shape}."
+        )
+    some = found[:, used]
+    refuse_beyond_float32("targets", some, axis=1)
+    if labelled and not (np.isin(some, (0, 1)).all() and (some.sum(axis=2) <= 1).all()):
+        raise ValueError(
+            "targets must be 1 for the right label of a prompt and 0 elsewhere where "
+            "they are labelled."
+        )
+    return found
 
 
 def _initial(

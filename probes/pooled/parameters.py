@@ -22,6 +22,10 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Bool, Float
 
+from probes import checks
+from probes.arrays import real_or_jax
+from probes.pooled.inputs import reads_of, refuse_beyond_float32, states_of
+
 PRECISION = jax.lax.Precision.HIGHEST  # a GPU would otherwise multiply in TF32
 
 
@@ -66,25 +70,63 @@ def predict(
     """Returns what every probe reads from each prompt, computed in float32.
 
     Hidden states are taken to the device one layer at a time.
+
+    Raises:
+        ValueError: the probes were fitted to other numbers of layers, tokens or
+            features, or something holds no real numbers, or numbers beyond float32.
     """
-    layers = [
-        jax.device_get(
-            predict_layers(
-                jax.tree.map(lambda array, layer=layer: array[layer, None], probes),
-                jnp.asarray(hidden[layer], jnp.float32)[None],
-                reads,
-            )
+    probes, reads = _checked(probes, reads)
+    states = states_of(hidden)
+    layers, _, tokens = probes.scores.shape
+    expected = (layers, states.shape[1], tokens, probes.weights[0].shape[2])
+    if states.shape != expected:
+        raise ValueError(
+            "hidden must have the layers, tokens and features that the probes were "
+            f"fitted to, {expected[:1] + expected[2:]}, and an axis of prompts behind "
+            f"the layers, got shape {states.shape}."
         )
-        for layer in range(len(hidden))
-    ]
-    return np.concatenate(layers)
+    guesses = []
+    for layer, some in enumerate(states):
+        refuse_beyond_float32("hidden", some)
+        guess = predict_layers(
+            jax.tree.map(lambda array, layer=layer: array[layer, None], probes),
+            jnp.asarray(some, jnp.float32)[None],
+            reads,
+        )
+        guesses.append(jax.device_get(guess))
+    return np.concatenate(guesses)
 
 
 def position_weights(
     probes: Probes, reads: Bool[np.ndarray, "probes tokens"]
 ) -> Float[np.ndarray, "layers probes tokens"]:
     """Returns each token's weight in what a probe pools: at least 0, and 1 in sum."""
+    probes, reads = _checked(probes, reads)
     return scipy.special.softmax(np.where(reads, probes.scores, -np.inf), axis=-1)
+
+
+def _checked(probes: Any, reads: Any) -> tuple[Probes, np.ndarray]:
+    """Returns probes and what they read as arrays whose shapes fit together."""
+    checks.of_kind("probes", probes, Probes, "the probes of a FitResult")
+    scores = real_or_jax("probes.scores", probes.scores)
+    several = (probes.weights, probes.biases)
+    lists = all(isinstance(each, tuple | list) for each in several)
+    if not lists or not len(probes.weights) == len(probes.biases) > 0:
+        raise ValueError("probes must hold a bias for each of one or more weights.")
+    weights = tuple(real_or_jax("probes.weights", each) for each in probes.weights)
+    biases = tuple(real_or_jax("probes.biases", each) for each in probes.biases)
+    axes = scores.ndim == 3 and all(
+        (weight.ndim, bias.ndim) == (4, 3)
+        and weight.shape[:2] == bias.shape[:2] == scores.shape[:2]
+        and weight.shape[3] == bias.shape[2]
+        for weight, bias in zip(weights, biases, strict=True)
+    )
+    if not axes:
+        raise ValueError(
+            "probes must have the leading axes (layers, probes) in all arrays, and a "
+            "bias for each column of its weights, as those of a FitResult do."
+        )
+    return Probes(scores, weights, biases), reads_of(reads, scores.shape[1:])
 
 
 @jax.jit

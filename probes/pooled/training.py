@@ -27,6 +27,8 @@ from probes.pooled.parameters import (
     predict_layers,
 )
 
+LEAST_UNIT = 200  # no number of float32 is smaller than 2^-LEAST_UNIT
+
 
 class FitResult(NamedTuple):
     """Fitted probes, and the record of their training.
@@ -201,17 +203,26 @@ def _feature_scale(
 ) -> Scale:
     """Returns each feature's scale over the prompts and tokens that a probe reads."""
     share = reads / reads.sum(axis=1, keepdims=True)
+    # Squares of float32 end at 1e38. In units of powers of 2, one for each token and
+    # feature, they neither overflow nor vanish, and nothing is rounded.
+    _, units = jnp.frexp(jnp.abs(hidden).max(axis=1))
+    hidden = jnp.ldexp(hidden, -units[:, None])
     if weights is None:
         means, variances = hidden.mean(axis=1), hidden.var(axis=1)
     else:
         of_prompt = weights[None, :, None, None]
         means = (hidden * of_prompt).mean(axis=1)
         variances = (jnp.square(hidden - means[:, None]) * of_prompt).mean(axis=1)
-    average = partial(jnp.einsum, "pt,ltf->lpf", share, precision=PRECISION)
-    centre = average(means)
+    means = jnp.ldexp(means, units)
+    centre = jnp.einsum("pt,ltf->lpf", share, means, precision=PRECISION)
+    # Now in the unit of the largest token that a probe reads.
+    read = reads[None, :, :, None]
+    largest = jnp.where(read, units[:, None], -LEAST_UNIT).max(axis=2, keepdims=True)
+    smaller = jnp.minimum(units[:, None] - largest, 0)
     # Variance about the common mean: within a token, and between the tokens.
-    between = jnp.square(means[:, None] - centre[:, :, None])
-    variance = average(variances) + (share[None, :, :, None] * between).sum(axis=2)
-    spread = jnp.sqrt(variance)
+    within = jnp.ldexp(variances[:, None], 2 * smaller)
+    between = jnp.square(jnp.ldexp(means[:, None] - centre[:, :, None], -largest))
+    variance = (share[None, :, :, None] * (within + jnp.where(read, between, 0))).sum(2)
+    spread = jnp.ldexp(jnp.sqrt(variance), largest[:, :, 0])
     # A constant feature has only rounding left to divide by.
     return Scale(centre, jnp.where(spread > 1e-6 * jnp.abs(centre), spread, 1.0))

@@ -15,6 +15,7 @@ RNG = np.random.default_rng(0)
 STATES = RNG.normal(size=(12, 4))
 HIDDEN = RNG.normal(size=(2, 12, 2, 3))
 TARGET = RNG.normal(size=(12, 2))
+READS = np.ones((1, 2), bool)
 
 
 @functools.cache
@@ -29,6 +30,20 @@ def eraser() -> Eraser:
 
 def fitted():
     return PooledProbe(2, "linear", max_iter=1).fit(STATES, TARGET)
+
+
+@functools.cache
+def pooled_fit():
+    from probes.pooled import ProbeConfig, fit
+
+    config, rows = ProbeConfig(max_iter=1), np.arange(12)
+    return fit(HIDDEN, TARGET[None], READS, train=rows, validation=rows, config=config)
+
+
+def pooled_config():
+    from probes.pooled import ProbeConfig
+
+    return ProbeConfig(max_iter=1)
 
 
 def fitted_classifier():
@@ -93,6 +108,16 @@ VALID = {
     "random_labels.inputs": lambda: np.arange(12) // 2,
     "Eraser.__call__.hidden": lambda: STATES,
     "PooledClassifier.fit.y": lambda: np.arange(12) % 2,
+    # probes.pooled
+    "fit.hidden": lambda: HIDDEN,
+    "fit.targets": lambda: TARGET[None],
+    **dict.fromkeys(("train", "validation"), lambda: np.arange(12)),
+    "config": pooled_config,
+    "layers_at_once": lambda: 1,
+    "labelled": lambda: False,
+    "probes": lambda: pooled_fit().probes,
+    "predict.hidden": lambda: HIDDEN,
+    "reads": lambda: READS,
     # probes.plot
     "ax": lambda: None,
     "curves.token": lambda: None,
@@ -145,7 +170,11 @@ LEAVE_OUT = {
 
 
 def all_cases():
-    optional = {"probes.plot": "matplotlib", "probes.torch": "torch"}
+    optional = {
+        "probes.pooled": "jax",
+        "probes.plot": "matplotlib",
+        "probes.torch": "torch",
+    }
     there = [name for name, library in optional.items() if find_spec(library)]
     return [
         case
