@@ -68,8 +68,8 @@ def linear_gradient_descent(
         dtype: of the parameters, "float64" or "float32".
 
     Raises:
-        ValueError: a size is below 1, rate is not above 0, gamma is negative, or the
-            dtype is another.
+        ValueError: a size is below 1, rate is not above 0, gamma is negative, one of
+            them is too large for the dtype, or the dtype is another.
 
     Example:
         >>> prompts = Prompts(np.ones((1, 2, 1)), np.ones((1, 2)))
@@ -83,6 +83,8 @@ def linear_gradient_descent(
     config = linear_config(dim, steps)
     rate = checks.finite_number("rate", rate, positive=True)
     gamma = checks.finite_number("gamma", gamma)
+    for name, weight in (("rate", 2 * rate), ("gamma", gamma)):
+        checks.floats(name, weight, dtype)
     width = config.width
     only_x = np.diag([0.0, *[1.0] * dim])
     layer = {
