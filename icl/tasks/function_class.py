@@ -30,9 +30,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from icl import checks
+from icl.arrays import floating
 from icl.prompts import Prompts
 from icl.tasks.base import Task
-from icl.tasks.laws import LAWS, standard
+from icl.tasks.laws import LAWS, check_scale, standard
 
 Functions = Mapping[str, Array]
 
@@ -115,7 +116,7 @@ def check_sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def check_noise(task: Any) -> None:
     """Refuses a deviation of the noise that is negative, and a law that is unknown."""
-    checks.normalise(task, checks.finite_number, "noise_std")
+    checks.normalise(task, check_scale, "noise_std")
     checks.one_of("noise_law", task.noise_law, LAWS)
 
 
@@ -123,4 +124,5 @@ def linear_values(
     weights: Float[Array, "batch dim"], xs: Float[Array, "batch length dim"]
 ) -> Float[Array, "batch length"]:
     """Returns w.x as a sum of products: a matmul in TF32 would add 1e-3 to it."""
+    weights, xs = floating("weights", weights), floating("xs", xs)
     return jnp.sum(xs * weights[:, None, :], axis=-1)

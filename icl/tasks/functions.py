@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from icl import checks
+from icl.arrays import floating
 from icl.codecs import Pairs
 from icl.losses import logistic
 from icl.tasks.function_class import (
@@ -131,7 +132,8 @@ class Quadratic(FunctionClass):
         self, functions: Functions, xs: Float[Array, "batch length dim"]
     ) -> Float[Array, "batch length"]:
         """Returns sum_j w_j x_j^2 / sqrt(3)."""
-        return linear_values(functions["coefficients"], xs**2) / 3.0**0.5
+        squares = floating("xs", xs) ** 2
+        return linear_values(functions["coefficients"], squares) / 3.0**0.5
 
     @property
     def normaliser(self) -> float:
@@ -183,6 +185,7 @@ class ReluNetwork(FunctionClass):
     ) -> Float[Array, "batch length"]:
         """Returns what the networks say about x."""
         first, second = functions["first"], functions["second"]
+        xs = floating("xs", xs)
         units = jnp.einsum("bhd,bld->blh", first, xs, precision="highest")
         return linear_values(second, jax.nn.relu(units)) * (2 / self.hidden) ** 0.5
 
@@ -242,6 +245,7 @@ class DecisionTree(FunctionClass):
         self, functions: Functions, xs: Float[Array, "batch length dim"]
     ) -> Float[Array, "batch length"]:
         """Returns the leaf that each x ends in."""
+        xs = floating("xs", xs)
         node = jnp.zeros(xs.shape[:2], int)
         for _ in range(self.depth):
             asked = jnp.take_along_axis(functions["coordinates"], node, axis=1)

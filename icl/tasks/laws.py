@@ -29,6 +29,9 @@ LAWS = get_args(Law)
 DEGREES = 5.0
 """The degrees of freedom of Student's law, whose kurtosis is then finite."""
 
+LARGEST = 1e18
+"""The largest deviation, mean or weight: float32 holds products of two of them."""
+
 ANGLES = 4097
 """The number of angles between which the law of a cap is a straight line."""
 
@@ -142,15 +145,37 @@ class Cap:
         return angles, density / below[-1], below / below[-1]
 
 
+def check_scale(name: str, value: object, *, positive: bool = False) -> float:
+    """Returns a deviation as a float.
+
+    Raises:
+        ValueError: it is negative, not finite or too large, or (`positive`) 0.
+    """
+    number = checks.finite_number(name, value, positive=positive)
+    _refuse_large(name, number, LARGEST)
+    return number
+
+
+def _refuse_large(name: str, values: float | np.ndarray, most: float) -> None:
+    largest = np.abs(values).max()
+    if largest > most:
+        raise ValueError(
+            f"{name} must be at most {most:g} in size, as float32 holds what is drawn "
+            f"with it, got {largest:g}."
+        )
+
+
 def check_covariance(name: str, covariance: object, dim: int) -> Matrix:
     """Returns a covariance as nested tuples; a vector is the diagonal of one.
 
     Raises:
-        ValueError: it has another size, or is not symmetric positive semi-definite.
+        ValueError: it has another size, is not symmetric positive semi-definite, or has
+            numbers that are not finite or too large.
     """
     matrix = matrix_of(real(name, covariance), dim)
     checks.shape_of(name, matrix, (dim, dim), "(dim, dim) or (dim,)")
     checks.all_finite(name, matrix)
+    _refuse_large(name, matrix, LARGEST**2)
     if not np.array_equal(matrix, matrix.T):
         raise ValueError(f"{name} must be symmetric; use (C + C.T) / 2.")
     smallest = float(np.linalg.eigvalsh(matrix).min())
@@ -166,13 +191,14 @@ def check_vector(name: str, vector: object, dim: int) -> Vector:
     """Returns a vector as a tuple; one number stands for all coordinates.
 
     Raises:
-        ValueError: it has another length, or is not finite.
+        ValueError: it has another length, or numbers that are not finite or too large.
     """
     found = np.asarray(real(name, vector), dtype=float)
     if found.ndim == 0:
         found = np.full(dim, found)
     checks.shape_of(name, found, (dim,), "(dim,), or be one number,")
     checks.all_finite(name, found)
+    _refuse_large(name, found, LARGEST)
     return tuple(found.tolist())
 
 

@@ -70,10 +70,10 @@ class LinearRegression(FunctionClass):
             a mean are applied (Goddard et al. 2025); None has it drawn by `weight_law`.
 
     Raises:
-        ValueError: a size is below 1, a deviation is negative or not finite, a law is
-            unknown, a covariance is not symmetric positive semi-definite, fixed weights
-            or a mean have another length or are not finite, or a cap is not an angle
-            above 0 and at most 180, or is given beside another law.
+        ValueError: a size is below 1, a deviation is negative, a law is unknown, a
+            covariance is not symmetric positive semi-definite, fixed weights or a mean
+            have another length, a number is not finite or above 1e18 in size, or a cap
+            is not an angle above 0 and at most 180, or is given beside another law.
 
     Example:
         >>> task = LinearRegression(dim=3, length=5)
@@ -105,7 +105,7 @@ class LinearRegression(FunctionClass):
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
         check_noise(self)
-        checks.normalise(self, checks.finite_number, "weight_std", positive=True)
+        checks.normalise(self, laws.check_scale, "weight_std", positive=True)
         checks.normalise(self, checks.flag, "rotated")
         for name in ("inputs", "weight_law"):
             checks.one_of(name, getattr(self, name), laws.LAWS)

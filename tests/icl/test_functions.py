@@ -128,6 +128,16 @@ def test_networks_and_squares_are_what_they_say():
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("task", CLASSES, ids=lambda task: type(task).__name__)
+@pytest.mark.parametrize("dtype", [np.int8, np.float16])
+def test_functions_of_short_numbers_are_those_of_long_ones(task, dtype, untyped):
+    functions = task.functions(KEY, 1)
+    xs = np.full((1, 2, task.dim), 100, dtype)
+    wanted = task.values(functions, jnp.asarray(xs, jnp.float32))
+    np.testing.assert_array_equal(task.values(functions, xs), wanted)
+    np.testing.assert_array_equal(task.values(functions, xs.tolist()), wanted)
+
+
 def test_labels_of_classes_are_sides_of_a_plane_some_of_them_flipped():
     prompts = drawn(LinearClassification(3, 50, flipped=0.2), 400)
     sides = np.sign(

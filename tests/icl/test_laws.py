@@ -126,6 +126,11 @@ def test_the_defaults_are_no_part_of_a_description():
         ({"weight_law": "cauchy"}, "weight_law must be one of"),
         ({"weight_covariance": (1.0, -1.0, 1.0)}, "weight_covariance must be positive"),
         ({"rotated": 2}, "rotated must be"),
+        # What is drawn with these would be infinite.
+        ({"noise_std": 1e300}, r"noise_std must be at most 1e\+18 in size, .* 1e\+300"),
+        ({"weight_std": 1e30}, r"weight_std must be at most 1e\+18 in size, .* 1e\+30"),
+        ({"mean": -1e30}, r"mean must be at most 1e\+18 in size, .* got 1e\+30"),
+        ({"covariance": (1, 1, 1e40)}, r"covariance must be at most 1e\+36 in size"),
     ],
 )
 def test_laws_that_make_no_sense_are_refused(changes, says, untyped):
