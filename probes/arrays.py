@@ -66,6 +66,20 @@ def _is_real(dtype: np.dtype) -> bool:
     return dtype.kind in "biuf" or own
 
 
+def native(array: np.ndarray) -> np.ndarray:
+    """Returns real numbers in a dtype that every library reads, if need be another one.
+
+    Others than JAX know neither bfloat16 nor int4, and PyTorch no long doubles and no
+    numbers of the other byte order.
+    """
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind == "V":  # float32 and int16 hold the same numbers
+        dtype = np.dtype(np.float32 if is_float(dtype) else np.int16)
+    elif dtype == np.longdouble:
+        dtype = np.dtype(float)
+    return array.astype(dtype, copy=False)
+
+
 def real_or_jax(name: str, values: Any) -> Any:
     """Returns an array of real numbers, of JAX as it is and of others as NumPy's."""
     if not is_jax(values):

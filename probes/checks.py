@@ -78,7 +78,24 @@ def named(name: str, values: Any, *, fewest: int = 1) -> Mapping[str, Any]:
             f'{name} must be a dictionary of at least {fewest}, such as {{"w": ...}} '
             f"with a target's name, got {shown(values)}."
         )
+    one_kind(f"the names of {name}", values)
     return values
+
+
+def one_kind(name: str, labels: Collection[Any]) -> None:
+    """Refuses labels of an axis that are sequences, or text beside something else.
+
+    xarray would take the former for more axes, and the latter all for text.
+    """
+    sequences = [x for x in labels if isinstance(x, Sequence) and not _is_text(x)]
+    if sequences or len({_is_text(label) for label in labels}) > 1:
+        raise ValueError(
+            f"{name} must all be text, or all numbers, got {shown(list(labels))}."
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | bytes)
 
 
 def target(
@@ -171,6 +188,7 @@ def token_names(names: Sequence[str] | None, tokens: int) -> list[Any]:
             f"tokens must be {tokens} different names, one for each token, got "
             f"{len(names)} of which {len(set(names))} differ."
         )
+    one_kind("tokens", names)
     return list(names)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from probes import cautions, checks
-from probes.arrays import shown
+from probes.arrays import native, real, shown
 
 LABELS = "biuUSO"
 """The kinds of arrays that hold labels: booleans, integers and strings."""
@@ -78,9 +78,27 @@ def given_labels(name: str, values: Any) -> Shaped[np.ndarray, "..."]:
         ) from error
     if array.dtype == object and array.ndim:
         array = _of_objects(name, array)
+    kind = array.dtype.kind
+    if kind == "V":
+        array = native(real(name, array))
+    elif kind == "c" or not _sorted(array):
+        raise ValueError(
+            f"{name} must hold labels that can be sorted, such as integers or strings, "
+            f"got {shown(values)}."
+        )
     if array.dtype.kind == "f":
         checks.finite(name, array)
     return array
+
+
+def _sorted(array: Shaped[np.ndarray, "..."]) -> bool:
+    """Returns whether labels can be sorted, as all but some Python objects can."""
+    if array.dtype == object:
+        try:
+            np.unique(array)
+        except TypeError:
+            return False
+    return True
 
 
 def _of_objects(

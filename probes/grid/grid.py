@@ -259,6 +259,9 @@ def probe_grid(
     read, classes = read_targets(
         axis, targets, have, prompts, classifies=engine.classifies
     )
+    if not engine.classifies:
+        for name, target in read.items():
+            checks.squarable(f"target {name!r}", target.values)
     if have is not None:
         have, names = have[:, axis.places], axis.coords()["token"]
         checks.enough_prompts(have, names, parts.train, parts.test, labels)

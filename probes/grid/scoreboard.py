@@ -65,6 +65,13 @@ class Scoreboard:
         # Sums the columns of each target, the control's apart.
         sizes = np.tile(np.diff(columns.starts), columns.width // self.width)
         self.pool = np.repeat(np.eye(len(sizes)), sizes, axis=0)
+        # What is resampled is float32, which ends at 1e38, and so in units of its own:
+        # powers of 2 near the size of each target, which round nothing.
+        largest = [np.abs(each.values).max() for each in columns.targets.values()]
+        self.units = np.tile(np.exp2(-np.frexp(largest)[1]), len(sizes) // len(largest))
+        squared = np.ones(kinds)
+        squared[: len(self.units)] = self.units**2
+        self.squared_units = squared
 
     def lengths(self, truths: list[np.ndarray]) -> list[np.ndarray]:
         """Returns the targets' squared lengths at each token, (prompts, targets).
@@ -115,6 +122,7 @@ class Scoreboard:
         if self.shares is not None:
             values *= self.shares[prompts, None, None]
         self.sums[layer] += values.sum(axis=0)
+        values *= self.squared_units
         flat = values.reshape(len(prompts), -1).astype(np.float32)
         resampled = self.split.weights[:, prompts].astype(np.float32) @ flat
         self.draws[layer] += resampled.reshape(self.draws.shape[1:])
@@ -131,6 +139,7 @@ class Scoreboard:
         pooled, each = self._spreads()
         # Estimates first, then resamples, as one axis: what follows is done to both.
         sums = np.concatenate([self.sums[:, None], self.draws], axis=1)
+        sums[:, 1:] /= self.squared_units
         error, control, cosines = np.split(sums, 3, axis=-1)
         counts, sizes = self._counts()[:, :, None], np.diff(self.columns.starts)
         measures = {
@@ -213,9 +222,11 @@ class Scoreboard:
             squares = centred**2
             each, about_0 = shares @ squares, shares @ np.square(truth)
         each[each <= 1e-28 * about_0] = 0
-        pooled = squares @ self.pool
-        sums = weights @ np.hstack([pooled, centred]).astype(np.float32)
+        pooled, of_column = squares @ self.pool, self.pool @ self.units
+        scaled = [pooled * self.units**2, centred * of_column]
+        sums = weights @ np.hstack(scaled).astype(np.float32)
         around, means = np.split(sums.astype(float), [pooled.shape[1]], axis=1)
+        around, means = around / self.units**2, means / of_column
         # A resample may have none of the prompts that have the token.
         counts = _or_1(counts)[:, None]
         left = around - (means**2 / counts) @ self.pool

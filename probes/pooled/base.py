@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from probes import cautions, checks
-from probes.arrays import is_float, real
+from probes.arrays import native, real
 from probes.groups import given_labels
 from probes.labels import real_labels
 from probes.pooled.config import ProbeConfig, checked
@@ -242,10 +242,7 @@ def _numbers(name: str, values: Any) -> Any:
         return values
     if text:
         raise ValueError(f"{name} must hold real numbers, got text among objects.")
-    array = real(name, values)
-    if array.dtype.kind == "V":  # such as bfloat16 and int4, which it does not know
-        return array.astype(np.float32 if is_float(array.dtype) else np.int8)
-    return array
+    return native(real(name, values))
 
 
 def _labels(name: str, values: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from probes import checks
-from probes.arrays import is_float, is_jax, real
+from probes.arrays import is_jax, native, real
 from probes.torch.hooks import (
     Visits,
     prompt_count,
@@ -188,12 +188,7 @@ def _tensor(value: Any, dtype: Any) -> Any:
 
 def _native(array: np.ndarray) -> np.ndarray:
     """Returns an array in a dtype and an order that PyTorch reads."""
-    dtype = array.dtype.newbyteorder("=")
-    if dtype.kind == "V":  # such as bfloat16 and int4
-        dtype = np.dtype(np.float32 if is_float(dtype) else np.int8)
-    elif dtype == np.longdouble:
-        dtype = np.dtype(float)
-    return np.asarray(array, dtype, order="C")
+    return np.asarray(native(array), order="C")
 
 
 def _refuse_too_large(name: str, array: np.ndarray, dtype: Any) -> None:

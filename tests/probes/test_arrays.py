@@ -183,6 +183,10 @@ def test_a_list_of_batches_is_told_from_an_iterator(rng):
             "labels of one kind, got numbers and text",
         ),
         (np.ma.masked_array(np.arange(60), np.arange(60) > 50), "some are masked"),
+        (np.arange(60) + 1j, "must hold labels that can be sorted"),
+        ((np.arange(60) + 1j).tolist(), "must hold labels that can be sorted"),
+        ([object() for _ in range(60)], "must hold labels that can be sorted"),
+        (np.zeros(60, "V2"), "groups must hold real numbers"),
     ],
 )
 def test_labels_that_are_missing_are_named(untyped, rng, groups, said):
@@ -232,3 +236,10 @@ def test_edits_that_a_dtype_of_torch_does_not_hold_are_refused(untyped):
         assert written.dtype == dtype and torch.isfinite(written.float()).all()
         with pytest.raises(ValueError, match=f"hidden does not fit into {dtype}"):
             write(states, *edit, np.full((1, 1), most * 1.005))
+
+
+def test_labels_may_be_floats_of_jax(rng):
+    hidden, w = rng.normal(size=(1, 60, 1, 4)), rng.normal(size=(60, 1))
+    groups = np.arange(60) // 2
+    found = probe_grid(hidden, {"w": w}, groups=groups.astype(ml_dtypes.bfloat16))
+    xr.testing.assert_equal(found, probe_grid(hidden, {"w": w}, groups=groups))

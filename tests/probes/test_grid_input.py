@@ -131,3 +131,13 @@ def test_flags_are_true_or_false(untyped, flag, value):
         ValueError, match=f"{flag} must be True or False, got {value!r}"
     ):
         probe_grid(GOOD, {"w": TARGET}, **{flag: value})
+
+
+@pytest.mark.parametrize("names", [[("a", "b")], [3, "3"], [None, "w"]])
+def test_names_are_all_text_or_all_numbers(untyped, names):
+    """xarray would take a tuple for more axes, and the number 3 for the text "3"."""
+    with pytest.raises(ValueError, match="names of targets must all be text, or all"):
+        probe_grid(GOOD, dict.fromkeys(names, TARGET))
+    tokens = [*names, 1, "x"][: GOOD.shape[2]]
+    with pytest.raises(ValueError, match="tokens must all be text, or all numbers"):
+        probe_grid(GOOD, {"w": TARGET}, tokens=tokens)

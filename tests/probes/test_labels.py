@@ -209,7 +209,7 @@ def test_a_label_that_is_missing_in_training_is_never_guessed(rng):
     [
         (np.zeros(40), RidgeClassifier(), "must hold labels .*astype\\(int\\)"),
         (np.arange(40)[:, None] % 2, RidgeClassifier(), "one label for each prompt"),
-        (np.array([{}] * 40), GaussianNB(), "not objects"),
+        (np.array([{}] * 40), GaussianNB(), "labels that can be sorted"),
         (np.zeros(40, int), GaussianNB(), "the same label for all"),
         (np.arange(40) % 2, KMeans(), "must be a scikit-learn regressor or classifier"),
         (np.array(["a", "b"] * 20), None, "such as RidgeClassifier"),

@@ -14,6 +14,7 @@ from probes import (
     mean_squared_error,
     movement,
     online_codelength,
+    probe_grid,
     random_change,
     random_function,
     swap,
@@ -131,12 +132,28 @@ def test_integers_of_every_kind_cannot_be_edited(untyped, states, of, dtype):
     assert (swap(tokens, [1, 2, 0]) == tokens[np.array([1, 2, 0])]).all()
 
 
+@pytest.mark.parametrize("unit", [2.0**-90, 2.0**90])
+def test_intervals_are_the_same_in_all_units(rng, unit):
+    """The squares of float32 would be 0 or infinite."""
+    hidden = rng.normal(size=(1, 60, 2, 3))
+    targets = {"w": hidden[0, :, 0, :2], "z": rng.normal(size=(60, 1))}
+    grid = probe_grid(hidden, targets, resamples=50)
+    changed = targets | {"w": targets["w"] * unit}
+    found = probe_grid(hidden, changed, resamples=50)
+    for name in ("r2", "r2_low", "r2_high", "control_r2_low", "cosine_low"):
+        np.testing.assert_allclose(found[name], grid[name], atol=1e-6)
+    scale = np.array([unit**2, 1.0])
+    for name in ("mse", "mse_low", "mse_high"):
+        np.testing.assert_allclose(found[name], grid[name] * scale, rtol=1e-5)
+
+
 @pytest.mark.parametrize("unit", [1e-200, 1e200])
 def test_numbers_without_squares_are_refused(rng, unit):
     features, target = rng.normal(size=(2, 40, 2))
     calls = {
         "features": lambda: evidence_codelength(features * unit, target),
         "target": lambda: online_codelength(features, target * unit, seed=0),
+        "target 'w'": lambda: probe_grid(features[None, :, None], {"w": target * unit}),
         "inputs": lambda: random_function(features * unit, 2, seed=0),
     }
     for name, call in calls.items():
