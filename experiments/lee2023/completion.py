@@ -37,6 +37,7 @@ from experiments.engine.figures.style import BLUE, GREEN, VERMILLION, canvas, dr
 from icl import checks
 from icl.arithmetic.completion import (
     LARGEST,
+    LARGEST_CUBED,
     Rule,
     addition_table,
     complete,
@@ -73,8 +74,9 @@ class Config:
     resamples: int = 1_000
 
     def __post_init__(self) -> None:
-        for size in (*self.sizes, self.table):
+        for size in self.sizes:
             checks.positive_int("sizes", size, minimum=4, maximum=LARGEST)
+        checks.positive_int("table", self.table, minimum=4, maximum=LARGEST_CUBED)
         if len(self.sizes) < 2 or list(self.sizes) != sorted(set(self.sizes)):
             raise ValueError(
                 f"sizes must be two or more, ascending, none twice, got {self.sizes}."

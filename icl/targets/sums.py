@@ -196,7 +196,8 @@ def _checked(column: int, digits: int, more: int = 0) -> int:
 
 def _last(latents: Latents) -> tuple[np.ndarray, np.ndarray]:
     """Returns the operands of the last sum of each sequence."""
-    return latents["a"][:, -1], latents["b"][:, -1]
+    a, b = (columns.natural(name, latents[name]) for name in ("a", "b"))
+    return a[:, -1], b[:, -1]
 
 
 def _phases(numbers: np.ndarray, k: int, period: int) -> np.ndarray:

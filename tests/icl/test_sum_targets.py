@@ -33,6 +33,14 @@ def test_targets_of_one_sum():
     np.testing.assert_allclose(phase, [[-1, 0]], atol=1e-6)
 
 
+def test_operands_in_a_short_dtype_do_not_wrap():
+    """200 + 100 is 44 in eight bits."""
+    short = Addition(3).of(np.array([200], np.uint8), np.array([100], np.uint8))
+    latents = {name: short.latents[name].astype(np.uint8) for name in "ab"}
+    digits = sum_labels(short._replace(latents=latents), 3)
+    assert [digits[f"answer {i}"].tolist() for i in range(4)] == [[0], [0], [3], [0]]
+
+
 def test_labels_of_sums_are_what_their_digits_say():
     lines = Addition(3).test(50)
     labels = sum_labels(lines, 3)
