@@ -34,7 +34,8 @@ from sklearn.preprocessing import StandardScaler
 
 from probes import checks, scores
 from probes.arrays import real
-from probes.groups import given_labels, target_labels
+from probes.groups import target_labels
+from probes.label_checks import given_labels
 
 WAVES = 1_000
 MOST = 1_000_000  # functions: more would not fit into memory

@@ -8,8 +8,6 @@ column of -1 and 1, and more are a column for each, 1 where a prompt has that la
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from probes.groups import LABELS, given_labels
-
 Codes = Int[np.ndarray, " _"]
 
 
@@ -29,16 +27,3 @@ def decoded(columns: Float[np.ndarray, "prompts columns"]) -> Codes:
     if columns.shape[1] == 1:
         return (columns[:, 0] > 0).astype(int)
     return columns.argmax(axis=1)
-
-
-def real_labels(name: str, values: object) -> Shaped[np.ndarray, "..."]:
-    """Returns an array of labels: integers, booleans or strings."""
-    found = given_labels(name, values)
-    if found.dtype.kind not in LABELS or not all(
-        isinstance(label, str) for label in found.flat if found.dtype.kind == "O"
-    ):
-        raise ValueError(
-            f"{name} must hold labels (integers, booleans or strings), got "
-            f"{found.dtype}; values.astype(int) makes integers of whole numbers."
-        )
-    return found

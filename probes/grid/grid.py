@@ -53,7 +53,8 @@ from probes.grid.sources import (
 )
 from probes.grid.splits import Split, split
 from probes.grid.tokens import TokenAxis
-from probes.groups import given_labels, group_labels, repeated_rows
+from probes.groups import group_labels, repeated_rows
+from probes.label_checks import given_labels
 
 MOST = 1_000_000
 """The largest number of resamples: more would not fit into memory."""

@@ -14,7 +14,7 @@ from probes.grid.labels import classes_of, columns_of
 from probes.grid.sources import comes_in_order, comes_when_asked
 from probes.grid.splits import Split
 from probes.grid.tokens import TokenAxis
-from probes.groups import LABELS
+from probes.label_checks import LABELS
 
 
 def states_of(

@@ -29,7 +29,7 @@ from probes.interventions.states import (
     matrix,
     opened,
 )
-from probes.labels import real_labels
+from probes.label_checks import real_labels
 
 
 def write_class(

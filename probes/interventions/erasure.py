@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from probes import cautions
 from probes.arrays import real, unit_size
-from probes.groups import given_labels
 from probes.interventions.states import closed, matrix, opened, row
-from probes.labels import coded, real_labels
+from probes.label_checks import given_labels, real_labels
+from probes.labels import coded
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,7 @@ from sklearn.utils.validation import (
 
 from probes import cautions, checks
 from probes.arrays import native, real
-from probes.groups import given_labels
-from probes.labels import real_labels
+from probes.label_checks import given_labels, real_labels
 from probes.pooled.config import ProbeConfig, checked
 from probes.pooled.inputs import refuse_beyond_float32
 
