@@ -20,22 +20,28 @@ from experiments.engine.claims.statistics import (
     Ratio,
     Statistic,
 )
+from experiments.vonoswald2023.layers_measure import UNUSUAL
 
 NEAR = 1.25
 """The largest width of the inputs at which losses are compared: beyond it a few
 contexts with the largest eigenvalues carry all of the mean."""
 
 SAMPLED = (
-    *("error", "prediction", "cosine", "descent", "error_untied"),
-    *("error_way", "cosine_way"),
+    *("error", "prediction", "cosine", "descent"),
+    *("error_way", "cosine_way", "usual_untied", "usual_theory"),
     *("error_width", "descent_width", "theory_width", "error_weights"),
 )
 """The variables that have prompts."""
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
-    """Returns means over prompts and those of every resample, with learnt scalars."""
-    sampled = dataset[list(SAMPLED)]
+    """Returns means over prompts and those of every resample, with learnt scalars.
+
+    `usual_untied` and `usual_theory` are 0 where a context is unusual.
+    """
+    usual = {"usual_untied": dataset.error_untied * dataset.usual}
+    usual["usual_theory"] = dataset.theory_untied * dataset.usual
+    sampled = dataset.assign(usual)[list(SAMPLED)]
     found = intervals.resample(sampled, ("prompt",))
     # What was learnt does not depend on the prompts.
     drawn = dataset.scalar.expand_dims(draw=found.draws.sizes["draw"])
@@ -168,37 +174,49 @@ def _way(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
 
 def _untied(judge: Judge, theory: dict) -> list[Claim]:
     layers = theory["untied"]
-    own, shared = theory["risk of untied GD, own steps"], theory["risk of untied GD++"]
-    best = theory["risk of untied GD++, own steps"]
+    note = (
+        f"Contexts with the largest {100 * UNUSUAL:g} % of eigenvalues are left out, "
+        "on which steps may diverge; that was decided after a first look."
+    )
+
+    def beside(opponent: str) -> Ratio:
+        return Ratio(
+            lambda means: means.usual_untied,
+            lambda means: means.usual_theory.sel(opponent=opponent),
+        )
+
     return [
         judge(
             "O5a",
             f"{layers} layers of their own have a smaller loss than {layers} steps of "
-            f"GD++ with one rate and one gamma, {shared:.4f}.",
-            Ratio(lambda means: means.error_untied, lambda _: xr.DataArray(shared)),
+            "GD++ with one rate and one gamma.",
+            beside("GD++"),
             "<",
             1.0,
             unit="loss / loss of GD++",
+            note=note,
             source="ours; the paper's GD++ has a rate and a gamma for each step",
         ),
         judge(
             "O5b",
             "They have a smaller loss than gradient descent with a rate for each step, "
-            f"{own:.4f}, the fair opponent that the paper leaves out.",
-            Ratio(lambda means: means.error_untied, lambda _: xr.DataArray(own)),
+            "the fair opponent that the paper leaves out.",
+            beside("GD, own steps"),
             "<",
             1.0,
             unit="loss / loss of GD with its own rates",
+            note=note,
             bar="ours",
         ),
         judge(
             "O5c",
-            f"They reach the loss of GD++ with a rate and a gamma for each step, "
-            f"{best:.4f}, as in the paper, to 10 %.",
-            Ratio(lambda means: means.error_untied, lambda _: xr.DataArray(best)),
+            "They reach the loss of GD++ with a rate and a gamma for each step, as in "
+            "the paper, to 10 %.",
+            beside("GD++, own steps"),
             "<",
             1.1,
             unit="loss / loss of GD++ with its own steps",
+            note=note,
             bar="ours",
         ),
     ]

@@ -35,6 +35,13 @@ EARLIEST = 20
 
 BODIES = ("tied", "untied")
 LEARNERS = ("GD", "GD++")
+OPPONENTS = ("GD++", "GD, own steps", "GD++, own steps")
+"""What untied layers are compared with, of as many steps as they have layers."""
+
+UNUSUAL = 0.01
+"""The share of contexts, those with the largest eigenvalues of X'X, that untied layers
+are not judged on: steps may diverge there, and one such context carries the mean."""
+
 SCALARS = ("eta", "gamma", "rest")
 
 
@@ -122,7 +129,10 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         (factor, seed, prompt), and `scalar` (seed, what); for learners `descent`
         (learner, prompt) and `descent_width` (width, learner, prompt), and the same
         in closed form for each context, `theory_width`; for untied models
-        `error_untied` (seed, prompt); and losses by step, `history_tied` and
+        `error_untied` (seed, prompt), with the losses of their opponents in closed form
+        for each context, `theory_untied` (opponent, prompt), and `usual` (prompt), 1
+        for contexts that are not among the `UNUSUAL` ones, and else 0; and losses by
+        step, `history_tied` and
         `history_untied`. Of tied models on their way, after each number `look` of
         updates, `error_way` (seed, look, prompt) and `cosine_way` (learner, seed, look,
         prompt). Other theory is in the attributes.
@@ -148,7 +158,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         "width": list(WIDTHS),
         "factor": list(FACTORS),
     }
-    found = {
+    found: dict[str, Any] = {
         **{name: (("learner", "seed", "prompt"), a) for name, a in against.items()},
         "error": (("seed", "prompt"), _errors(tied, prompts)),
         "descent": (("learner", "prompt"), _errors(descents, prompts)),
@@ -170,6 +180,24 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         ),
         "scalar": (("seed", "what"), np.stack([scalars(model) for model in tied])),
     }
+    inner = context_eigenvalues(np.asarray(prompts.xs)[:, :-1])
+    usual = inner[:, -1] <= np.quantile(inner[:, -1], 1 - UNUSUAL)
+    found["usual"] = ("prompt",), usual.astype(float)
+    found["theory_untied"] = (
+        ("opponent", "prompt"),
+        np.array(
+            [
+                steps_risk(
+                    inner,
+                    best[f"untied {name}"].rates,
+                    best[f"untied {name}"].gammas,
+                    variance=config.input_width**2 / 12,
+                )
+                for name in OPPONENTS
+            ]
+        ),
+    )
+    every["opponent"] = list(OPPONENTS)
     looks, on_the_way = _on_the_way(config, models, descents, prompts)
     found, every = found | on_the_way, every | {"look": looks}
     for body in BODIES:

@@ -9,6 +9,7 @@ from experiments.vonoswald2023 import layers, layers_measure
 from experiments.vonoswald2023.layers_measure import (
     FACTORS,
     LEARNERS,
+    OPPONENTS,
     SCALARS,
     WIDTHS,
     optima,
@@ -24,9 +25,6 @@ PROMPTS, SEEDS = 200, 5
 THEORY = {
     "risk of tied GD": 0.31,
     "risk of tied GD++": 0.22,
-    "risk of untied GD, own steps": 0.22,
-    "risk of untied GD++": 0.156,
-    "risk of untied GD++, own steps": 0.08,
     "risk of predicting 0": 0.83,
 }
 LOOKS = [20, 200, 2_000]
@@ -43,6 +41,7 @@ def planted(**changes):
         "factor": list(FACTORS),
         "what": list(SCALARS),
         "look": LOOKS,
+        "opponent": list(OPPONENTS),
     }
 
     def array(values, *dims):
@@ -56,6 +55,7 @@ def planted(**changes):
         "error_untied": array(0.082, "seed"),
         "prediction": array([[0.1], [0.001]], "learner", "seed"),
         "cosine": array([[0.9], [0.999]], "learner", "seed"),
+        "theory_untied": array([0.156, 0.22, 0.08], "opponent"),
         "error_way": array([[0.7, 0.4, 0.221]], "seed", "look"),
         "cosine_way": array(
             [[[0.9, 0.98, 0.9]], [[0.8, 0.95, 0.999]]], "learner", "seed", "look"
@@ -68,6 +68,9 @@ def planted(**changes):
     scalar = array([1.352, 0.1763, 0.01], "seed", "what")
     found = {name: values * noise for name, values in level.items()}
     found |= {"scalar": scalar + array(0.001 * np.arange(SEEDS), "seed")}
+    # One context in which a single model diverges.
+    found["usual"] = xr.DataArray(np.arange(PROMPTS) > 0, dims="prompt").astype(float)
+    found["error_untied"][{"seed": 0, "prompt": 0}] = 1e5
     for name, factor in changes.items():
         found[name] = found[name] * factor
     about = {"tied": 2, "untied": 3, "resamples": 100, "eta": 1.354, "gamma": 0.1783}
