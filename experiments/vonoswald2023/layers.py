@@ -160,6 +160,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         learnt.plot(*best, "x", color=BLUE, markersize=10, label="best for X'X")
         learnt.set(title="learnt steps", xlabel="eta", ylabel="gamma")
         learnt.margins(0.4)
+        learnt.locator_params(axis="x", nbins=4)
         own = resampled.band(lambda means: means.error_width)
         style = {"color": BLACK, "marker": "o", "label": "tied, trained"}
         draw_band(shifted, "width", own, **style)
