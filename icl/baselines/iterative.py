@@ -12,7 +12,7 @@ too large diverges here as it does in the loop: weights grow to infinity, never 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,10 @@ from jaxtyping import Array, Float
 
 from icl import cautions, checks
 from icl.arrays import floating, real, shown
+from icl.baselines.base import PrefixSolution
 from icl.baselines.direct import Multiple
 from icl.baselines.spectral import SpectralLearner, Spectrum
+from icl.prompts import Prompts
 
 Eigenvalues = Float[Array, "batch length dim"]
 Contexts = Float[Array, "1 length 1"]
@@ -137,21 +139,28 @@ class GradientDescent(SpectralLearner):
         rates = [float(self._rate(context, dim)) for context in range(length)]
         return Multiple(2 * self.steps * np.array(rates))
 
-    def multipliers(self, spectrum: Spectrum) -> Float[Array, "batch length dim"]:
-        """Returns the filter's values, and warns where the steps diverge."""
-        # Step r multiplies what is left by 1 - 2 r l, which must not be below -1.
-        largest = spectrum.eigenvalues[:, -1, -1]
-        rate = self.rate if self.steps > 1 else None
-        if rate is not None and not isinstance(largest, jax.core.Tracer):
-            bounds = 1 / np.maximum(np.asarray(largest, float), np.finfo(float).tiny)
-            diverging = int(np.count_nonzero(bounds < rate))
-            if diverging > len(bounds) / 2:
-                cautions.warn(
-                    f"{self.name} diverges on {diverging} of {len(bounds)} prompts; "
-                    f"the largest rate at which it converges on all of them is "
-                    f"{bounds.min():g}, 1 / (largest eigenvalue of X'X)."
-                )
-        return super().multipliers(spectrum)
+    def __call__(self, prompts: Prompts | Spectrum) -> PrefixSolution:
+        """Returns weights and predictions after every prefix of every prompt."""
+        solution = super().__call__(prompts)
+        # Of a spectrum whole families are computed, whose largest rates may diverge.
+        if not isinstance(prompts, Spectrum):
+            self._warn_of_divergence(prompts.xs)
+        return solution
+
+    def _warn_of_divergence(self, xs: Any) -> None:
+        """Warns if several steps diverge on most prompts, once all pairs are seen."""
+        if self.steps == 1 or self.rate is None or isinstance(xs, jax.core.Tracer):
+            return
+        # A step multiplies what is left by 1 - 2 r l, which must not be below -1.
+        seen = np.asarray(xs, float)[:, :-1]
+        largest = np.linalg.svd(seen, compute_uv=False).max(axis=1, initial=0.0) ** 2
+        diverging = int(np.count_nonzero(self.rate * largest > 1))
+        if diverging > len(largest) / 2:
+            cautions.warn(
+                f"{self.name} diverges on {diverging} of {len(largest)} prompts; the "
+                f"largest rate at which it converges on all of them is "
+                f"{1 / largest.max():g}, 1 / (largest eigenvalue of X'X)."
+            )
 
     def filter(self, eigenvalues: Eigenvalues, contexts: Contexts) -> Eigenvalues:
         """Returns (1 - (1 - 2 rate lambda)^steps) / lambda, and 2 rate steps at 0."""

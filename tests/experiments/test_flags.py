@@ -72,7 +72,7 @@ def again(figure, config):
         (fig3.FIGURE, {"dims": (1, 3), "evaluation.prompts": 90, "fitted": 8}),
         (fig4.FIGURE, {"train.steps": 9, "evaluation.resamples": 9, "probe_seed": 4}),
         (lens.FIGURE, {"model.final_norm": False, "task.inputs": "uniform"}),
-        (vonoswald.FIGURE, {"pairs": 3, "evaluation.prompts": 20, "seed": 3}),
+        (vonoswald.FIGURE, {"pairs": 3, "evaluation.prompts": 20, "seeds": 3}),
     ],
 )
 def test_a_written_command_makes_the_same_configuration(figure, changes):
