@@ -144,7 +144,9 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         for body in BODIES
     }
     tied = [run.model for run in runs["tied"]]
-    descents = [_constructed(config, best[f"tied {name}"]) for name in LEARNERS]
+    steps = [best[f"tied {name}"] for name in LEARNERS]
+    spectrum = context_eigenvalues(np.asarray(prompts.xs)[:, :-1])
+    descents = [_constructed(config, each) for each in steps]
     compared = [
         [fig2_measure.compare(model, built, prompts) for model in tied]
         for built in descents
@@ -170,9 +172,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         "descent_width": (("width", "learner", "prompt"), _wider(descents, prompts)),
         "theory_width": (
             ("width", "learner", "prompt"),
-            _in_closed_form(
-                config, [best[f"tied {name}"] for name in LEARNERS], prompts
-            ),
+            np.stack([_in_closed_form(config, steps, spectrum, a) for a in WIDTHS]),
         ),
         "error_weights": (
             ("factor", "seed", "prompt"),
@@ -180,22 +180,13 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         ),
         "scalar": (("seed", "what"), np.stack([scalars(model) for model in tied])),
     }
-    inner = context_eigenvalues(np.asarray(prompts.xs)[:, :-1])
-    usual = inner[:, -1] <= np.quantile(inner[:, -1], 1 - UNUSUAL)
+    largest = spectrum[:, -1]
+    usual = largest <= np.quantile(largest, 1 - UNUSUAL)
     found["usual"] = ("prompt",), usual.astype(float)
+    opponents = [best[f"untied {name}"] for name in OPPONENTS]
     found["theory_untied"] = (
         ("opponent", "prompt"),
-        np.array(
-            [
-                steps_risk(
-                    inner,
-                    best[f"untied {name}"].rates,
-                    best[f"untied {name}"].gammas,
-                    variance=config.input_width**2 / 12,
-                )
-                for name in OPPONENTS
-            ]
-        ),
+        _in_closed_form(config, opponents, spectrum, 1.0),
     )
     every["opponent"] = list(OPPONENTS)
     looks, on_the_way = _on_the_way(config, models, descents, prompts)
@@ -265,27 +256,20 @@ def _constructed(config: Config, steps: BestSteps) -> Transformer:
 
 
 def _in_closed_form(
-    config: Config, learners: Sequence[BestSteps], prompts: Prompts
+    config: Config, learners: Sequence[BestSteps], spectrum: np.ndarray, width: float
 ) -> np.ndarray:
-    """Returns losses of steps on inputs of each range, (widths, learners, prompts).
+    """Returns losses of steps on inputs of another range, (learners, contexts).
 
-    They are those of the contexts of the prompts, averaged over w and the query. Inputs
-    of another range multiply eigenvalues by its square.
+    They are averaged over w and the query. Inputs of another range multiply the
+    eigenvalues of contexts by its square.
     """
-    spectrum = context_eigenvalues(np.asarray(prompts.xs)[:, :-1])
-    variance = config.input_width**2 / 12
+    variance = config.input_width**2 / 12 * width**2
     return np.array(
         [
-            [
-                steps_risk(
-                    spectrum * width**2,
-                    steps.rates,
-                    steps.gammas,
-                    variance=variance * width**2,
-                )
-                for steps in learners
-            ]
-            for width in WIDTHS
+            steps_risk(
+                spectrum * width**2, steps.rates, steps.gammas, variance=variance
+            )
+            for steps in learners
         ]
     )
 
