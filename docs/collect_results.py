@@ -1,9 +1,9 @@
 """Puts what figures found into RESULTS.md: `python -m docs.collect_results FOLDER ...`.
 
 A folder is that of one run, such as `results/garg2022/shifts/shipped-bdf5f46be7a5`. The
-page has a section for each figure that was run alone, whose heading ends in the
-figure's command, and all of these stand under "Other papers". The section of a figure
-is replaced, but for its title and for the paragraphs before its table; a figure that
+page has a section for each figure and preset that was run alone, whose heading ends in
+the command, and all of these stand under "Other papers". The section of a figure at a
+preset is replaced, but for its title and for the paragraphs before its table; one that
 has none gets one at the end. What `make paper` has made stands above, and is not
 touched.
 """
@@ -23,7 +23,9 @@ RESULTS = Path(__file__).parents[1] / "RESULTS.md"
 OTHERS = "\n## Other papers\n"
 """The heading under which figures have their sections."""
 
-MODULE = re.compile(r"python -m ([\w.]+)")
+RUN = re.compile(r"python -m ([\w.]+) (\w+)")
+"""The module and the preset of a command."""
+
 HEADING = re.compile(r"### (.+) \(`(python -m [^`]+)`\)")
 
 
@@ -44,11 +46,11 @@ def collected(page: str, folder: Path, title: str | None = None) -> str:
         raise ValueError(f"the page has no heading {OTHERS.strip()!r}.")
     about = parsed(content(folder / "run.json"))
     command, claims = str(about["command"]), load_claims(folder / "claims.json")
-    figure = _module(command)
+    figure = _run(command)
     first, *sections = re.split(r"\n(?=### )", below.rstrip())
     sections = [section.rstrip() for section in sections]
-    at = [_module(section.partition("\n")[0]) for section in sections]
-    title = title or catalogue.entry(figure).title.rstrip(".")
+    at = [_run(section.partition("\n")[0]) for section in sections]
+    title = title or catalogue.entry(figure[0]).title.rstrip(".")
     if figure in at:
         old = sections[at.index(figure)]
         heading = HEADING.match(old)
@@ -60,10 +62,10 @@ def collected(page: str, folder: Path, title: str | None = None) -> str:
     return above + OTHERS + "\n\n".join([first.rstrip(), *sections]) + "\n"
 
 
-def _module(text: str) -> str:
-    """Returns the module that a command in a text runs, or nothing."""
-    found = MODULE.search(text)
-    return found[1] if found else ""
+def _run(text: str) -> tuple[str, str]:
+    """Returns the module and the preset of a command in a text, or nothing twice."""
+    found = RUN.search(text)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def _about(section: str) -> list[str]:

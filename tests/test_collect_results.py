@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md: made from the folder of a run, found again by the figure."""
+"""Sections of RESULTS.md: made from the folder of a run, found again by the command."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PAGE = f"""# Found
 {OTHERS}
 About them all.
 
-### Shifted prompts (`python -m experiments.garg2022.shifts quick`)
+### Shifted prompts (`python -m experiments.garg2022.shifts shipped --seed 1`)
 
 The model is small.
 
@@ -53,11 +53,13 @@ def test_a_section_is_replaced_but_for_its_title_and_what_it_says_first(tmp_path
     assert collected(page, folder) == page
 
 
-def test_a_figure_without_a_section_gets_one_at_the_end(tmp_path):
+def test_a_figure_or_preset_without_a_section_gets_one_at_the_end(tmp_path):
     folder = run(tmp_path / "quick-1a", "experiments.emergence.plateau quick", CLAIM)
     page = collected(PAGE, folder)
     title = "A jump that is in the model"  # as the figure's docstring begins
     assert page.startswith(PAGE.rstrip()) and f"### {title}" in page[len(PAGE) :]
+    other = run(tmp_path / "shipped-1a", "experiments.fu2024.layers shipped", CLAIM)
+    assert collected(PAGE, other).startswith(PAGE.rstrip())
     assert "### Mine (`python" in collected(PAGE, folder, "Mine")
 
 
@@ -73,15 +75,16 @@ def test_what_is_no_run_is_refused_and_leaves_the_page_as_it_is(tmp_path, capsys
     assert page.read_text() == "# Found\n"
 
 
-def test_all_tables_of_other_papers_have_the_same_columns_and_no_id_twice():
+def test_all_tables_of_other_papers_have_the_same_columns_and_no_row_twice():
     sections = RESULTS.read_text().partition(OTHERS)[2].split("\n### ")[1:]
     ids = []
     for section in sections:
-        (paper,) = re.findall(r"`python -m experiments\.(\w+)", section.splitlines()[0])
+        command = r"`python -m experiments\.(\w+)\.\w+ (\w+)"
+        ((paper, preset),) = re.findall(command, section.splitlines()[0])
         lines = [line for line in section.splitlines() if line.startswith("| ")]
         assert lines[0] == HEADER, section[:80]
         found = [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]]
         assert found and all(one.startswith(f"{paper}.") for one in found)
         assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {9}
-        ids += found
+        ids += [(preset, one) for one in found]
     assert len(ids) == len(set(ids)) > 80
