@@ -39,6 +39,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.axvspan(among[0], among[-1], color=GREY, alpha=0.12, lw=0)
             axes.set_xlabel("layer (0 = embedding)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        curves = similarity.get_legend_handles_labels()
+        figure.legend(*curves, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -89,7 +91,6 @@ def _draw_similarities(axes: Axes, resampled: Resampled) -> None:
     floor = resampled.band(lambda means: means.floor)
     _curve(axes, floor, ":", GREY, "predicting 0 (floor)")
     axes.set(title="similarity of errors", ylabel="SimE", ylim=(-0.05, 1.02))
-    axes.legend(loc="lower right", fontsize=7)
 
 
 def _curve(
