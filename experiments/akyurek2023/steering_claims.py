@@ -1,9 +1,7 @@
 """Does the model use what a probe reads? The claims of `steering`, which are ours.
 
 The claims are about predictions after edits of hidden states, which `steering_measure`
-measures, after the longest context. How far predictions move toward the donor's is a
-regression over prompts (`probes.interventions.movement`), and follows from means of
-products over prompts; so it is resampled as all else is, over prompts and seeds.
+measures, after the longest context.
 """
 
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from experiments.engine.claims.claim import Bar, Claim
 from experiments.engine.claims.estimates import estimate
 from experiments.engine.claims.intervals import Resampled, resample
 from experiments.engine.claims.judge import Judge
+from experiments.engine.claims.movements import products, toward
 from experiments.engine.claims.statistics import SEED
 from experiments.engine.figures.seeds import named_layers
 
@@ -36,27 +35,18 @@ def resampled(part: xr.Dataset) -> Resampled:
     """Returns the means over prompts that everything follows from, with resamples.
 
     `error`, `error_untouched` and `error_of_zero` are squared errors / d of predictions
-    after the edits, without one, and of predicting 0. The others are means of products:
-    `wanted_after` is that of what the donor's weights say and the prediction after an
-    edit, and so on.
+    after the edits, without one, and of predicting 0. The others are means of products
+    of what the donor's weights say, and of predictions before and after edits.
     """
     wanted, before, d = part.wanted, part.untouched, part.attrs["dim"]
-    products = xr.Dataset(
-        {
-            "wanted_wanted": wanted**2,
-            "before_before": before**2,
-            "wanted_before": wanted * before,
-            "wanted_after": wanted * part.prediction,
-            "before_after": before * part.prediction,
-            "wanted_swapped": wanted * part.swapped,
-            "before_swapped": before * part.swapped,
-            "error": (part.prediction - part.label) ** 2 / d,
-            "error_untouched": (before - part.label) ** 2 / d,
-            "error_of_zero": part.label**2 / d,
-        }
+    found = products(wanted, before, after=part.prediction, swapped=part.swapped)
+    found = found.assign(
+        error=(part.prediction - part.label) ** 2 / d,
+        error_untouched=(before - part.label) ** 2 / d,
+        error_of_zero=part.label**2 / d,
     )
     return resample(
-        products,
+        found,
         ("prompt",),
         resamples=int(part.attrs["resamples"]),
         seed=int(part.attrs["seed"]),
@@ -65,26 +55,12 @@ def resampled(part: xr.Dataset) -> Resampled:
 
 def moved(means: xr.Dataset) -> xr.DataArray:
     """Returns how far predictions moved toward the donor's after each edit."""
-    return _toward(means, means.wanted_after, means.before_after)
+    return toward(means, "after")
 
 
 def swapped(means: xr.Dataset) -> xr.DataArray:
     """Returns how far they moved with all of the donor's states."""
-    return _toward(means, means.wanted_swapped, means.before_swapped)
-
-
-def _toward(
-    means: xr.Dataset, wanted_after: xr.DataArray, before_after: xr.DataArray
-) -> xr.DataArray:
-    """Returns the slope on what is wanted: `probes.interventions.movement`.
-
-    It is NaN where what is wanted and the prediction before are proportional.
-    """
-    ww, bb, wb = means.wanted_wanted, means.before_before, means.wanted_before
-    determinant = ww * bb - wb**2
-    determinant = determinant.where(determinant > 1e-9 * ww * bb)
-    both = (bb * wanted_after - wb * before_after) / determinant
-    return xr.where(bb == 0, wanted_after / ww, both)
+    return toward(means, "swapped")
 
 
 def readable(part: xr.Dataset, quantity: str) -> np.ndarray:
@@ -140,8 +116,8 @@ def _written(
 
     def gain(means: xr.Dataset) -> xr.DataArray:
         """Returns how much further a write moves predictions than a random change."""
-        toward = moved(means).sel(quantity=name)
-        return toward.sel(edit="write") - toward.sel(edit="write, random")
+        moves = moved(means).sel(quantity=name)
+        return moves.sel(edit="write") - moves.sel(edit="write, random")
 
     best = _best(gain(halves.first.means), layers)
     return judge(

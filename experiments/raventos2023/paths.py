@@ -17,7 +17,6 @@ pair of its own, and over seeds if there are several.
 """
 
 import sys
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import GREY, canvas, draw_band
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import FEW, resample
-from experiments.raventos2023.pools_measure import Config, settings, task_of
+from experiments.raventos2023.pools_measure import Several, settings, task_of
 from icl import Prompts, inference, sweeps
 from icl.baselines import DiscretePosterior, PosteriorMean
 from icl.sweeps.setting import Setting
@@ -47,15 +46,12 @@ TIMES = {
     "quick": "20 min, 1 min once the models of `pools` are trained",
     "paper": "20 models, those of `pools`",
 }
-PRESETS = {
-    name: replace(config, sizes=tuple(size for size in config.sizes if size > 1))
-    for name, config in POOLS.items()
-}
+PRESETS = {name: Several.of(config) for name, config in POOLS.items()}
 ALONG = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 LEARNERS = ("model", "posterior", "ridge")
 
 
-def of_pools(config: Config) -> list[Setting]:
+def of_pools(config: Several) -> list[Setting]:
     """Returns the models that were trained on a pool."""
     return [each for each in settings(config) if isinstance(each.task, Pool)]
 
@@ -72,7 +68,7 @@ def on_path(
     return between / size(between) * (size(one) + size(other)) / 2
 
 
-def prompts_between(config: Config, pool: Pool, along: float) -> Prompts:
+def prompts_between(config: Several, pool: Pool, along: float) -> Prompts:
     """Returns prompts of weights between two functions of a pool, never one twice."""
     prompts, key = config.evaluation.sample(config.task, whole=True)
     first_key, step_key, noise_key = jax.random.split(key, 3)
@@ -85,13 +81,13 @@ def prompts_between(config: Config, pool: Pool, along: float) -> Prompts:
     return Prompts(prompts.xs, ys, functions["weights"])
 
 
-def compute(config: Config, models: Models) -> xr.Dataset:
+def compute(config: Several, models: Models) -> xr.Dataset:
     """Trains the missing models and measures all: see `measure`."""
     sweeps.train_missing(of_pools(config), models)
     return measure(config, models)
 
 
-def measure(config: Config, models: Models) -> xr.Dataset:
+def measure(config: Several, models: Models) -> xr.Dataset:
     """Returns risks of the learners on paths, for every prompt.
 
     Returns:

@@ -108,7 +108,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels[2].set(yscale="log", ylabel="mean squared difference / d")
         panels[2].set_title("distances on new functions")
         for axes in panels:
-            _count_functions(axes, dataset)
+            count_functions(axes, dataset)
         known = {}
         for axes in panels:
             handles, labels = axes.get_legend_handles_labels()
@@ -123,7 +123,7 @@ def _curve(axes: Axes, band: tuple[xr.DataArray, ...], **style) -> None:
     draw_band(axes, np.arange(own[0].sizes["size"]), own, **style)
 
 
-def _count_functions(axes: Axes, dataset: xr.Dataset) -> None:
+def count_functions(axes: Axes, dataset: xr.Dataset) -> None:
     """Makes the x-axis one of numbers of functions, the last of them without end."""
     sizes = [
         f"{int(size):,}" if np.isfinite(size) else "all"

@@ -9,6 +9,7 @@ noise. Distances are mean squared differences over d, averaged over all contexts
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -64,6 +65,26 @@ class Config:
                 f"sizes must be ascending, at least one and none of them twice; got "
                 f"{self.sizes}."
             )
+
+
+@dataclass(frozen=True)
+class Several(Config):
+    """The same, where every pool has another function to go to: two or more of them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sizes[0] < 2:
+            raise ValueError(
+                "sizes must be 2 or more, because a pool of one function has no other; "
+                f"got {self.sizes}."
+            )
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Returns these settings without pools of one function."""
+        sizes = tuple(size for size in config.sizes if size > 1)
+        own: dict[str, Any] = {**vars(config), "sizes": sizes}
+        return cls(**own)
 
 
 def task_of(config: Config, size: int | None, seed: int) -> Task:
