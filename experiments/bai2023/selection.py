@@ -254,8 +254,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_title(f"noise {noise:g}")
         panels[0].set_ylim(bottom=1e-4)
         panels[0].set_ylabel("squared error / variance of w.x")
-        handles, labels = panels[-1].get_legend_handles_labels()
-        panels[-1].legend(handles, labels, loc="best", fontsize=7)
+        curves = panels[-1].get_legend_handles_labels()
+        figure.legend(*curves, loc="outside lower center", ncols=4)
         _draw_penalties(chosen, dataset, resampled.band(penalty))
     return figure
 

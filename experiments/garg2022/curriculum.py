@@ -226,7 +226,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 )
             axes.set(title=f"d = {dim}", xscale="log", yscale="log", xlabel="step")
         panels[0].set_ylabel("held-out loss / d")
-        panels[0].legend(loc="lower left")
+        curves = panels[0].get_legend_handles_labels()
+        figure.legend(*curves, loc="outside lower center", ncols=2)
     return figure
 
 

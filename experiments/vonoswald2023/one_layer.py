@@ -323,8 +323,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         wider.plot(theory.width, theory, "--", color=BLUE, label="GD in closed form")
         wider.set(yscale="log", xlabel="range of the inputs / that in training")
         wrong.set(xlabel="labels that are random", ylim=(0, None))
-        for axes in (applied, wider, wrong):
+        for axes in (wider, wrong):
             axes.legend(fontsize=8)
+        curves = applied.get_legend_handles_labels()
+        figure.legend(*curves, loc="outside lower left", ncols=2)
     return figure
 
 
