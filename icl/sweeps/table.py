@@ -19,6 +19,9 @@ INSIDE = "task.task."
 NONE = "-"
 """What stands for a field that a task does not have."""
 
+WIDEST = 24
+"""Letters of a value, such as a covariance matrix; what is longer is cut off."""
+
 
 def table(settings: Sequence[Setting], models: Models) -> str:
     """Returns the runs with their status, shape and cost, as text.
@@ -52,7 +55,7 @@ def table(settings: Sequence[Setting], models: Models) -> str:
         values = (
             str(status.state),
             f"{status.step} of {setting.train.steps}",
-            *(str(row.get(name, NONE)) for name in (*SHAPE, *varied)),
+            *(_cell(row.get(name, NONE)) for name in (*SHAPE, *varied)),
             f"{setting.cost / 1e12:.2g}",
             "?" if time is None else duration(time),
             folder.name,
@@ -78,6 +81,12 @@ def _fields(setting: Setting) -> dict[str, Any]:
         with contextlib.suppress(AttributeError, ValueError):  # a task of no pairs
             found[name] = read(setting, name)
     return {"task": type(setting.task).__name__} | found
+
+
+def _cell(value: Any) -> str:
+    """Returns a value as it stands in a cell."""
+    text = str(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 
 
 def _summary(

@@ -13,6 +13,7 @@ from sweep_cases import (
 from experiments.akyurek2023 import fig1, fig7
 from experiments.engine.figures import command
 from icl import (
+    LinearRegression,
     ModelConfig,
     sweeps,
 )
@@ -68,6 +69,14 @@ def test_tasks_of_several_kinds_have_one_table():
         assert words[at("d")] == "1" and words[at("pairs")] == "4"
         assert words[at("task")] == kind
         assert (words[at("size")], words[at("depth")]) == (size, depth)
+
+
+def test_long_values_are_cut_off():
+    task = LinearRegression(dim=4, length=4)
+    uneven = replace(task, weight_covariance=(1 / 3, 1.0, 1.0, 1.0))
+    settings = [replace(BASE, task=each) for each in (task, uneven)]
+    _, *rows, _ = sweeps.table(settings, Models()).splitlines()
+    assert "  ((0.3333333333333333,...  " in rows[1] and len(rows[1]) < 120
 
 
 def test_the_cost_is_that_of_the_matrix_products():
