@@ -287,7 +287,14 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for count in SHOWN:
             level = float(resampled.means.descent.sel(step_GD=count))
             errors.axhline(level, color=ORANGE, linestyle="--", linewidth=0.9)
-            errors.text(0, level, f"GD x {count:,}", color=ORANGE, fontsize=8)
+            errors.annotate(
+                f"GD x {count:,}",
+                (0, level),
+                xytext=(0, 3),
+                textcoords="offset points",
+                color=ORANGE,
+                fontsize=8,
+            )
         errors.set(yscale="log", ylabel="squared error / that of predicting 0")
         steps.set_ylabel("best number of Newton iterations")
         for axes in (errors, steps):
