@@ -127,7 +127,7 @@ HIGHEST = 2.0
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
     """Draws a panel for each class."""
     resampled, dim = resample(dataset), int(dataset.attrs["dim"])
-    with canvas(13, 4) as figure:
+    with canvas(13, 5.6) as figure:
         panels = figure.subplots(1, len(CLASSES), sharey=True)
         for axes, name in zip(panels, CLASSES, strict=True):
             for learner, color in COLORS.items():
@@ -143,8 +143,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 if found == found:  # it is a number
                     axes.plot(end, found, marker, color=color, label=learner)
             axes.set_title(name.replace(", ", ",\n"))
-            axes.legend(loc="upper right", fontsize=8)
-            count_examples(axes, dim, low=True)
+            count_examples(axes, dim)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
         panels[0].set(ylim=(0, HIGHEST), ylabel="squared error / mean square of f(x)")
     return figure
 
