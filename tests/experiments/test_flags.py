@@ -11,15 +11,21 @@ import pytest
 
 from experiments import __main__ as listing
 from experiments.akyurek2023 import __main__ as paper
-from experiments.akyurek2023 import fig1, fig3, fig4
+from experiments.akyurek2023 import fig1, fig2, fig3, fig4
 from experiments.engine.figures import catalogue, command, flags
 from experiments.engine.figures.changes import changed, flag_values
-from experiments.engine.figures.figure import Figure, command_line, load_figure
+from experiments.engine.figures.figure import (
+    Figure,
+    check_effects,
+    command_line,
+    load_figure,
+)
 from experiments.engine.provenance import described
 from experiments.fu2024 import lens
+from experiments.lee2023 import tables
 from experiments.vonoswald2023 import fig2 as vonoswald
 from icl import LinearRegression, Prompts, Task
-from icl.tasks import registry
+from icl.tasks import Addition, registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,6 +110,35 @@ def test_values_are_named_as_flags_are():
 def test_a_field_that_is_not_there_cannot_be_changed():
     with pytest.raises(ValueError, match="no field 'widht'"):
         changed(fig1.PRESETS["tiny"], {"model.layers": 1, "widht": 3})
+
+
+@pytest.mark.parametrize(
+    ("figure", "words", "idle"),
+    [
+        (fig3.FIGURE, ["quick", "--train.steps", "50"], "--train.steps has"),
+        (
+            fig2.FIGURE,
+            ["tiny", "--task.noise-std", "0.5", "--task.weight-std", "2"],
+            "--task.noise-std and --task.weight-std have",
+        ),
+        (tables.FIGURE, ["tiny", "--task.left-out", "3"], "--task.left-out has"),
+    ],
+)
+def test_a_flag_that_changes_no_model_is_refused(
+    figure, words, idle, capsys, monkeypatch
+):
+    monkeypatch.setitem(registry.TASKS, "Addition", Addition)  # of a shipped model
+    assert command.main(figure, [*words, "--list"]) == 2
+    error = capsys.readouterr().err
+    assert f"{idle} no effect here: {figure.name} sets" in error
+    assert error.count("\n") == 1
+
+
+def test_a_flag_that_changes_the_models_or_the_prompts_is_not():
+    config = parsed(fig3.FIGURE, "--model.heads", "2", "--evaluation.prompts", "90")
+    check_effects(fig3.FIGURE, "tiny", config)
+    other = parsed(lens.FIGURE, "--task.kind", "Sparse", "--task.k", "3")
+    check_effects(lens.FIGURE, "tiny", other)
 
 
 # --- kinds of task ---

@@ -32,13 +32,14 @@ RESUME = "stopped; run the same command again to resume"
 
 def main(figure: "Figure[Any]", argv: Sequence[str] | None = None) -> int:
     """Runs a figure as a program, and returns its exit status."""
-    from experiments.engine.figures.figure import load_figure
+    from experiments.engine.figures.figure import check_effects, load_figure
     from experiments.engine.figures.runs import run
 
     def action(argv: Sequence[str]) -> None:
         # Other processes cannot import what was defined in `__main__`.
         figure = load_figure(name)
         preset, config, options = parse(figure.name, figure.presets, argv)
+        check_effects(figure, preset, config)
         models = set_up(options)
         if options.list:
             show_models(figure.settings(config), models)

@@ -12,6 +12,7 @@ know of it:
 import importlib
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from typing import Any, Generic, TypeVar
@@ -21,7 +22,13 @@ import xarray as xr
 
 from experiments.engine.claims.claim import Claim
 from experiments.engine.figures import catalogue
-from experiments.engine.figures.changes import flag_values, task_of, with_task
+from experiments.engine.figures.changes import (
+    MADE_ONCE,
+    changed,
+    flag_values,
+    task_of,
+    with_task,
+)
 from experiments.engine.figures.seeds import own_settings
 from experiments.engine.provenance import described
 from icl.sweeps.setting import Setting
@@ -89,15 +96,53 @@ def load_figure(name: str) -> Figure[Any]:
     return found
 
 
+def check_effects(figure: Figure[Any], preset: str, config: Any) -> None:
+    """Refuses a change of a model's fields that changes none of the figure's models.
+
+    A figure that compares, say, several noise levels sets the noise of each model.
+
+    Raises:
+        ValueError: the message names the flags, and says why they have no effect.
+    """
+    models = figure.settings(config)
+    if not models:
+        return
+    values, before = flag_values(described(config)), _unchanged(figure, preset, config)
+    idle = []
+    for name in values:
+        part, dot, _ = name.partition(".")
+        if not dot or part not in MADE_ONCE or values[name] == before[name]:
+            continue
+        with suppress(ValueError):  # what cannot be undone alone goes with another
+            if figure.settings(changed(config, {name: before[name]})) == models:
+                idle.append(name)
+    if idle:
+        flags = " and ".join("--" + name.replace("_", "-") for name in idle)
+        them = "it itself" if len(idle) == 1 else "them itself"
+        have = "has" if len(idle) == 1 else "have"
+        raise ValueError(
+            f"{flags} {have} no effect here: {figure.name} sets {them}, for each of "
+            "its models. Leave the flag out; --help after the preset has the others."
+        )
+
+
+def _unchanged(figure: Figure[Any], preset: str, config: Any) -> dict[str, Any]:
+    """Returns the values of a preset by flag, with a task of a configuration's kind."""
+    default = figure.presets[preset]
+    before = flag_values(described(default))
+    kind = flag_values(described(config)).get("task.kind")
+    if kind == before.get("task.kind"):
+        return before
+    return flag_values(described(with_task(default, type(task_of(config)))))
+
+
 def command_line(figure: Figure[Any], preset: str, config: Any) -> str:
     """Returns the command of a run: the preset, and the flags that change it."""
-    values, default = flag_values(described(config)), figure.presets[preset]
-    before = flag_values(described(default))
+    values, before = flag_values(described(config)), _unchanged(figure, preset, config)
     words = ["python", "-m", figure.name, preset]
     kind = values.get("task.kind")
-    if kind != before.get("task.kind"):
+    if kind != flag_values(described(figure.presets[preset])).get("task.kind"):
         words += ["--task.kind", str(kind)]
-        before = flag_values(described(with_task(default, type(task_of(config)))))
     for name, value in values.items():
         if name == "task.kind" or value == before[name]:
             continue
