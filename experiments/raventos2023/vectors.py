@@ -36,7 +36,14 @@ from matplotlib.ticker import MaxNLocator
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLUE, GREEN, GREY, canvas, draw_band
+from experiments.engine.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    SHARES,
+    canvas,
+    draw_band,
+)
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools import count_functions
 from experiments.raventos2023.pools_claims import FEW
@@ -121,7 +128,8 @@ def _draw_spans(axes: Axes, resampled: Resampled, colors: dict) -> None:
                 own = [part.sel(size=size).isel(layer=slice(1, None)) for part in band]
                 draw_band(axes, "layer", own, style, color=color)
         axes.plot([], [], style, color=GREY, label=name)
-    axes.set(title="variance of states between task vectors", ylabel="share")
+    axes.set_title("variance of states between task vectors")
+    axes.set(ylabel="share", ylim=SHARES)
     axes.legend(fontsize=8)
 
 

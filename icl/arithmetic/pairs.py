@@ -78,19 +78,58 @@ def check_examples(
             f"examples must be fewer than the {most:,} sums there are, so that some "
             f"are left for a test, got {examples:,}."
         )
-    whole = law == "lengths" or (law == "carries" and digits > 1)
-    if whole and examples < ONE_DIGIT:
+    if law == "uniform" or (law == "lengths" and digits == 1):
+        return
+    of_one = _up_to(1, left_out) ** 2
+    if digits > 1 and examples < of_one:
         raise ValueError(
-            f"examples must be at least {ONE_DIGIT}, which is how many sums of one "
+            f"examples must be at least {of_one}, which is how many sums of one "
             f"digit are part of every set of the law {law!r}, got {examples}."
         )
-    share, have = -(-examples // (digits + 1)), count_by_carries(digits)
-    if law == "carries" and share > min(have):
+    groups, apart = _groups(digits, law, left_out)
+    fewest = min(groups, key=lambda name: groups[name])
+    if -(-(examples - apart) // len(groups)) > groups[fewest]:
+        most = groups[fewest] * len(groups) + apart
         raise ValueError(
-            f"examples must be at most {min(have) * (digits + 1):,} for the law "
-            f"'carries', because only {min(have):,} sums have "
-            f"{have.index(min(have))} carries, got {examples:,}."
+            f"examples must be at most {most:,} for the law {law!r}, because only "
+            f"{groups[fewest]:,} sums have {fewest}, got {examples:,}."
         )
+
+
+def _groups(
+    digits: int, law: Law, left_out: tuple[int, ...]
+) -> tuple[dict[str, int], int]:
+    """Returns how many sums the groups have that share a set, and how many are apart.
+
+    Every group has as many sums of a training set as any other.
+    """
+    if law == "carries":
+        counts = _by_carry_count(digits, left_out)
+        return {f"{many} carries": have for many, have in enumerate(counts)}, 0
+    squares = [_up_to(k, left_out) ** 2 for k in range(1, digits + 1)]
+    longer = {
+        f"a longer operand of {k} digits": squares[k - 1] - squares[k - 2]
+        for k in range(2, digits + 1)
+    }
+    return longer, squares[0]
+
+
+def _up_to(length: int, left_out: tuple[int, ...]) -> int:
+    """Returns how many operands of up to so many digits are not left out."""
+    return 10**length - sum(number < 10**length for number in left_out)
+
+
+@lru_cache(maxsize=32)
+def _by_carry_count(digits: int, left_out: tuple[int, ...]) -> list[int]:
+    """Returns how many sums without operands that are left out have 0, 1, ... carries.
+
+    Where not all sums are listed, those with such operands count as well.
+    """
+    if not left_out or 10 ** (2 * digits) > ENUMERATED:
+        return count_by_carries(digits)
+    index = np.arange(10 ** (2 * digits))
+    index = index[_allowed(index, digits, left_out)]
+    return np.bincount(_carried(index, digits), minlength=digits + 1).tolist()
 
 
 def check_left_out(digits: int, left_out: Any) -> tuple[int, ...]:
@@ -159,8 +198,21 @@ def _kept(
     return pairs
 
 
-def unseen_pairs(digits: int, count: int, seen: Pairs | None, seed: int = 0) -> Pairs:
+def unseen_pairs(
+    digits: int,
+    count: int,
+    seen: Pairs | None,
+    seed: int = 0,
+    left_out: tuple[int, ...] = (),
+) -> Pairs:
     """Returns sums for a test: uniform over all that are not `seen`, and all differ.
+
+    Args:
+        digits: the number of digits of an operand.
+        count: the number of sums.
+        seen: the sums of a training set; None where there is none.
+        seed: the sums are drawn from it.
+        left_out: operands that none of them has.
 
     Raises:
         ValueError: fewer sums than that are left, or `seen` holds no sums of operands
@@ -169,16 +221,21 @@ def unseen_pairs(digits: int, count: int, seen: Pairs | None, seed: int = 0) -> 
     digits = checks.positive_int("digits", digits, maximum=MOST_DIGITS)
     count = checks.positive_int("count", count)
     seed = checks.positive_int("seed", seed, minimum=0)
+    left_out = check_left_out(digits, left_out)
     known = np.empty(0, np.int64) if seen is None else _numbers(seen, digits)
-    left = 10 ** (2 * digits) - len(known)
+    known = known[_allowed(known, digits, left_out)]
+    left = _up_to(digits, left_out) ** 2 - len(known)
     if count > left:
         raise ValueError(
             f"count must be at most the {left:,} sums that are not trained on, got "
             f"{count:,}."
         )
+
+    def wanted(index: np.ndarray) -> np.ndarray:
+        return _allowed(index, digits, left_out) & ~np.isin(index, known)
+
     rng = np.random.default_rng((seed, 1))
-    kept = _first(_shuffled(rng, digits), count, lambda x: ~np.isin(x, known))
-    return _pairs(kept, digits)
+    return _pairs(_first(_shuffled(rng, digits), count, wanted), digits)
 
 
 def _numbers(seen: Pairs, digits: int) -> Int[np.ndarray, " sums"]:
@@ -209,9 +266,11 @@ def _uniform(
 def _by_lengths(
     rng: np.random.Generator, digits: int, examples: int, left_out: tuple[int, ...]
 ) -> np.ndarray:
+    if digits == 1:  # where all sums have one digit
+        return _uniform(rng, digits, examples, left_out)
     allowed = partial(_allowed, digits=digits, left_out=left_out)
     kept = [_one_digit(digits, left_out)]
-    shares = np.array_split(np.arange(examples - len(kept[0])), max(digits - 1, 1))
+    shares = np.array_split(np.arange(examples - len(kept[0])), digits - 1)
     for length, share in enumerate(shares, start=2):
         if len(share):
             drawn = _of_length(rng, length, digits)
@@ -276,9 +335,9 @@ def _balanced(
         kept = np.concatenate([kept, index[taken][: examples - len(kept)]])
     if len(kept) < examples:
         raise ValueError(
-            f"examples must be fewer than {examples:,} for the law 'carries': without "
-            "the operands that are left out, there are too few sums of some number of "
-            "carries."
+            f"examples must be at most {len(kept):,} for the law 'carries' without "
+            "the operands that are left out, because there are too few sums of some "
+            f"number of carries; got {examples:,}."
         )
     return kept
 

@@ -79,7 +79,8 @@ class Addition(Task):
         positions: the rows of the table of positions: "absolute"; or "coupled", where
             digits of equal significance share one, and each sign has its own; or
             "abacus", where all signs share one. The latter two are for padded lines,
-            and in training they begin at a random significance.
+            and where there is more `room` than n digits, they begin at a random
+            significance in training.
         room: the most digits that the table of positions and the lines have room for,
             so that a model can be asked about longer sums; None is n.
         seed: the training set and the test set are drawn from it.
@@ -157,7 +158,12 @@ class Addition(Task):
         start = jax.random.randint(start_key, (batch, 1), 0, spare + 1)
         return self._lines(a, b, start)
 
-    def test(self, count: int, lines: int = 1) -> Lines:
+    @property
+    def unseen(self) -> int:
+        """The number of sums that no training has seen, or of all without a set."""
+        return 10 ** (2 * self.digits) - (self.examples or 0)
+
+    def test(self, count: int, lines: int = 1, *, with_left_out: bool = True) -> Lines:
         """Returns sums that no training has seen, the same ones whenever it is called.
 
         They are uniform over all sums that are not in the training set, and all differ.
@@ -167,14 +173,17 @@ class Addition(Task):
             count: the number of sequences.
             lines: the number of sums in each, at most the task's; all but the last are
                 worked examples for it.
+            with_left_out: whether sums may have operands that are left out of training.
 
         Raises:
             ValueError: there are not so many sums left, or more lines than the task's.
         """
         count = checks.positive_int("count", count)
         lines = checks.positive_int("lines", lines, maximum=self.lines)
+        with_left_out = checks.flag("with_left_out", with_left_out)
         seen = None if self.examples is None else self._training(self.examples)
-        pairs = unseen_pairs(self.digits, count * lines, seen, self.seed)
+        left_out = () if with_left_out else self.left_out
+        pairs = unseen_pairs(self.digits, count * lines, seen, self.seed, left_out)
         return self.of(*(part.reshape(count, lines) for part in pairs))
 
     def of(self, a: Any, b: Any) -> Lines:
@@ -328,7 +337,7 @@ class Addition(Task):
                 "corrupt is for the layout 'simplified', whose scratchpad says A and "
                 f"C, got layout={self.layout!r}."
             )
-        object.__setattr__(self, "corrupt", letters)
+        object.__setattr__(self, "corrupt", tuple(sorted(set(letters))))
 
     def _check_examples(self) -> None:
         if self.examples is not None:

@@ -56,6 +56,18 @@ def test_completion_at_quick_sizes_is_what_was_enumerated():
     completion.plot(dataset)
 
 
+def test_slopes_of_the_medians_that_were_enumerated():
+    """By components, nearly n ln n; by neighbours, n^2 / ln n, which is no O(n)."""
+    rules, sizes = ["additive", "contiguous"], [20, 50, 100]
+    medians = xr.DataArray(
+        [[75.0, 240.0, 533.0], [90.0, 400.0, 1394.0]],
+        coords={"law": rules, "size": sizes},
+        dims=("law", "size"),
+    ).to_dataset(name="threshold")
+    slopes = [float(completion.slope(rule)(medians)) for rule in rules]
+    np.testing.assert_allclose(slopes, [1.22, 1.70], atol=0.005)  # two decimals
+
+
 # --- formats ---
 
 

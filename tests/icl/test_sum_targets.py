@@ -5,6 +5,7 @@ import pytest
 
 from icl.codecs import Lines
 from icl.targets import (
+    OfLatents,
     answer_digit,
     carry,
     column_sum,
@@ -58,16 +59,50 @@ def test_labels_of_sums_are_what_their_digits_say():
 TARGETS = list(sum_targets(3).values())
 
 
+def one_digit(column, digit):
+    """Returns whether a digit of the answer is this one, a coordinate of its target."""
+    whole = answer_digit(column, 3)
+    return OfLatents(whole.name, lambda latents: whole.function(latents)[:, [digit]])
+
+
 def test_ceilings_of_three_digits_are_those_of_the_enumeration():
-    """R2 by token a2 a1 a0 + b2 b1 b0 = for padded sums, over all 10^6 pairs."""
+    """R2 by token a2 a1 a0 + b2 b1 b0 = for padded sums, over all 10^6 pairs.
+
+    One digit stands for all ten, which would take ten times as long: another digit in
+    the same column of the first operand turns each into the next.
+    """
     lines = Addition(3).every_sum()
     lines = lines._replace(ids=lines.ids[:, :8])
-    wanted = [carry(1, 3), carry(2, 3), column_sum(2, 3)]
-    found = prefix_ceilings(wanted, lines)
+    wanted = [maker(i, 3) for maker in (carry, column_sum) for i in range(3)]
+    digits = [one_digit(0, 3), one_digit(1, 0), one_digit(2, 9), one_digit(3, 1)]
+    found = prefix_ceilings([*wanted, *digits], lines)
     expected = {
+        "carry 0": [0, 0, 0.3333, 0.3333, 0.3333, 0.3333, 1, 1],
         "carry 1": [0, 0.33, 0.3333, 0.3333, 0.3333, 0.9340, 1, 1],
         "carry 2": [0.33, 0.3333, 0.3333, 0.3333, 0.9333, 0.9934, 1, 1],
+        "sum 0": [0, 0, 0.5, 0.5, 0.5, 0.5, 1, 1],
+        "sum 1": [0, 0.5, 0.5, 0.5, 0.5, 1, 1, 1],
         "sum 2": [0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1],
+        "answer 0": [0, 0, 0, 0, 0, 0, 1, 1],
+        "answer 1": [0, 0, 0, 0, 0, 0.6333, 1, 1],
+        "answer 2": [0, 0, 0, 0, 0.6297, 0.9633, 1, 1],
+        "answer 3": [0.33, 0.3333, 0.3333, 0.3333, 0.9333, 0.9934, 1, 1],
+    }
+    assert set(found) == set(expected)
+    # The table has four decimals.
+    for name, ceilings in expected.items():
+        np.testing.assert_allclose(found[name], ceilings, atol=1e-4)
+
+
+def test_ceilings_of_whole_digits_are_those_of_each_of_the_ten():
+    """Two digits, of which 10^4 pairs have the ceilings of the last two of three."""
+    lines = TASK.every_sum()
+    lines = lines._replace(ids=lines.ids[:, 1:7])  # a1 a0 + b1 b0 =, behind a $
+    found = prefix_ceilings([answer_digit(i, 2) for i in range(3)], lines)
+    expected = {
+        "answer 0": [0, 0, 0, 0, 1, 1],
+        "answer 1": [0, 0, 0, 0.6333, 1, 1],
+        "answer 2": [0.33, 0.3333, 0.3333, 0.9340, 1, 1],
     }
     for name, ceilings in expected.items():
         np.testing.assert_allclose(found[name], ceilings, atol=1e-4)

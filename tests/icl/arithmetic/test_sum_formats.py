@@ -115,6 +115,23 @@ def test_carries_are_those_of_digit_sums():
     np.testing.assert_allclose(shares, [0.45, 0.495, 0.4995])
 
 
+def test_columns_carry_with_probabilities_that_near_one_half():
+    """p becomes 0.45 + p / 10 from column to column, by counting: no pair is drawn."""
+    expected = [0.45, 0.495, 0.4995, 0.49995]
+    means = [0.0]  # of the number of carries
+    for i, share in enumerate(expected):
+        # Of the b below p = 10^(i + 1), the largest a carry with a, and no other.
+        p = 10 ** (i + 1)
+        a = np.arange(1, p)
+        assert carries(a, p - a, i + 1)[:, i].all()
+        assert not carries(a, p - a - 1, i + 1)[:, i].any()
+        assert int(a.sum()) / p**2 == share
+        counts = count_by_carries(i + 1)
+        means.append(sum(c * count for c, count in enumerate(counts)) / p**2)
+    # What one more column adds; the tolerance is for differences of floats.
+    np.testing.assert_allclose(np.diff(means), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.uint32])
 @pytest.mark.parametrize("arrays", [np, jnp])
 def test_sums_of_narrow_integers_do_not_wrap_around(arrays, dtype):

@@ -8,7 +8,13 @@ import pytest
 from icl.arithmetic import carries, count_by_carries
 from icl.arithmetic.columns import lengths_of
 from icl.arithmetic.fresh import fresh_pairs
-from icl.arithmetic.pairs import Pairs, training_pairs, unseen_pairs
+from icl.arithmetic.pairs import (
+    Pairs,
+    check_examples,
+    training_pairs,
+    unseen_pairs,
+)
+from icl.tasks import Addition
 
 KEY = jax.random.key(0)
 
@@ -140,3 +146,55 @@ def test_fresh_sums_of_several_lengths():
 def test_sets_that_cannot_be_are_refused(digits, examples, law, said):
     with pytest.raises(ValueError, match=f"examples must be .*{said}"):
         training_pairs(digits, examples, law)
+
+
+# --- what a set cannot be, and what is asked ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("digits", "examples", "law", "left_out", "said"),
+    [
+        (3, 300_000, "lengths", (), "19,900 .* 9,900 sums have a longer operand of 2"),
+        (2, 3_000, "carries", tuple(range(30)), r"only [\d,]+ sums have \d carries"),
+        (2, 50, "lengths", (), "at least 100, which is how many sums of one digit"),
+    ],
+)
+def test_a_set_that_its_law_cannot_fill_is_refused_at_once(
+    digits, examples, law, left_out, said
+):
+    with pytest.raises(ValueError, match=said):
+        check_examples(digits, examples, law, left_out)
+
+
+def test_the_largest_sets_of_a_law_can_be_drawn():
+    """What is refused is one sum more than there are."""
+    left_out = (3, 47, 98)
+    for law in ("carries", "lengths"):
+        sizes = [n for n in range(100, 97**2) if _fits(2, n, law, left_out)]
+        pairs = training_pairs(2, sizes[-1], law, left_out)
+        assert not np.isin(np.concatenate(pairs), left_out).any()
+        assert len(np.unique(pairs.a * 100 + pairs.b)) == sizes[-1]
+        assert not _fits(2, sizes[-1] + 1, law, left_out)
+    assert len(training_pairs(1, 50, "lengths").a) == 50
+
+
+def _fits(*what):
+    try:
+        check_examples(*what)
+    except ValueError:
+        return False
+    return True
+
+
+def test_a_test_may_leave_out_what_training_does():
+    left_out = tuple(range(5, 10))
+    seen = training_pairs(1, 20, "uniform", left_out)
+    rest = unseen_pairs(1, 5, seen, 0, left_out)
+    assert max(rest.a.max(), rest.b.max()) < 5
+    with pytest.raises(ValueError, match="at most the 5 sums"):
+        unseen_pairs(1, 6, seen, 0, left_out)
+    task = Addition(1, examples=20, left_out=left_out)
+    assert task.unseen == 80
+    latents = task.test(5, with_left_out=False).latents
+    assert {*latents["a"].ravel(), *latents["b"].ravel()} <= set(range(5))
+    assert np.isin(task.test(80).latents["a"], left_out).any()
