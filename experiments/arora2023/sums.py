@@ -39,6 +39,7 @@ from experiments.arora2023.sums_claims import (
 )
 from experiments.engine.figures.checkpoints import model_after, with_checkpoints
 from experiments.engine.figures.command import main
+from experiments.engine.figures.evaluation import check_unseen
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
     BLACK,
@@ -107,6 +108,7 @@ class Config:
         checks.positive_int("sums", self.sums, minimum=100, maximum=1_000_000)
         checks.positive_int("resamples", self.resamples, maximum=10_000)
         checks.finite_number("some", self.some, positive=True)
+        check_unseen(task, self.sums, "sums")
 
     @property
     def steps(self) -> list[int]:

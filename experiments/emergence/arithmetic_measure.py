@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import log_softmax
 
-from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.evaluation import Evaluation, check_unseen
 from icl import checks, inference
 from icl.codecs.matching import right_characters
 from icl.emergence import Choices, Hits, LogProbabilities
@@ -55,7 +55,10 @@ class Config:
     evaluation: Evaluation = Evaluation(prompts=1_000)
 
     def __post_init__(self) -> None:
-        checks.of_kind("task", self.setting.task, Addition, "an Addition")
+        task = self.setting.task
+        checks.of_kind("task", task, Addition, "an Addition")
+        assert isinstance(task, Addition)  # for the type checker
+        check_unseen(task, self.evaluation.prompts)
         checks.positive_int("seeds", self.seeds)
         checks.positive_int("first_step", self.first_step)
         checks.each_of("formats", self.formats, FORMATS)
@@ -125,7 +128,7 @@ def of_model(config: Config, setting: Setting, model_at: ModelAt) -> xr.Dataset:
     task = setting.task
     assert isinstance(task, Addition)  # for the type checker
     lines, codec, steps = (
-        task.test(config.evaluation.prompts),
+        task.test(config.evaluation.prompts, seed=config.evaluation.seed),
         task.codec,
         np.array(config.steps),
     )

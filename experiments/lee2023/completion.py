@@ -13,9 +13,11 @@ Run: python -m experiments.lee2023.completion quick
 How to read it: on the left, the share of cells that are not shown and that a rule fills
 in, by the number of cells that are shown, and as broken lines the share that it gets
 right. The released rule (the ratio of neighbours) fills in as much as the one of
-differences, and nearly all of it is wrong. On the right, the number of shown cells from
-which all are known in half of all random orders, by the size n of the table, with the
-laws for large n as thin lines. Bands are 95 % intervals over random orders.
+differences, and nearly all of it is wrong; so is much of what the best matrix of rank 2
+says, where few cells are shown. Least squares on the digits of both operands needs a
+number of cells that hardly depends on the table. On the right, the number of shown
+cells from which all are known in half of all random orders, by the size n of the table,
+with the laws for large n as thin lines. Bands are 95 % intervals over random orders.
 """
 
 import math
@@ -33,7 +35,15 @@ from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Statistic
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLUE, GREEN, VERMILLION, canvas, draw_band
+from experiments.engine.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    canvas,
+    draw_band,
+)
 from icl import checks
 from icl.arithmetic.completion import (
     LARGEST,
@@ -48,9 +58,13 @@ from icl.arithmetic.thresholds import MOST_TRIALS, law, thresholds
 from icl.resampling.draws import MOST
 from icl.sweeps.store import Models
 
-TIMES = {"tiny": "10 s", "quick": "1 min", "paper": "5 min"}
-RULES: tuple[Rule, ...] = ("additive", "contiguous", "ratio")
+TIMES = {"tiny": "10 s", "quick": "3 min", "paper": "15 min"}
+RULES: tuple[Rule, ...] = ("additive", "contiguous", "ratio", "digits", "rank 2")
+COUNTED: tuple[Rule, ...] = ("additive", "contiguous", "digits")
+"""The rules whose thresholds are found."""
+
 LAWS: tuple[Rule, ...] = ("additive", "contiguous")
+"""Those of them that grow by a known law."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +120,13 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     Returns:
         A Dataset with `threshold` over (rule, size, order); `filled` and `right` over
         (rule, shown, order), shares of the cells that are not shown; and `differing`
-        over (order), the number of cells that least squares on one-hot rows and columns
-        gets right and the additive rule does not know, or the other way round.
+        over (order), the number of cells that follow by least squares on one-hot rows
+        and columns and not by the additive rule, or the other way round.
     """
     del models
     orders = range(config.seed, config.seed + config.trials)
     trials = {"trials": config.trials, "seed": config.seed}
-    found = [[thresholds(n, rule, **trials) for n in config.sizes] for rule in LAWS]
+    found = [[thresholds(n, rule, **trials) for n in config.sizes] for rule in COUNTED]
     shape = (len(RULES), len(config.shown), len(orders))
     filled, right = np.zeros(shape), np.zeros(shape)
     table = addition_table(config.table)
@@ -134,7 +148,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
         },
         coords={
             "rule": list(RULES),
-            "law": list(LAWS),
+            "law": list(COUNTED),
             "size": list(config.sizes),
             "shown": config.shown,
             "order": list(orders),
@@ -144,13 +158,20 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 
 def _differing(table: np.ndarray, order: int) -> float:
-    """Returns how many cells differ between least squares and the additive rule."""
+    """Returns how many cells differ between least squares and the additive rule.
+
+    A cell follows by least squares if its features are among what those of the shown
+    cells span. (The solution of least norm may be right elsewhere, by chance.)
+    """
     n = len(table)
     shown = random_cells(n, 3 * n, order)
     features = one_hot_features(n)
-    weights = np.linalg.pinv(features[shown.ravel()]) @ table[shown]
-    solved = np.isclose(features @ weights, table.ravel(), rtol=0, atol=1e-8)
-    return float((solved != complete(table, shown).known.ravel()).sum())
+    inverse = np.linalg.pinv(features[shown.ravel()])
+    spanned = features @ inverse @ features[shown.ravel()]
+    follows = np.isclose(spanned, features, rtol=0, atol=1e-8).all(axis=1)
+    solved = features @ inverse @ table[shown]
+    wrong = follows & ~np.isclose(solved, table.ravel(), rtol=0, atol=1e-8)
+    return float((wrong | (follows != complete(table, shown).known.ravel())).sum())
 
 
 # --- claims ---
@@ -261,6 +282,8 @@ STYLES = {
         "marker": "^",
         "label": "neighbours, ratios (released)",
     },
+    "digits": {"color": ORANGE, "marker": "D", "label": "least squares on digits"},
+    "rank 2": {"color": GREY, "marker": "v", "label": "best matrix of rank 2"},
 }
 
 
@@ -277,13 +300,14 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             draw_band(left, "shown", correct, **dashed)
         left.set(xlabel="cells that are shown", ylabel="share of the other cells")
         left.set_title(f"n = {dataset.attrs['table']}: filled in (right: broken lines)")
-        for rule in LAWS:
+        for rule in COUNTED:
             found = parts.band(lambda means, rule=rule: means.threshold.sel(law=rule))
             style = STYLES[rule]
             draw_band(right, "size", found, **style | {"label": None})
-            sizes = np.geomspace(*dataset["size"].values[[0, -1]])
-            laws = [law(math.ceil(size), rule) for size in sizes]
-            right.plot(sizes, laws, color=style["color"], lw=0.8, ls=":")
+            if rule in LAWS:
+                sizes = np.geomspace(*dataset["size"].values[[0, -1]])
+                laws = [law(math.ceil(size), rule) for size in sizes]
+                right.plot(sizes, laws, color=style["color"], lw=0.8, ls=":")
         right.set(xscale="log", yscale="log", xlabel="size n of the table")
         right.set_ylabel("shown cells until all are known (median)")
         right.set_title("dotted: n ln(2n / ln 2) and 0.65 n² / ln n")

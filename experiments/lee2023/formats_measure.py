@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.evaluation import Evaluation, check_unseen
 from icl import ModelConfig, TrainConfig, checks, inference
 from icl.arithmetic import score
 from icl.arithmetic.formats import SCRATCHPADS
@@ -79,7 +79,7 @@ class Config:
                 f"examples must be ascending, one or more, got {self.examples}."
             )
         for setting in settings(self):  # which refuse what a set of sums cannot be
-            checks.of_kind("task", setting.task, Addition, "an Addition")
+            check_unseen(addition_of(setting), self.evaluation.prompts)
 
 
 def setting_of(config: Config, name: str, examples: int, seed: int) -> Setting:
@@ -96,6 +96,14 @@ def settings(config: Config) -> list[Setting]:
             range(config.seeds), config.formats, config.examples
         )
     ]
+
+
+def addition_of(setting: Setting) -> Addition:
+    """Returns the task of a setting, which must be one of sums."""
+    task = setting.task
+    checks.of_kind("task", task, Addition, "an Addition")
+    assert isinstance(task, Addition)  # for the type checker
+    return task
 
 
 class Answers(NamedTuple):
@@ -131,7 +139,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         seed, row, column = at
         name, examples = config.formats[row], config.examples[column]
         setting = setting_of(config, name, examples, seed)
-        found = answers(setting, models(setting).model, count)
+        found = answers(setting, models(setting).model, config.evaluation)
         exact[at], digit[at], trace[at] = found
     of_model = ("seed", "format", "examples")
     return xr.Dataset(
@@ -162,11 +170,10 @@ def parameters(setting: Setting) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-def answers(setting: Setting, model: Any, count: int) -> Answers:
+def answers(setting: Setting, model: Any, evaluation: Evaluation) -> Answers:
     """Returns what of a model's answers to unseen sums is right."""
-    task = setting.task
-    assert isinstance(task, Addition)  # for the type checker
-    lines, codec = task.test(count), task.codec
+    task, count = addition_of(setting), evaluation.prompts
+    lines, codec = task.test(count, seed=evaluation.seed), task.codec
     digits = np.full((task.digits + 1, count), np.nan, np.float32)
     if task.layout in SCRATCHPADS:
         exact, trace = written(task, lines, generate(model, lines))
@@ -203,6 +210,5 @@ def written(
 
 def _characters(config: Config, name: str) -> int:
     """Returns the number of characters of the longest line of a format."""
-    task = setting_of(config, name, config.examples[0], 0).task
-    assert isinstance(task, Addition)  # for the type checker
+    task = addition_of(setting_of(config, name, config.examples[0], 0))
     return task.length // task.lines

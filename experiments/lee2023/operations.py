@@ -32,7 +32,7 @@ from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Statistic
 from experiments.engine.figures.command import main
-from experiments.engine.figures.evaluation import Evaluation
+from experiments.engine.figures.evaluation import Evaluation, check_unseen
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
     BLUE,
@@ -86,12 +86,8 @@ class Config:
         checks.of_kind("task", self.task, Operation, "an Operation")
         checks.positive_int("seeds", self.seeds)
         checks.each_of("operations", self.operations, OPERATIONS)
-        for (name, _), task in tasks(self).items():
-            if task.unseen < self.evaluation.prompts:
-                raise ValueError(
-                    f"evaluation.prompts must be at most {task.unseen}, the lines of "
-                    f"{name} that training leaves, got {self.evaluation.prompts}."
-                )
+        for task in tasks(self).values():
+            check_unseen(task, self.evaluation.prompts)
 
 
 def tasks(config: Config) -> dict[tuple[str, str], Operation]:
@@ -155,7 +151,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
     shape = (config.seeds, len(names), len(LAYOUTS), count)
     exact, whole = np.full((2, *shape), np.nan, np.float32)
     for (name, layout), task in tasks(config).items():
-        lines = task.test(count)
+        lines = task.test(count, seed=config.evaluation.seed)
         for seed in range(config.seeds):
             model = models(Setting(task, config.model, config.train, seed)).model
             at = seed, names.index(name), LAYOUTS.index(layout)

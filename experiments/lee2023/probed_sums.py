@@ -28,7 +28,11 @@ import numpy as np
 import xarray as xr
 
 from experiments.engine.figures.command import main
-from experiments.engine.figures.evaluation import Evaluation, check_test_fraction
+from experiments.engine.figures.evaluation import (
+    Evaluation,
+    check_test_fraction,
+    check_unseen,
+)
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import mean_over_seeds, over_seeds
 from experiments.engine.figures.style import (
@@ -44,14 +48,13 @@ from experiments.engine.figures.style import (
     draw_band,
 )
 from experiments.lee2023 import formats
-from experiments.lee2023.formats_measure import setting_of
+from experiments.lee2023.formats_measure import addition_of, setting_of
 from experiments.lee2023.probed_sums_claims import TRAINED, UNTRAINED, claims, resampled
 from icl import checks, inference
 from icl.model.building import build
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
 from icl.targets import prefix_ceilings, sum_targets, target_values
-from icl.tasks import Addition
 from probes import probe_grid
 
 TIMES = {
@@ -89,19 +92,12 @@ class Config:
         checks.positive_int("probe_seed", self.probe_seed, minimum=0)
         task = addition_of(self.setting)
         checks.positive_int("task.digits", task.digits, maximum=3)
+        check_unseen(task, self.evaluation.prompts)
         if not task.codec.labels:
             raise ValueError(
                 "task must write padded lines, one in a sequence, got "
                 f"layout={task.layout!r}, padded={task.padded}, lines={task.lines}."
             )
-
-
-def addition_of(setting: Setting) -> Addition:
-    """Returns the task of a setting, which must be one of sums."""
-    task = setting.task
-    checks.of_kind("task", task, Addition, "an Addition")
-    assert isinstance(task, Addition)  # for the type checker
-    return task
 
 
 QUICK = setting_of(formats.PRESETS["quick"], "reverse", 5_000, 0)
@@ -132,7 +128,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
         resample).
     """
     setting, task = config.setting, addition_of(config.setting)
-    lines = task.test(config.evaluation.prompts)
+    lines = task.test(config.evaluation.prompts, seed=config.evaluation.seed)
     known = sum_targets(task.digits)
     wanted = {
         name: target

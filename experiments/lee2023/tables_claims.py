@@ -17,7 +17,11 @@ from experiments.engine.claims.statistics import LargestSize, Statistic
 
 HALF = 0.5
 
-NAMES = {"contiguous": "blocks of neighbours", "additive": "any rectangle"}
+NAMES = {
+    "contiguous": "blocks of neighbours",
+    "additive": "any rectangle",
+    "digits": "least squares on one-hot digits",
+}
 """What a reader is told of the rules of `icl.arithmetic.completion`."""
 
 
@@ -51,7 +55,7 @@ def apart(rule: str) -> Statistic:
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """Returns claim L10 for both rules of completion."""
+    """Returns claim L10 for every rule of completion."""
     judge = Judge(
         "lee2023",
         "tables",
@@ -79,5 +83,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         for letter, rule, source in (
             ("a", "contiguous", None),
             ("b", "additive", "ours: this rule is least squares"),
+            ("c", "digits", "ours: the characters that a transformer reads"),
         )
     ]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.engine.figures.evaluation import Evaluation
-from experiments.lee2023.probed_sums import addition_of
+from experiments.engine.figures.evaluation import Evaluation, check_unseen
+from experiments.lee2023.formats_measure import addition_of
 from icl import checks, inference
 from icl.arithmetic.columns import carries
 from icl.codecs import Lines
@@ -66,6 +66,9 @@ class Config:
                 "task must write padded lines, one in a sequence, got "
                 f"layout={task.layout!r}, padded={task.padded}, lines={task.lines}."
             )
+        for name in self.variants:
+            varied = variant_of(task, name)
+            check_unseen(varied, self.evaluation.prompts, lines=varied.lines)
 
 
 def variant_of(task: Addition, name: str) -> Addition:
@@ -102,14 +105,15 @@ def settings(config: Config) -> list[Setting]:
     return [setting_of(config, name, seed) for seed, name in pairs]
 
 
-def asked(task: Addition, question: str, count: int) -> Lines | None:
+def asked(task: Addition, question: str, evaluation: Evaluation) -> Lines | None:
     """Returns the lines of a question, or None where a variant has no answer to it."""
+    count, seed = evaluation.prompts, evaluation.seed
     if question == "unseen":
-        return task.test(count)
+        return task.test(count, seed=seed, with_left_out=False)
     if question.endswith(("shot", "shots")):
-        shots = int(question.split()[0])
-        return task.test(count, lines=shots + 1) if task.lines > shots else None
-    rng = np.random.default_rng(task.seed + 2)
+        lines = int(question.split()[0]) + 1
+        return task.test(count, lines, seed=seed) if task.lines >= lines else None
+    rng = np.random.default_rng(seed + 2)
     most = 10**task.digits
     if question == "left-out operand" and task.left_out:
         a = rng.choice(task.left_out, count)
@@ -137,7 +141,7 @@ def measure(config: Config, models: Models) -> xr.Dataset:
         setting = setting_of(config, config.variants[row], seed)
         task, model = addition_of(setting), models(setting).model
         for column, question in enumerate(QUESTIONS):
-            lines = asked(task, question, count)
+            lines = asked(task, question, config.evaluation)
             if lines is not None:
                 exact[seed, row, column] = _right(model, lines)
                 carried[seed, row, column] = _carries(lines)

@@ -35,7 +35,8 @@ from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import over_seeds
 from experiments.engine.figures.style import BLUE, ORANGE, SHARES, canvas, draw_band
 from experiments.lee2023 import probed_sums
-from experiments.lee2023.probed_sums import Config, addition_of
+from experiments.lee2023.formats_measure import addition_of
+from experiments.lee2023.probed_sums import Config
 from experiments.lee2023.written_carry_claims import (
     BEFORE,
     EQUALS,
@@ -94,7 +95,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
         no probe reads the carry; and `r2` over (column, layer, place).
     """
     task, model = addition_of(config.setting), models(config.setting).model
-    lines = task.test(config.evaluation.prompts)
+    lines = task.test(config.evaluation.prompts, seed=config.evaluation.seed)
     hidden = inference.hidden_states(model, lines)
     edited = round(config.test_fraction * hidden.shape[1])
     a, b = (np.asarray((lines.latents or {})[name])[:, 0] for name in "ab")

@@ -11,7 +11,8 @@ rules by which it may (Lee et al. 2023, section 4, compares a transformer with o
   three are known; what is filled in counts as known. It takes about 0.65 n^2 / ln n.
 - "ratio": the same blocks, filled in by M_ij' M_i'j / M_i'j', as the released notebook
   does. That is right for a table of products; here it fills in as many cells, with
-  other numbers.
+  other numbers. Which ones depends on the order of the blocks: the notebook scans them
+  one by one, and ours takes all of one direction together.
 - "digits": least squares on the one-hot digits of i and of j, which takes a constant
   number of cells for each number of digits.
 - "rank 2": the matrix of rank 2 that fits the shown cells best, found by alternating

@@ -71,8 +71,10 @@ def law(n: int, rule: Rule) -> float:
 
 def _threshold(n: int, rule: Rule, seed: int) -> int:
     """Returns the least number of cells that suffices, by halving: it is monotone."""
-    low, high = 0, n * n  # all are known with so many, and not with `low`
-    while high - low > 1:
+    low, high = 0, 1
+    while not _all_known(random_cells(n, high, seed), rule):
+        low, high = high, min(2 * high, n * n)  # few cells are soon looked through
+    while high - low > 1:  # all are known with `high`, and not with `low`
         middle = (low + high) // 2
         if _all_known(random_cells(n, middle, seed), rule):
             high = middle

@@ -163,7 +163,14 @@ class Addition(Task):
         """The number of sums that no training has seen, or of all without a set."""
         return 10 ** (2 * self.digits) - (self.examples or 0)
 
-    def test(self, count: int, lines: int = 1, *, with_left_out: bool = True) -> Lines:
+    def test(
+        self,
+        count: int,
+        lines: int = 1,
+        *,
+        seed: int | None = None,
+        with_left_out: bool = True,
+    ) -> Lines:
         """Returns sums that no training has seen, the same ones whenever it is called.
 
         They are uniform over all sums that are not in the training set, and all differ.
@@ -173,6 +180,7 @@ class Addition(Task):
             count: the number of sequences.
             lines: the number of sums in each, at most the task's; all but the last are
                 worked examples for it.
+            seed: the sums are drawn from it; None is the seed of the task.
             with_left_out: whether sums may have operands that are left out of training.
 
         Raises:
@@ -180,10 +188,11 @@ class Addition(Task):
         """
         count = checks.positive_int("count", count)
         lines = checks.positive_int("lines", lines, maximum=self.lines)
+        seed = self.seed if seed is None else seed
         with_left_out = checks.flag("with_left_out", with_left_out)
         seen = None if self.examples is None else self._training(self.examples)
         left_out = () if with_left_out else self.left_out
-        pairs = unseen_pairs(self.digits, count * lines, seen, self.seed, left_out)
+        pairs = unseen_pairs(self.digits, count * lines, seen, seed, left_out)
         return self.of(*(part.reshape(count, lines) for part in pairs))
 
     def of(self, a: Any, b: Any) -> Lines:

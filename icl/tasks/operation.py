@@ -118,15 +118,21 @@ class Operation(Task):
         index = jax.random.randint(key, (batch,), 0, self.examples)
         return self._lines(Table(*(jnp.asarray(part)[index] for part in table)))
 
-    def test(self, count: int) -> Lines:
+    def test(self, count: int, *, seed: int | None = None) -> Lines:
         """Returns lines that no training has seen, the same ones at every call.
+
+        Args:
+            count: the number of lines.
+            seed: they are drawn from it; None is the seed of the task.
 
         Raises:
             ValueError: there are not so many left.
         """
         left = min(MOST_EXAMPLES, self.unseen)
         count = checks.positive_int("count", count, maximum=left)
-        return self._lines(_unseen(self, count))
+        seed = self.seed if seed is None else seed
+        seed = checks.positive_int("seed", seed, minimum=0)
+        return self._lines(_unseen(self, count, seed))
 
     def line(self, a: int, b: int | None = None) -> str:
         """Returns the line of one operation, with its end.
@@ -213,9 +219,9 @@ def _training(task: Operation) -> Table:
     return table
 
 
-def _unseen(task: Operation, count: int) -> Table:
+def _unseen(task: Operation, count: int, seed: int) -> Table:
     """Returns the lines of so many operands that the training set lacks."""
-    rng = np.random.default_rng((task.seed, 1))
+    rng = np.random.default_rng((seed, 1))
     some = rng.choice(task._total, min(task._total, task.examples + count), False)
     return _written(task, some[~np.isin(some, _draw(task))][:count])
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments.engine.figures.evaluation import Evaluation
 from experiments.lee2023 import variants
 from experiments.lee2023.variants_measure import (
     QUESTIONS,
@@ -95,16 +96,18 @@ def test_questions_ask_what_they_say():
     out = variant_of(TASK, "left out")
     assert out.left_out == left_out(100) and len(out.left_out) == 10
     assert len({number % 10 for number in out.left_out}) == 10
-    a = asked(out, "left-out operand", 30).latents["a"]
+    a = asked(out, "left-out operand", Evaluation(30)).latents["a"]
     assert np.isin(a, out.left_out).all()
+    seen = asked(out, "unseen", Evaluation(2_000)).latents
+    assert not np.isin(np.concatenate([seen["a"], seen["b"]]), out.left_out).any()
     coupled = variant_of(TASK, "coupled")
-    longer = asked(coupled, "one digit more", 30)
+    longer = asked(coupled, "one digit more", Evaluation(30))
     assert longer.latents["a"].min() >= 100 and longer.latents["a"].max() < 1_000
     coupled.codec.check(longer)
     packed = variant_of(TASK, "lines")
-    assert asked(packed, "3 shots", 5).latents["a"].shape == (5, 4)
-    assert asked(TASK, "3 shots", 5) is None
-    assert asked(TASK, "one digit more", 5) is None
+    assert asked(packed, "3 shots", Evaluation(5)).latents["a"].shape == (5, 4)
+    assert asked(TASK, "3 shots", Evaluation(5)) is None
+    assert asked(TASK, "one digit more", Evaluation(5)) is None
 
 
 def test_untrained_models_go_through_to_the_picture():

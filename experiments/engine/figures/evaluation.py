@@ -5,6 +5,7 @@ which model is looked at, the evaluation on what.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import jax
 
@@ -65,6 +66,38 @@ class Evaluation:
         """
         more = checks.positive_int("more", more, minimum=0)
         return inference.sample(task, self.prompts + more, self.seed, whole=whole)
+
+
+class HasUnseen(Protocol):
+    """A task with a training set, such as `icl.tasks.Addition`."""
+
+    @property
+    def unseen(self) -> int:
+        """The number of its lines that no training has seen."""
+        ...
+
+
+def check_unseen(
+    task: HasUnseen, asked: int, name: str = "evaluation.prompts", *, lines: int = 1
+) -> None:
+    """Refuses more questions than a training set leaves lines, before any training.
+
+    Args:
+        task: the task.
+        asked: how many questions there are.
+        name: what their number is called.
+        lines: how many lines each takes.
+
+    Raises:
+        ValueError: there are too few lines.
+    """
+    if asked * lines > task.unseen:
+        each = f", {lines} in each question" if lines > 1 else ""
+        raise ValueError(
+            f"{name} must be at most {task.unseen // lines:,}, because training "
+            f"leaves {task.unseen:,} lines of {type(task).__name__}{each}; got "
+            f"{asked:,}."
+        )
 
 
 def check_queries(queries: int | None, task: LinearRegression) -> None:
