@@ -4,10 +4,13 @@ The text after the end of the answer is ignored, because a model that writes on 
 given its answer by then. A line that does not end gives no answer.
 """
 
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from icl import checks
 from icl.arithmetic.formats import LAYOUTS, SCRATCHPADS, Layout
+from icl.arrays import shown
 
 
 class Score(NamedTuple):
@@ -53,6 +56,46 @@ def answer_of(text: str, layout: Layout) -> int | None:
         return int(found)
     except ValueError:  # more digits than Python reads, and than any sum has
         return None
+
+
+def asked_of(
+    prompt: str, digits: int, written: Callable[[int, int], str]
+) -> tuple[int, int]:
+    """Returns the operands of the sum that a prompt asks for.
+
+    Args:
+        prompt: the text.
+        digits: how many digits an operand may have.
+        written: the prompt of two operands as it should be.
+
+    Raises:
+        ValueError: the prompt is no text, holds no sum of such operands, or is written
+            otherwise.
+
+    Example:
+        >>> asked_of("$12+07=", 2, lambda a, b: f"${a:02}+{b:02}=")
+        (12, 7)
+    """
+    checks.of_kind("prompt", prompt, str, "text")
+    sums = re.search(r"([0-9]+)\+([0-9]+)", prompt)
+    if sums is None:
+        raise ValueError(
+            f"prompt must ask for a sum, as {written(1, 2)!r} does, got "
+            f"{shown(prompt)}."
+        )
+    numbers = [number.lstrip("0") or "0" for number in sums.groups()]
+    if max(map(len, numbers)) > digits:
+        raise ValueError(
+            f"prompt must have operands of at most {digits} digits, got "
+            f"{shown(prompt)}."
+        )
+    a, b = map(int, numbers)
+    if prompt != written(a, b):
+        raise ValueError(
+            f"prompt must be written as the lines of this task are, {written(a, b)!r}, "
+            f"got {shown(prompt)}."
+        )
+    return a, b
 
 
 def score(text: str, expected: str, layout: Layout) -> Score:

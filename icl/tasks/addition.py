@@ -7,6 +7,7 @@ and which ones are drawn.
 Shapes: `Lines`, whose latents "a" and "b" are the operands, (batch, lines).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -42,7 +43,7 @@ from icl.arithmetic.pairs import (
     unseen_pairs,
 )
 from icl.arithmetic.places import POSITIONS, Positions
-from icl.arithmetic.reading import answer_of
+from icl.arithmetic.reading import answer_of, asked_of
 from icl.arrays import shown
 from icl.codecs import Characters, Lines
 from icl.tasks.base import Task
@@ -249,6 +250,20 @@ class Addition(Task):
         """
         written = self._one(a, b)
         return self.codec.text(written.ids[0])[: int(written.answers[0].argmax())]
+
+    def read(self, prompts: str | Sequence[str]) -> Lines:
+        """Returns prompts that are text as lines, for `icl.generation.generate`.
+
+        Args:
+            prompts: one or several, each written as `prompt` writes it.
+
+        Raises:
+            ValueError: a prompt is no text, holds no sum of operands of n digits, or is
+                written otherwise; the message has the prompt as it should be.
+        """
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        asked = [asked_of(text, self.digits, self.prompt) for text in several]
+        return self.of(*np.array(asked, int).reshape(-1, 2).T)
 
     def parse(self, text: str) -> int | None:
         """Returns the answer that a line gives, or None where it gives no number.

@@ -235,3 +235,37 @@ def test_lines_of_short_numbers_are_checked_and_pass_through_jit():
     for checked in (codec.check(short), jax.jit(codec.check)(short)):
         np.testing.assert_array_equal(checked.ids, lines.ids)
         assert checked.weights.dtype == jnp.float32
+
+
+# --- prompts that are text ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["plain", "reverse", "simplified", "detailed"])
+def test_prompts_that_are_text_are_the_lines_of_their_sums(layout):
+    task = Addition(digits=3, layout=layout)
+    asked = [(128, 367), (7, 0), (999, 999)]
+    lines = task.read([task.prompt(*pair) for pair in asked])
+    expected = task.of(*np.array(asked).T)
+    for name in ("ids", "answers", "weights"):
+        same = getattr(lines, name) == getattr(expected, name)
+        assert np.asarray(same).all()
+    assert task.read(task.prompt(1, 2)).ids.shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("$128+367", r"are, '\$128\+367=', got '\$128\+367'"),
+        ("$128 + 367=", "must ask for a sum, as '\\$001\\+002=' does"),
+        ("$12x+367=", "must ask for a sum"),
+        ("$128+367=?", "are, '\\$128\\+367=', got"),
+        ("$1280+367=", "operands of at most 3 digits"),
+        ("$" + "9" * 5_000 + "+1=", "operands of at most 3 digits, got '\\$999"),
+        ("$12+7=", "are, '\\$012\\+007=', got"),
+        ("", "must ask for a sum"),
+        (b"$128+367=", "prompt must be text"),
+    ],
+)
+def test_a_prompt_that_is_none_is_refused_with_what_it_should_be(prompt, said, untyped):
+    with pytest.raises(ValueError, match=said):
+        Addition(digits=3, layout="reverse").read([prompt])
