@@ -11,13 +11,13 @@ Run: python -m experiments.lee2023.formats quick
 How to read it: on the left, the share of sums without any training on them that are
 answered rightly, by the number of sums in the training set; faint points are single
 seeds, which differ by whole transitions. Broken lines are the shares of sums whose
-scratchpad is right as well. On the right, the shares of each digit of the answer that
-are right after right ones, at the largest training set. Bands are 95 % intervals over
-sums and seeds. Lines are padded, and answers are greedy; the released accuracies are of
-unpadded lines, of models with 10.6M parameters, and sampled at a temperature of 0.8:
-plain 0.4, 1.7, 62 and 81 % after 1,000, 2,000, 4,000 and 5,000 examples, reverse 1.6,
-31, 98 and 100 %. After 1,000 examples a simplified scratchpad has 85 %; after 2,000 it
-has 99.7 %, 97 and 99 % if its digits or its carries are random, 79 % if both are.
+scratchpad is right as well. Hollow points are the released accuracies, of unpadded
+lines, of models with 10.6M parameters, sampled at a temperature of 0.8. (The released
+generator has a mistake by which most digits of simplified scratchpads are random in
+training; the file of three digits that came with it is right.) On the right, the shares
+of each digit of the answer that are right after right ones, at the largest training
+set. Bands are 95 % intervals over sums and seeds. Lines are padded, and answers are
+greedy.
 
 The sudden rise of claim L2 lies at fewer sums (--formats plain,reverse --examples
 150,200,300,500,1000). Scratchpads (claims L3, L4 and L6) need --formats with reverse,
@@ -50,6 +50,7 @@ from experiments.engine.figures.style import (
 )
 from experiments.lee2023.formats_claims import claims, exact, resample
 from experiments.lee2023.formats_measure import FORMATS, Config, measure, settings
+from experiments.lee2023.released import released
 from experiments.reference_models import SETTINGS, SUMS
 from icl import ModelConfig, TrainConfig, sweeps
 from icl.sweeps.store import Models
@@ -120,6 +121,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             single = resampled.means.exact.sel(format=name).transpose("examples", ...)
             faint = style | {"linestyle": "none", "alpha": 0.35, "markersize": 3}
             left.plot(single.examples, single.values, **faint)
+            known = released(name)
+            left.plot(known.keys(), known.values(), mfc="none", **faint | {"alpha": 1})
             trace = dataset.trace.sel(format=name).mean(
                 ("seed", "prompt"), skipna=False
             )
@@ -132,6 +135,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             if np.isfinite(digits(resampled.means)).all():
                 draw_band(right, "column", resampled.band(digits), **style)
         left.set(xscale="log", xlabel="sums in the training set")
+        left.set_xlim(dataset.examples.min() / 1.3, dataset.examples.max() * 1.3)
         left.set(ylabel="share that is right, unseen sums", ylim=SHARES)
         right.set_xlabel("digit of the answer (0: units)")
         right.set_xticks(dataset.column.values)

@@ -209,7 +209,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         "lee2023",
         "operations",
         "Lee et al. 2023, section 5",
-        note=f"{dataset.attrs['steps']:,} steps; greedy answers.",
+        note=f"{dataset.attrs['steps']:,} steps; greedy answers. Released, of two "
+        "digits: 4.6 % plain, 8.3 % reversed, 95.8 % detailed.",
         resampled=resampled(dataset),
     )
     name, examples = "multiplication", int(dataset.attrs["examples"])

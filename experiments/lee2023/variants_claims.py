@@ -83,6 +83,8 @@ def _of_training(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             ">",
             0.0,
             unit=UNIT,
+            note=f"{judge.note} Released, of plain lines: from 75.5 to 97.4 % of sums "
+            "without carries, where lines were padded as well.",
             missing=_missing(dataset, "balanced", "uniform"),
         ),
         judge(
@@ -94,6 +96,8 @@ def _of_training(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             -0.05,
             unit=UNIT,
             bar="ours",
+            note=f"{judge.note} Released, of plain lines: 91 to 93 %, and 87 % of "
+            "other sums.",
             missing=_missing(dataset, "left out"),
         ),
         judge(
@@ -105,6 +109,7 @@ def _of_training(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             0.1,
             unit=UNIT,
             bar="ours",
+            note=f"{judge.note} Released, of plain lines: 98 and 88 %.",
             missing=_missing(dataset, "balanced", "unpadded"),
         ),
         judge(
@@ -143,6 +148,7 @@ def _of_lengths(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             0.05,
             unit="share of right answers",
             bar="ours",
+            note=f"{judge.note} Released: none of eight digits, after one to seven.",
             missing=_missing(dataset, "absolute"),
         ),
         *(
