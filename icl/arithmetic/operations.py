@@ -212,12 +212,14 @@ def _bracketed(parts: list[int] | list[str]) -> str:
 
 def line_of_fraction(operation: str, layout: str, x: int) -> Line:
     """Returns the line of a sine or a square root of x ten-thousandths."""
-    value, name = x / UNIT, OF_FRACTIONS[operation]
-    exact = math.sin(value) if operation == "sine" else math.sqrt(value)
+    value, name = str(x / UNIT), OF_FRACTIONS[operation]
     if layout == "plain":
-        return Line(f"{name}({value})=", f"{_down(exact)}\n")
-    steps = _series(value) if operation == "sine" else _newton(value)
-    return worked_fraction(operation, str(value), [str(step) for step in steps])
+        exact = math.isqrt(x * UNIT)  # rounded down, where a float may not be
+        if operation == "sine":
+            exact = math.floor(math.sin(x / UNIT) * UNIT)
+        return Line(f"{name}({value})=", f"{exact / UNIT}\n")
+    steps = _series(x) if operation == "sine" else _newton(x)
+    return worked_fraction(operation, value, steps)
 
 
 def worked_fraction(operation: str, x: str, steps: list[str]) -> Line:
@@ -237,25 +239,28 @@ def worked_fraction(operation: str, x: str, steps: list[str]) -> Line:
     return Line(f"Input:\n{name}({x})\nTarget:\n", rest)
 
 
-def _series(x: float) -> list[float]:
-    """Returns partial sums of the series of the sine, each rounded down."""
+def _series(x: int) -> list[str]:
+    """Returns partial sums of the series of the sine, each rounded down.
+
+    Everything is counted in ten-thousandths, whole numbers that no float rounds.
+    """
     sums = [x]
     for term in range(1, STEPS + 1):
         power = 2 * term + 1
-        added = (-1) ** term * x**power / math.factorial(power)
-        sums.append(_down(sums[-1] + added))
-    return sums
+        parts = UNIT ** (power - 1) * math.factorial(power)
+        sums.append((sums[-1] * parts + (-1) ** term * x**power) // parts)
+    return [str(each / UNIT) for each in sums]
 
 
-def _newton(x: float) -> list[float | int]:
-    """Returns steps of Newton's method for the root of x, each rounded down."""
-    steps: list[float | int] = [int(math.sqrt(x)) if x >= 1 else 0.1]
+def _newton(x: int) -> list[str]:
+    """Returns steps of Newton's method for the root of x, each rounded down.
+
+    They begin at the whole part of the root, or at 0.1 where it is 0.
+    """
+    whole = math.isqrt(x // UNIT)
+    steps = [whole * UNIT or UNIT // 10]
     for _ in range(STEPS):
         last = steps[-1]
-        steps.append(_down(0.5 * (last + x / last)))
-    return steps
-
-
-def _down(number: float) -> float:
-    """Returns a number rounded down to four digits behind the point."""
-    return math.floor(number * UNIT) / UNIT
+        steps.append((last * last + x * UNIT) // (2 * last))
+    first, *others = steps
+    return [str(whole or first / UNIT), *(str(each / UNIT) for each in others)]

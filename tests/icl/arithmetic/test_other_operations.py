@@ -1,5 +1,10 @@
 """Differences, products, sines and roots are written as the released generator does."""
 
+import itertools
+import math
+import re
+from fractions import Fraction
+
 import jax
 import numpy as np
 import pytest
@@ -84,6 +89,29 @@ def test_lines_are_those_of_the_released_generator(operation, layout, line, answ
     assert task.parse(line) == answer
     assert task.parse(line[:-1]) is None
     assert task.parse(line + "7\n") == answer
+
+
+def test_roots_are_rounded_down_also_where_a_float_is_a_little_too_small():
+    """sqrt(0.0049) is 0.07, and 0.06999... as a float."""
+    for x in [*range(2_000), *range(2_000, 100_000, 7), 99_999]:
+        _, root = operation_line("square root", "plain", x).split("=")
+        whole = round(float(root) * 10_000)
+        assert whole**2 <= x * 10_000 < (whole + 1) ** 2, x
+
+
+@pytest.mark.parametrize("operation", ["sine", "square root"])
+def test_every_step_of_a_working_is_the_exact_one_rounded_down(operation):
+    for x in range(1, 15_000, 37):
+        line = operation_line(operation, "detailed", x)
+        said = [Fraction(part) for part in re.findall(r"x_\d=(-?[\d.]+)", line)]
+        value = Fraction(x, 10_000)
+        for number, (last, new) in enumerate(itertools.pairwise(said), 1):
+            if operation == "sine":
+                power = 2 * number + 1
+                exact = last + (-1) ** number * value**power / math.factorial(power)
+            else:
+                exact = (last + value / last) / 2
+            assert new == Fraction(math.floor(exact * 10_000), 10_000), (x, number)
 
 
 def test_differences_and_products_of_two_digits_are_right_and_fit():
