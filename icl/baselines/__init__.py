@@ -26,5 +26,6 @@ from icl.baselines.spectral import Spectrum as Spectrum
 from icl.baselines.spectral import decompose as decompose
 from icl.baselines.spectral import solve as solve
 from icl.baselines.wrapped import Lasso as Lasso
+from icl.baselines.wrapped import OnSquares as OnSquares
 from icl.baselines.wrapped import ScikitLearner as ScikitLearner
 from icl.baselines.wrapped import WithIntercept as WithIntercept

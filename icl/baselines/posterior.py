@@ -3,33 +3,32 @@
 It is the posterior mean over the M functions of the pool ("dMMSE" in Raventós et al.
 2023, section 2): after i pairs, function m has the weight
 
-    p_m exp(-sum_{j <= i} (y_j - f_m(x_j))^2 / (2 noise_std^2)),
+    p_m prod_{j <= i} density of the noise at y_j - f_m(x_j),
 
+which for normal noise is p_m exp(-sum_{j <= i} (y_j - f_m(x_j))^2 / (2 noise_std^2)),
 and the prediction is the weighted mean of the f_m. As M grows it becomes the posterior
 mean under the law that the pool was drawn from, which is ridge regression for normal
-weights.
+weights and noise.
 
-The prior may be smoothed: a normal law of deviation h around the weights of each
-function (a kernel density estimate of the law that the pool was drawn from). With K =
-h^2 XX' + noise_std^2 I = LL' of the prompt, the labels L^-1 y of the inputs L^-1 X have
-unit noise around each function of the pool, so that the mean m of the functions is that
-of above for these; and w = m + h^2 sum_j b_j (a_j - b_j.m) for their pairs (b_j, a_j).
+With normal noise the prior may be smoothed: a normal law of deviation h around the
+weights of each function (a kernel density estimate of the law that the pool was drawn
+from). With K = h^2 XX' + noise_std^2 I = LL' of the prompt, the labels L^-1 y of the
+inputs L^-1 X have unit noise around each function of the pool, so that the mean m of
+the functions is that of above for these; and w = m + h^2 sum_j b_j (a_j - b_j.m) for
+their pairs (b_j, a_j).
 
-The pool is gone through in parts, with the largest exponent so far taken out of every
-sum, so that 2^20 functions need little memory and no exponent overflows.
+How the pool is gone through is said in `enumeration`.
 """
 
-import functools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from icl import checks
+from icl.baselines import enumeration
 from icl.baselines.base import (
     Learner,
     PrefixSolution,
@@ -38,13 +37,8 @@ from icl.baselines.base import (
     predict_linearly,
 )
 from icl.prompts import Prompts
+from icl.tasks.laws import LAWS, Law
 from icl.tasks.pools import Pool
-
-FUNCTIONS, PROMPTS = 2**11, 2**8
-"""How many functions and prompts are looked at together: some 10 MB at a time."""
-
-NEVER = -1e30
-"""An exponent whose power is 0, and which is finite: differences are numbers."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +47,24 @@ class DiscretePosterior(Learner):
 
     After i pairs the share of function m in the mean is, up to a factor,
 
-    $$p_m exp(-∑_{j≤i} (y_j - f_m(x_j))² / (2σ²))$$
+    $$p_m ∏_{j≤i} q((y_j - f_m(x_j)) / σ)$$
 
-    Here p_m is how probable the function is, and σ is noise_std. The mean is computed
-    in float32. For linear functions the weights are the mean of the functions' weights;
-    for others there are none.
+    Here p_m is how probable the function is, σ is noise_std, and q is the density of
+    the noise that the pool's task states in `noise_law`, at deviation 1. So the
+    likelihood is, up to a factor, exp(-z²/2) for "normal", exp(-√2|z|) for "laplace",
+    and (1 + z²/3)^-3 for "student", which is Student's law of 5 degrees of freedom.
+
+    For "uniform" it is 1 where |z| ≤ √3 and 0 elsewhere. Labels that no function of the
+    pool can have made, such as those of another task, leave those functions that are
+    ruled out by the fewest pairs, each with its prior share: the limit in which any
+    label is possible, but hardly ever occurs.
+
+    The mean is computed in float32. For linear functions the weights are the mean of
+    the functions' weights; for others there are none. A pool of any size takes some 20
+    MB beside the prompts, or a few times what one function needs if that is more.
 
     Attributes:
-        pool: the functions, and how probable they are.
+        pool: the functions, how probable they are, and the law of the noise.
         noise_std: the standard deviation of the noise that it reckons with, above 0;
             None is that of the pool's task.
         smoothing: the deviation h of a normal law around each function's weights; 0 is
@@ -68,7 +72,8 @@ class DiscretePosterior(Learner):
 
     Raises:
         ValueError: no pool, or no noise: without noise, most contexts rule out every
-            function but one or none; or smoothing of functions that are not linear.
+            function but one or none; or a law of the noise that is unknown; or
+            smoothing of functions that are not linear, or of noise that is not normal.
 
     Example:
         >>> from icl import LinearRegression
@@ -92,11 +97,17 @@ class DiscretePosterior(Learner):
             )
         if self.noise_std is not None:
             checks.normalise(self, checks.finite_number, "noise_std", positive=True)
+        checks.one_of("noise_law of the pool's task", self._noise_law, LAWS)
         checks.normalise(self, checks.finite_number, "smoothing")
         if self.smoothing and not self.pool.linear:
             raise ValueError(
                 f"smoothing must be 0 for {type(self.pool.task).__name__}, whose "
                 "functions are not linear and have no weights to smooth."
+            )
+        if self.smoothing and self._noise_law != "normal":
+            raise ValueError(
+                f"smoothing must be 0 where the noise is {self._noise_law}, got "
+                f"{self.smoothing:g}: it has a closed form for normal noise alone."
             )
 
     @property
@@ -109,9 +120,9 @@ class DiscretePosterior(Learner):
         """Returns what is known after every prefix; weights where f is linear."""
         xs, ys = pairs_of(prompts)
         if not self.pool.linear:
-            return PrefixSolution(None, self._sums(xs, ys).answers)
+            return PrefixSolution(None, self._means(xs, ys).answers)
         weights = (
-            self._smoothed(xs, ys) if self.smoothing else self._sums(xs, ys).weights
+            self._smoothed(xs, ys) if self.smoothing else self._means(xs, ys).weights
         )
         return PrefixSolution(weights, jnp.sum(weights * xs, axis=-1))
 
@@ -126,7 +137,7 @@ class DiscretePosterior(Learner):
         xs, ys = pairs_of(prompts)
         queries = check_queries(queries, like=xs)
         each = [
-            self._sums(xs, ys, queries[:, :, q]).answers
+            self._means(xs, ys, queries[:, :, q]).answers
             for q in range(queries.shape[2])
         ]
         return jnp.stack(each, axis=2)
@@ -137,7 +148,7 @@ class DiscretePosterior(Learner):
         """Returns the weights after every prefix, with the smoothed prior."""
         with jax.enable_x64(True):
             b, a = _whitened(xs, ys, self.smoothing, self._noise_std)
-        mean = self._sums(b, a, noise_std=1.0).weights
+        mean = enumeration.means(self.pool, "normal", 1.0, b, a).weights
         with jax.enable_x64(True):
             return _corrected(b, a, mean, self.smoothing)
 
@@ -145,53 +156,20 @@ class DiscretePosterior(Learner):
     def _noise_std(self) -> float:
         return self.pool.task.noise_std if self.noise_std is None else self.noise_std
 
-    def _sums(
+    @property
+    def _noise_law(self) -> Law:
+        return self.pool.task.noise_law
+
+    def _means(
         self,
         xs: Float[Array, "batch length dim"],
         ys: Float[Array, "batch length"],
         queries: Float[Array, "batch length dim"] | None = None,
-        *,
-        noise_std: float | None = None,
-    ) -> "_Found":
-        """Returns the weighted means, for some prompts at a time; None asks at xs."""
-        noise_std = self._noise_std if noise_std is None else noise_std
-        arrays = xs, ys, queries
-        parts = [
-            _means(
-                self.pool,
-                noise_std,
-                *jax.tree.map(lambda a, s=s: a[s : s + PROMPTS], arrays),
-            )
-            for s in range(0, len(xs), PROMPTS)
-        ]
-        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
-
-
-class _Found(NamedTuple):
-    """Weighted means over a pool.
-
-    Attributes:
-        weights: of the functions' weights; of no entries where they have none.
-        answers: of what the functions say about the queries; 0 for linear functions,
-            whose weights say it.
-    """
-
-    weights: Float[Array, "batch length width"]
-    answers: Float[Array, "batch length"]
-
-
-class _Sums(NamedTuple):
-    """Weighted sums over the functions so far, relative to the largest exponent.
-
-    Attributes:
-        largest: the largest exponent.
-        table: of the functions' weights, if they are linear, and of 1.
-        answers: of what they say about the query, if they are not.
-    """
-
-    largest: Float[Array, "length batch"]
-    table: Float[Array, "length batch columns"]
-    answers: Float[Array, "length batch"]
+    ) -> enumeration.Means:
+        """Returns the weighted means; None asks at xs."""
+        return enumeration.means(
+            self.pool, self._noise_law, self._noise_std, xs, ys, queries
+        )
 
 
 @jax.jit
@@ -223,70 +201,3 @@ def _corrected(
     left = a64[:, None] - jnp.einsum("bld,bjd->blj", m, b64, precision="highest")
     added = jnp.einsum("blj,bjd->bld", left * earlier[None], b64, precision="highest")
     return (m + smoothing**2 * added).astype(b.dtype)
-
-
-@functools.partial(jax.jit, static_argnames="pool")
-def _means(
-    pool: Pool,
-    noise_std: Float[Array, ""] | float,
-    xs: Float[Array, "batch length dim"],
-    ys: Float[Array, "batch length"],
-    queries: Float[Array, "batch length dim"] | None = None,
-) -> _Found:
-    batch, length, dim = xs.shape
-    together = min(pool.size, FUNCTIONS)
-    by_pair = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (xs, ys, queries))
-    prior = _log_prior(pool, together)
-
-    def some_functions(sums: _Sums, start: Int[Array, ""]) -> tuple[_Sums, None]:
-        index = start + jnp.arange(together)
-        functions = pool.members(jnp.minimum(index, pool.size - 1))
-        exponents = jax.lax.dynamic_slice(prior, (start,), (together,))
-        table = jnp.ones((together, 1), xs.dtype)
-        if pool.linear:
-            table = jnp.concatenate([functions["weights"], table], axis=1)
-
-        def values(x: Float[Array, "batch dim"]) -> Float[Array, "batch together"]:
-            if pool.linear:
-                return jnp.matmul(x, table[:, :-1].T, precision="highest")
-            everywhere = jnp.broadcast_to(x[None], (together, batch, dim))
-            return pool.values(functions, everywhere).T
-
-        def one_pair(misfit, pair):
-            x, y, query, before = pair
-            said = values(x)
-            logits = exponents[None] - misfit / (2 * noise_std**2)
-            largest = jnp.maximum(before.largest, logits.max(axis=1))
-            kept = jnp.exp(before.largest - largest)
-            shares = jnp.exp(logits - largest[:, None])
-            added = jnp.matmul(shares, table, precision="highest")
-            answers = before.answers
-            if not pool.linear:
-                asked = said if query is None else values(query)
-                answers = answers * kept + (shares * asked).sum(axis=1)
-            after = _Sums(largest, before.table * kept[:, None] + added, answers)
-            return misfit + jnp.square(y[:, None] - said), after
-
-        nothing = jnp.zeros((batch, together), xs.dtype)
-        return jax.lax.scan(one_pair, nothing, (*by_pair, sums))[1], None
-
-    columns = 1 + (dim if pool.linear else 0)
-    start = _Sums(
-        jnp.full((length, batch), NEVER, xs.dtype),
-        jnp.zeros((length, batch, columns), xs.dtype),
-        jnp.zeros((length, batch), xs.dtype),
-    )
-    starts = jnp.arange(0, pool.size, together)
-    found, _ = jax.lax.scan(some_functions, start, starts)
-    total = found.table[..., -1]
-    means = _Found(found.table[..., :-1] / total[..., None], found.answers / total)
-    return jax.tree.map(lambda array: jnp.moveaxis(array, 0, 1), means)
-
-
-def _log_prior(pool: Pool, together: int) -> Float[np.ndarray, " padded"]:
-    """Returns the logarithm of every probability, filled up with ones of zero."""
-    shares = np.ones(pool.size) if pool.probabilities is None else pool.probabilities
-    with np.errstate(divide="ignore"):
-        logs = np.maximum(np.log(np.asarray(shares)), NEVER)
-    missing = -pool.size % together
-    return np.pad(logs, (0, missing), constant_values=NEVER).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Learners made of others: regressors of scikit-learn, linear ones with an intercept.
+"""Learners made of others: those of scikit-learn, and linear ones on other inputs.
 
 Shapes: those of `icl.baselines.base`.
 """
@@ -247,3 +247,60 @@ class WithIntercept(Learner):
     def _wider(self, xs: Float[Array, "... dim"]) -> Float[Array, "... wider"]:
         edges = [(0, 0)] * (xs.ndim - 1) + [(0, 1)]
         return jnp.pad(xs, edges, constant_values=self.constant)
+
+
+@dataclass(frozen=True)
+class OnSquares(Learner):
+    """A linear learner on the squares of the coordinates, in place of them.
+
+    $$f(x) = ∑_j w_j x_j²$$
+
+    It is regression in this basis: least squares on squares is exact for
+    `icl.tasks.Quadratic` without noise after d pairs, and `PosteriorMean(noise_std,
+    3**-0.5)` on squares is the Bayes predictor with normal noise, for its coefficients
+    have the deviation 1 / sqrt(3). There are no weights, because the answer is no
+    multiple of x.
+
+    Attributes:
+        learner: a linear learner, such as `LeastSquares()` or `Ridge(0.1)`.
+
+    Raises:
+        ValueError: a learner that is not linear; or inputs whose squares are infinite.
+
+    Example:
+        >>> from icl.baselines import LeastSquares
+        >>> xs, ys = np.array([[[1.0], [2.0], [3.0]]]), np.array([[2.0, 8.0, 18.0]])
+        >>> OnSquares(LeastSquares())(Prompts(xs, ys)).predictions.round(3).tolist()
+        [[0.0, 8.0, 18.0]]
+    """
+
+    learner: SpectralLearner
+
+    def __post_init__(self) -> None:
+        kind = "a linear learner of icl.baselines, such as LeastSquares()"
+        checks.of_kind("learner", self.learner, SpectralLearner, kind)
+
+    @property
+    def name(self) -> str:
+        """The label, such as "OLS on squares"."""
+        return f"{self.learner.name} on squares"
+
+    def __call__(self, prompts: Prompts) -> PrefixSolution:
+        """Returns predictions after every prefix of every prompt; weights are None."""
+        xs, ys, *_ = check_prompts(prompts)
+        squared = Prompts(_squares("xs", xs), ys)
+        return PrefixSolution(None, self.learner(squared).predictions)
+
+    def predict_at(
+        self, prompts: Prompts, queries: Float[Array, "batch length queries dim"]
+    ) -> Float[Array, "batch length queries"]:
+        """Returns predictions at `queries[:, i]` from the first i pairs."""
+        xs, ys, *_ = check_prompts(prompts)
+        queries = _squares("queries", check_queries(queries, like=xs))
+        return self.learner.predict_at(Prompts(_squares("xs", xs), ys), queries)
+
+
+def _squares(name: str, array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    squares = jnp.square(array)
+    checks.all_finite(f"the squares of {name}", squares)
+    return squares

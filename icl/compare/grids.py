@@ -26,19 +26,23 @@ from icl.baselines import (
     NearestNeighbors,
     Newton,
     OnePassSGD,
+    OnSquares,
+    PosteriorMean,
     Ridge,
     ScikitLearner,
     WithIntercept,
 )
 from icl.baselines.mixture import refusal
 from icl.codecs import Pairs
+from icl.losses import logistic
 from icl.tasks import (
     DecisionTree,
     FunctionClass,
-    LinearClassification,
     LinearRegression,
     Mixture,
     Pool,
+    PromptPool,
+    Quadratic,
     ReluNetwork,
     SparseLinear,
     Task,
@@ -75,11 +79,19 @@ def families(dim: int | Task) -> dict[str, list[Learner]]:
 
     For a task, by its kind:
 
-    - "Bayes of the pool", for a `Pool` with noise: the posterior over its functions;
-      and "smoothed Bayes of the pool" where these are linear, smoothed by 0.03 to 1.
-    - "Bayes of the mixture", for a `Mixture` of linear regressions with normal weights
-      and noise; and "Bayes" for one of them whose weights have a mean or covariance.
+    - "Bayes", where the law of the task has a posterior mean in closed form: linear
+      regression with normal noise and normal or fixed weights, and `Quadratic` with
+      normal noise. It is left out for plain weights or a `Quadratic` without noise, of
+      which least squares (on squares) is the limit.
+    - "Bayes of the mixture", for a `Mixture` of such linear regressions.
+    - "Bayes of the pool", for a `Pool` with noise: the posterior over its functions,
+      with the likelihood of its noise. Also "smoothed Bayes of the pool", by 0.03 to 1,
+      where functions are linear and the noise is normal.
+
+    For a task and for a `Pool` or `PromptPool` of it:
+
     - "Lasso", for `SparseLinear`: alpha from 1 to 0.0001, powers of 10.
+    - "least squares on squares", for `Quadratic`.
     - "with intercept": least squares, where functions are not linear.
     - "Gaussian process", for `ReluNetwork`: the arc-cosine kernel, with the task's
       noise.
@@ -89,7 +101,8 @@ def families(dim: int | Task) -> dict[str, list[Learner]]:
         dim: dimension of x, or a task of prompts that says it.
 
     Raises:
-        ValueError: dim is neither an integer >= 1 nor a task of functions.
+        ValueError: dim is neither an integer >= 1 nor a task of prompts; or its labels
+            are classes, as those of `LinearClassification` and of pools of it.
 
     Example:
         >>> members = families(8)
@@ -119,36 +132,59 @@ def families(dim: int | Task) -> dict[str, list[Learner]]:
 
 def _dim_of(task: Task) -> int:
     """Returns the dimension of x, for labels that squared differences are about."""
-    if isinstance(task, LinearClassification):
-        raise ValueError(
-            "dim must be a task whose labels are numbers, got LinearClassification: "
-            "learners are compared by squared differences of predictions, and its "
-            "predictions are log-odds; compare icl.compare.accuracy."
-        )
     if not isinstance(task.codec, Pairs):
         raise ValueError(
             f"dim must be a task of prompts (xs, ys), got {type(task).__name__}."
+        )
+    if task.codec.loss is logistic:
+        raise ValueError(
+            f"dim must be a task whose labels are numbers, got {type(task).__name__} "
+            "with the logistic loss: learners are compared by squared differences of "
+            "predictions, and its predictions are log-odds; compare "
+            "icl.compare.accuracy."
         )
     return task.codec.dim
 
 
 def _of_task(task: Task) -> dict[str, list[Learner]]:
     """Returns the families that know more of a task than its dimension."""
-    found: dict[str, list[Learner]] = {}
-    kind = task.task if isinstance(task, Pool) else task
-    if isinstance(task, Pool) and kind.noise_std > 0:
-        found["Bayes of the pool"] = [DiscretePosterior(task)]
-        if task.linear:
+    kind = task
+    while isinstance(kind, Pool | PromptPool):
+        kind = kind.task
+    return _of_law(task) | _of_kind(kind)
+
+
+def _of_law(task: Task) -> dict[str, list[Learner]]:
+    """Returns the Bayes predictors of a task that are known."""
+    if isinstance(task, Pool) and task.task.noise_std > 0:
+        found: dict[str, list[Learner]] = {
+            "Bayes of the pool": [DiscretePosterior(task)]
+        }
+        if task.linear and task.task.noise_law == "normal":
             found["smoothed Bayes of the pool"] = [
                 DiscretePosterior(task, smoothing=h) for h in SMOOTHING
             ]
-    if isinstance(task, LinearRegression | Mixture) and not refusal(task):
-        mixed = isinstance(task, Mixture)
-        if mixed or task.weight_mean or task.weight_covariance:
-            family = "Bayes of the mixture" if mixed else "Bayes"
-            found[family] = [MixturePosterior(task)]
+        return found
+    if isinstance(task, Mixture) and not refusal(task):
+        return {"Bayes of the mixture": [MixturePosterior(task)]}
+    if isinstance(task, LinearRegression) and not refusal(task):
+        if not task.standard_weights:
+            return {"Bayes": [MixturePosterior(task)]}
+        if task.noise_std > 0:
+            return {"Bayes": [PosteriorMean(task.noise_std, task.weight_std)]}
+    if isinstance(task, Quadratic) and task.noise_std > 0:
+        if task.noise_law == "normal":
+            return {"Bayes": [OnSquares(PosteriorMean(task.noise_std, 3**-0.5))]}
+    return {}
+
+
+def _of_kind(kind: Task) -> dict[str, list[Learner]]:
+    """Returns the families that suit a class of functions, whichever of them occur."""
+    found: dict[str, list[Learner]] = {}
     if isinstance(kind, SparseLinear):
         found["Lasso"] = [Lasso(10.0**-power) for power in range(5)]
+    if isinstance(kind, Quadratic):
+        found["least squares on squares"] = [OnSquares(LeastSquares())]
     if isinstance(kind, FunctionClass) and not kind.linear:
         found["with intercept"] = [WithIntercept(LeastSquares())]
     if isinstance(kind, ReluNetwork):

@@ -21,6 +21,7 @@ Shapes: xs (batch, length, dim), values and labels (batch, length). A *function*
 row of a dictionary of arrays whose first axis counts functions.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -49,11 +50,19 @@ class FunctionClass(Task):
             with 5 degrees of freedom.
         linear: whether f(x) = w.x, where w is the function's array "weights"; it is
             then kept as the weights of the prompts.
+        memory_of_prompt: the name of the field with which the memory of a prompt grows,
+            and how many numbers are at least held while one is drawn; `sample` refuses
+            a batch that the memory cannot hold. ("", 0) says that prompts are small.
     """
 
     if not TYPE_CHECKING:  # in subclasses that let users choose them they are fields
         noise_std, noise_law = 0.0, "normal"
     linear: ClassVar[bool] = False
+
+    @property
+    def memory_of_prompt(self) -> tuple[str, int]:
+        """The field that memory grows with, and the numbers that a prompt takes."""
+        return "", 0
 
     @abstractmethod
     def functions(self, key: Key[Array, ""], count: int) -> Functions:
@@ -96,6 +105,7 @@ class FunctionClass(Task):
         """Draws a batch of prompts on the device, as a pure function of the key."""
         checks.typed_key("key", key)
         batch = checks.positive_int("batch", batch)
+        check_memory(self, batch)
         functions_key, inputs_key, noise_key = jax.random.split(key, 3)
         functions = dict(self.functions(functions_key, batch))
         xs = self.sample_inputs(inputs_key, (batch, self.length))
@@ -118,6 +128,49 @@ def check_noise(task: Any) -> None:
     """Refuses a deviation of the noise that is negative, and a law that is unknown."""
     checks.normalise(task, check_scale, "noise_std")
     checks.one_of("noise_law", task.noise_law, LAWS)
+
+
+def check_memory(task: Task, batch: int) -> None:
+    """Refuses a batch of large functions that the memory cannot hold.
+
+    Pools are asked about the functions that they hold.
+
+    Raises:
+        ValueError: it takes more than there is room for.
+    """
+    if not isinstance(task, FunctionClass):
+        return
+    field, numbers = task.memory_of_prompt
+    needed, most = 4 * numbers * batch, room()
+    if most is None or needed <= most:
+        return
+    inner = task
+    while not hasattr(inner, field):
+        inner = inner.task
+    fits = most // (4 * numbers)
+    fewer = f" or a batch of at most {fits:,}" if fits else ""
+    raise ValueError(
+        f"{field}={getattr(inner, field)} of {type(inner).__name__} is too large for "
+        f"batch={batch:,}: every prompt has a function of its own, which takes at least "
+        f"{needed / 1e9:,.2f} GB in all, and there is room for {most / 1e9:,.2f} GB; "
+        f"take a smaller {field}{fewer}."
+    )
+
+
+def room() -> int | None:
+    """Returns for how many bytes of functions there is room; None where nobody knows.
+
+    It is all that JAX's devices have, and for CPUs half of the machine's memory: twice
+    the functions is what was measured while trees and networks were drawn there.
+    """
+    devices = jax.local_devices()
+    known = [(each.memory_stats() or {}).get("bytes_limit", 0) for each in devices]
+    if all(known):
+        return sum(known)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # not a Unix
+        return None
 
 
 def linear_values(

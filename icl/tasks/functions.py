@@ -28,10 +28,21 @@ from icl.tasks.function_class import (
 from icl.tasks.laws import Law
 
 DEEPEST = 16
-"""The largest depth of a decision tree, whose leaves are kept for every prompt."""
+"""The largest depth of a tree: every prompt has one, whose 2^16 leaves are 0.3 MB."""
 
 WIDEST = 2**16
 """The largest number of hidden units: every prompt has a network of its own."""
+
+
+def _check_largest(task: FunctionClass, name: str, largest: int, why: str) -> None:
+    """Refuses a size that is too large for a function of every prompt's own."""
+    checks.normalise(task, checks.positive_int, name)
+    size = getattr(task, name)
+    if size > largest:
+        raise ValueError(
+            f"{name} must be an integer of at most {largest:,}, for every prompt has "
+            f"{why} of its own, got {size}."
+        )
 
 
 @dataclass(frozen=True)
@@ -151,12 +162,13 @@ class ReluNetwork(FunctionClass):
     Attributes:
         dim: the dimension d of x.
         length: the number of pairs in a prompt.
-        hidden: the number h of hidden units.
+        hidden: the number h of hidden units, at most 65,536.
         noise_std: the standard deviation of the noise.
         noise_law: the law of the noise; see `FunctionClass`.
 
     Raises:
-        ValueError: a size below 1, or a negative deviation.
+        ValueError: a size below 1, too many units, or a negative deviation; in
+            `sample`, a batch of wide networks that the memory cannot hold.
     """
 
     scales: ClassVar[tuple[str, ...]] = ("noise_std",)
@@ -169,8 +181,13 @@ class ReluNetwork(FunctionClass):
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
-        checks.normalise(self, checks.positive_int, "hidden", maximum=WIDEST)
+        _check_largest(self, "hidden", WIDEST, "a network")
         check_noise(self)
+
+    @property
+    def memory_of_prompt(self) -> tuple[str, int]:
+        """The field `hidden`: a network has weights, and all units at every x."""
+        return "hidden", self.hidden * (self.dim + 1 + self.length)
 
     def functions(self, key: Key[Array, ""], count: int) -> Functions:
         """Draws the matrices b, (count, hidden, dim), and a, (count, hidden)."""
@@ -205,12 +222,14 @@ class DecisionTree(FunctionClass):
     Attributes:
         dim: the dimension d of x.
         length: the number of pairs in a prompt.
-        depth: the number of questions from the root to a leaf, at most 16.
+        depth: the number of questions from the root to a leaf, at most 16, because
+            every prompt has 2^depth leaves of its own.
         noise_std: the standard deviation of the noise.
         noise_law: the law of the noise; see `FunctionClass`.
 
     Raises:
-        ValueError: a size below 1, a tree that is too deep, or a negative deviation.
+        ValueError: a size below 1, a tree that is too deep, or a negative deviation;
+            in `sample`, a batch of deep trees that the memory cannot hold.
     """
 
     scales: ClassVar[tuple[str, ...]] = ("noise_std",)
@@ -223,8 +242,16 @@ class DecisionTree(FunctionClass):
 
     def __post_init__(self) -> None:
         checks.normalise(self, checks.positive_int, "dim", "length")
-        checks.normalise(self, checks.positive_int, "depth", maximum=DEEPEST)
+        _check_largest(self, "depth", DEEPEST, "a tree with 2^depth leaves")
         check_noise(self)
+
+    @property
+    def memory_of_prompt(self) -> tuple[str, int]:
+        """The field `depth`: nodes, leaves, and the random bits that they are made of.
+
+        Bits are held beside the numbers that they become.
+        """
+        return "depth", 3 * 2**self.depth
 
     def functions(self, key: Key[Array, ""], count: int) -> Functions:
         """Draws the coordinates that nodes ask for, row by row, and the leaves.

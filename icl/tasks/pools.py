@@ -27,7 +27,7 @@ from icl.arrays import real, shown
 from icl.codecs import Codec
 from icl.prompts import Prompts
 from icl.tasks.base import Task, check_is_task
-from icl.tasks.function_class import FunctionClass, Functions
+from icl.tasks.function_class import FunctionClass, Functions, check_memory
 
 LARGEST = 2**24
 """The largest pool: above it, float32, in which scales are given, skips numbers."""
@@ -65,7 +65,7 @@ class Pool(_OfTask, FunctionClass):
         size: the number M of functions, at most 2^24.
         seed: the functions are drawn from it.
         probabilities: how probable each function is, (size,), with the sum 1; None is
-            the same for all.
+            the same for all. Any array-like is accepted and kept as a tuple.
 
     Raises:
         ValueError: a task that is no class of functions, a size below 1 or above 2^24,
@@ -101,6 +101,11 @@ class Pool(_OfTask, FunctionClass):
     def scales(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
         """The field `size`, unless every function has a probability of its own."""
         return ("size",) if self.probabilities is None else ()
+
+    @property
+    def memory_of_prompt(self) -> tuple[str, int]:
+        """The field that memory grows with, and numbers per prompt, of the task."""
+        return self.task.memory_of_prompt
 
     @property
     def linear(self) -> bool:  # pyrefly: ignore[bad-override]
@@ -179,6 +184,7 @@ class PromptPool(_OfTask):
         """Draws prompts of the pool, with replacement."""
         checks.typed_key("key", key)
         batch = checks.positive_int("batch", batch)
+        check_memory(self.task, batch)
         index = _indices(key, batch, self.size, None)
         return _each(lambda key: self.task.sample(key, batch=1), self.seed, index)
 
@@ -189,8 +195,8 @@ class Mixture(Task):
 
     Attributes:
         tasks: the tasks, which have one dimension, length and codec.
-        probabilities: how probable each of them is, with the sum 1; None is the same
-            for all.
+        probabilities: how probable each of them is, with the sum 1, as an array-like;
+            None is the same for all.
 
     Raises:
         ValueError: fewer than two tasks, tasks that draw no prompts or differ in their
@@ -337,12 +343,17 @@ def _check_size(pool: Any) -> None:
 
 def _shares(name: str, values: Any, count: int, of: str) -> tuple[float, ...]:
     """Returns probabilities as a tuple, or raises a `ValueError`."""
-    if not isinstance(values, tuple | list) or len(values) != count:
+    given = values
+    if hasattr(values, "dtype"):  # an array of NumPy, JAX or PyTorch
+        given = np.asarray(real(name, values)).tolist()
+    if not isinstance(given, tuple | list) or len(given) != count:
         raise ValueError(
-            f"{name} must be a tuple of {count} numbers, one for each of `{of}`, got "
+            f"{name} must be {count} numbers in one axis, one for each of `{of}`, got "
             f"{shown(values)}."
         )
-    shares = tuple(checks.finite_number(name, value) for value in values)
-    if not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
-        raise ValueError(f"{name} must sum to 1, got {sum(shares):g}.")
+    shares = tuple(checks.finite_number(name, value) for value in given)
+    total = math.fsum(shares)
+    if not math.isclose(total, 1.0, abs_tol=1e-6):
+        fix = "; divide them by their sum" if total > 0 else ""
+        raise ValueError(f"{name} must sum to 1, got {total:g}{fix}.")
     return shares

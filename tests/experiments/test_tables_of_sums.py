@@ -164,8 +164,6 @@ def test_operations_that_cannot_be_are_refused():
         replace(config, operations=("division",))
     with pytest.raises(ValueError, match="operations must be one or more, none twice"):
         replace(config, operations=())
-    with pytest.raises(
-        ValueError, match=r"must be at most 40, because training"
-    ):
+    with pytest.raises(ValueError, match=r"must be at most 40, because training"):
         more = replace(config.evaluation, prompts=41)
         replace(config, evaluation=more)
