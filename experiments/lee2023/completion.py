@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import matplotlib.figure
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import NullLocator
 
 from experiments.engine.claims import intervals
 from experiments.engine.claims.claim import Claim
@@ -310,6 +311,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 right.plot(sizes, laws, color=style["color"], lw=0.8, ls=":")
         right.set(xscale="log", yscale="log", xlabel="size n of the table")
         right.set_ylabel("shown cells until all are known (median)")
+        right.set_xticks(
+            dataset["size"].values, [f"{n}" for n in dataset["size"].values]
+        )
+        right.xaxis.set_minor_locator(NullLocator())
         right.set_title("dotted: n ln(2n / ln 2) and 0.65 n² / ln n")
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside lower center", ncols=3

@@ -133,10 +133,10 @@ def relative(learner: str) -> Ratio:
     )
 
 
-def _in_the_middle(sizes: np.ndarray) -> Ratio:
+def _in_the_middle(sizes: np.ndarray, learner: str = "model") -> Ratio:
     at = {"along": 0.5, "size": sizes}
     return Ratio(
-        lambda means: means.risk.sel(learner="model", **at),
+        lambda means: means.risk.sel(learner=learner, **at),
         lambda means: means.risk.sel(learner="ridge", **at),
     )
 
@@ -162,6 +162,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             2.0,
             unit=unit,
             bar="ours",
+            note=_of_the_posterior(judge, few),
             missing="" if len(few) else f"This run has no pool of {FEW} or fewer.",
         ),
         judge(
@@ -175,6 +176,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             bar="ours",
         ),
     ]
+
+
+def _of_the_posterior(judge: Judge, sizes: np.ndarray) -> str:
+    """Returns what the Bayes predictor for a pool has, which the model may follow."""
+    if not len(sizes):
+        return ""
+    ratio = _in_the_middle(sizes, "posterior")(judge.resampled.means)
+    least = float(ratio.min("size").mean())
+    return f"The Bayes predictor for the pool has {least:.2g}."
 
 
 def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
@@ -192,7 +202,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.axhline(1.0, color=GREY, linestyle="--", linewidth=0.9)
             axes.set(title=title, xlabel="from one function to the other")
         panels[0].set(yscale="log", ylabel="risk / risk of ridge regression")
-        panels[1].legend(loc="best")
+        curves = panels[1].get_legend_handles_labels()
+        figure.legend(*curves, loc="outside lower center", ncols=7)
     return figure
 
 

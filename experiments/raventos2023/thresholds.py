@@ -4,16 +4,20 @@ Claim: the threshold is a property of the training as much as of the task. It mo
 the number of steps and with the schedule of the learning rate; width and depth raise
 it, weight decay lowers it, and it does not fall with the dimension.
 
-Paper: Figures 5 and 6 of Raventós et al. 2023 (claims 7 and 9-12).
+Paper: Figures 5 and 6 of Raventós et al. 2023 (claims 7 and 9-12). The paper finds 2^14
+to 2^15 functions. A re-implementation (Effiezal Aswadi et al. 2026) finds 8 to 64: its
+rate is three times as high and constant after a warm-up, and its MLPs are as wide as
+the model, not four times. Rows change each of these, and all three.
 
 Run: python -m experiments.raventos2023.thresholds quick
 
 How to read it: r is the distance of a model to ridge regression over that to the Bayes
 predictor for its pool, on new functions; below 1, below the dashed line, it
 generalises. There is a curve for each way of training, which differs from the first one
-in one thing. Below is the number M* of functions where r crosses 1, on a line between
-two pools, with a 95 % interval over prompts, and over seeds if there are several;
-nothing is drawn where r does not cross 1 inside the grid.
+in one thing, or, if it is the re-implementation's, in three. On the right is the number
+M* of functions where r crosses 1, on a line between two pools, with a 95 % interval
+over prompts, and over seeds if there are several; nothing is drawn where r does not
+cross 1 inside the grid.
 """
 
 import sys
@@ -40,8 +44,8 @@ from icl.sweeps.store import Models
 
 TIMES = {
     "tiny": "1 min",
-    "quick": "25 min, 2 min once the models are trained",
-    "paper": "56 models, 20 hours of one H100, an estimate",
+    "quick": "35 min, 3 min once the models are trained",
+    "paper": "88 models, 30 hours of one H100, an estimate",
 }
 
 
@@ -58,6 +62,7 @@ class Config:
         seeds: the number of models of each size.
         evaluation: the prompts, as many of the pool as of the task.
         weight_decay: that of one row.
+        muon_rate: the peak rate of the row that is trained by Muon.
         other_dim: the dimension of one row, whose prompts have as many pairs for each
             dimension, and as much noise for each label's variance.
     """
@@ -69,11 +74,13 @@ class Config:
     seeds: int = 1
     evaluation: Evaluation = Evaluation()
     weight_decay: float = 0.1
+    muon_rate: float = 1e-2
     other_dim: int = 2
 
     def __post_init__(self) -> None:
         checks.positive_int("other_dim", self.other_dim)
         checks.finite_number("weight_decay", self.weight_decay, positive=True)
+        checks.finite_number("muon_rate", self.muon_rate, positive=True)
         if len(self.sizes) < 2 or self.other_dim == self.task.dim:
             raise ValueError(
                 "a threshold needs sizes of two pools, and other_dim another dimension "
@@ -95,10 +102,20 @@ def rows(config: Config) -> Mapping[str, pools_measure.Config]:
         length=max(round(ratio * task.length), 1),
         noise_std=task.noise_std * ratio**0.5,
     )
+    constant = replace(train, schedule="constant")
+    high = {"learning_rate": 3 * train.learning_rate}
+    narrow = replace(model, mlp_width=model.width)
+    muon = replace(train, optimizer="muon", learning_rate=config.muon_rate)
     return {
         "first": first,
         "half the steps": replace(first, train=replace(train, steps=train.steps // 2)),
-        "constant rate": replace(first, train=replace(train, schedule="constant")),
+        "constant rate": replace(first, train=constant),
+        "high rate": replace(first, train=replace(train, **high)),
+        "narrow MLP": replace(first, model=narrow),
+        "re-implemented": replace(
+            first, model=narrow, train=replace(constant, **high, warmup=0.1)
+        ),
+        "Muon": replace(first, train=muon),
         "wide": replace(first, model=replace(model, width=2 * model.width)),
         "deep": replace(first, model=replace(model, layers=2 * model.layers)),
         "weight decay": replace(
@@ -120,8 +137,8 @@ PRESETS = {
     "quick": Config(
         POOLS["quick"].task,
         POOLS["quick"].model,
-        POOLS["quick"].train,
-        sizes=(2, 8, 32, 256),
+        replace(POOLS["quick"].train, steps=5_000),
+        sizes=(2, 8, 32, 128),
         evaluation=Evaluation(prompts=2_000),
     ),
     "paper": Config(
@@ -194,8 +211,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         f"d = {dataset.attrs['other_dim']}" if name == "other dimension" else name
         for name in names
     ]
-    colors = [BLACK, *map(matplotlib.colormaps["tab10"], range(8))]
-    with canvas(10, 4) as figure:
+    colors = [BLACK, *map(matplotlib.colormaps["tab10"], range(10))]
+    with canvas(10, 4.6) as figure:
         ratios, thresholds = figure.subplots(1, 2)
         band = resampled.band(REMEMBERS)
         for color, name, label in zip(colors, names, named, strict=False):
@@ -206,7 +223,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         ratios.set(xscale="log", yscale="log", ylabel="r, ratio of distances")
         ratios.set_xlabel("number M of functions in training")
         ratios.set_xticks(dataset["size"].values, [f"{s:g}" for s in dataset["size"]])
-        ratios.legend(loc="best")
+        curves = ratios.get_legend_handles_labels()
+        figure.legend(*curves, loc="outside lower center", ncols=4)
         value, low, high = resampled.band(threshold_size)
         for place, (color, name) in enumerate(zip(colors, names, strict=False)):
             at = [2.0 ** float(part.sel(row=name)) for part in (low, value, high)]
