@@ -91,7 +91,7 @@ PRESETS = {
     ),
     "paper": Config(
         RELEASED.model,
-        replace(RELEASED.train, curriculum=Curriculum(dims=5, pairs=26, pairs_by=5)),
+        replace(RELEASED.train, curriculum=Curriculum.garg()),
     ),
 }
 

@@ -11,7 +11,7 @@ An *error* is the squared difference to the label over the normaliser of the cla
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -73,6 +73,9 @@ class Config:
         depth: the depth of a tree.
         pairs: the number of pairs of a prompt of sparse functions.
         longer: the number of pairs of a prompt of networks and trees.
+        longer_start: where training has a curriculum of pairs, how many of them prompts
+            of networks and trees have at the first step.
+        longer_by: how many of them each growth adds.
         seed: the seed of the models.
         few: the number of prompts for learners that take long.
         epochs: how often a network by gradient descent goes through its pairs.
@@ -87,12 +90,16 @@ class Config:
     depth: int = 4
     pairs: int = 41
     longer: int = 101
+    longer_start: int = 26
+    longer_by: int = 5
     seed: int = 0
     few: int = 100
     epochs: int = 500
     evaluation: Evaluation = Evaluation(prompts=1_000)
 
     def __post_init__(self) -> None:
+        for name in ("longer_start", "longer_by"):
+            checks.positive_int(name, getattr(self, name))
         for name in ("dim", "pairs", "longer", "epochs"):
             checks.positive_int(name, getattr(self, name), minimum=2)
         self.evaluation.require_part("few", self.few)
@@ -117,11 +124,14 @@ def tasks(config: Config) -> dict[str, FunctionClass]:
 
 
 def settings(config: Config) -> list[Setting]:
-    """Returns the three models."""
-    trained_on = list(tasks(config).values())[:3]
-    return [
-        Setting(task, config.model, config.train, config.seed) for task in trained_on
-    ]
+    """Returns the three models, whose curricula are as long as their prompts."""
+    sparse, *others = list(tasks(config).values())[:3]
+    train, longer = config.train, config.train
+    if train.curriculum.pairs:
+        sizes = {"pairs": config.longer_start, "pairs_by": config.longer_by}
+        longer = replace(train, curriculum=replace(train.curriculum, **sizes))
+    trained_on = [(sparse, train), *((task, longer) for task in others)]
+    return [Setting(task, config.model, own, config.seed) for task, own in trained_on]
 
 
 def mean_label(prompts: Prompts) -> np.ndarray:

@@ -11,6 +11,9 @@ from experiments.engine.claims.statistics import Largest, Ratio, Smallest, Stati
 
 FUNCTIONS, PROMPTS = "weight vectors in training", "prompts in training"
 LAYERS, DIMENSION = "layers", "dimension d"
+PLATEAU = 0.9
+"""Who predicts 0 has an error of 1. A model that has hardly less has learnt nothing."""
+
 MANY, MOST = 1_000, 10_000
 """Pools from which on, and of which, claims 20 and 21 speak."""
 
@@ -51,6 +54,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             "<",
             1.0,
             unit=unit,
+            missing=_on_the_plateau(judge, LAYERS),
         ),
         judge(
             "19b",
@@ -59,6 +63,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             ">",
             1.0,
             unit=unit,
+            missing=_on_the_plateau(judge, DIMENSION),
         ),
         judge(
             "20",
@@ -89,6 +94,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _at(rows: np.ndarray) -> Statistic:
     """Returns the error at n = 2d of one model."""
     return lambda means: means.error.sel(at=2, drop=True).isel(point=rows[0], drop=True)
+
+
+def _on_the_plateau(judge: Judge, group: str) -> str:
+    """Returns that a model of a group has not left the plateau, if that is so."""
+    most = float(of(group)(judge.resampled.means).max())
+    return "" if most < PLATEAU else f"A model has not left the plateau: {most:.2g}."
 
 
 def _steps(group: str) -> Ratio:

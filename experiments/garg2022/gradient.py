@@ -44,7 +44,7 @@ from experiments.engine.figures.style import (
     count_examples,
     draw_band,
 )
-from experiments.reference_models import SETTINGS
+from experiments.reference_models import RELEASED, SETTINGS
 from icl import checks, inference
 from icl.baselines import LeastSquares
 from icl.sweeps.setting import Setting
@@ -54,6 +54,7 @@ TIMES = {
     "tiny": "20 s",
     "quick": "15 min, 1 min once the models are trained",
     "shipped": "1 min, without any training",
+    "paper": "the model of shifts",
 }
 STEPS = np.linspace(-4.0, 4.0, 17)
 """How far the query is moved, in units of sqrt(d), the length of an input."""
@@ -84,6 +85,7 @@ PRESETS = {
     "tiny": Config(SETTINGS["tiny"], Evaluation(prompts=32, resamples=200)),
     "quick": Config(SETTINGS["quick"], seeds=3),
     "shipped": Config(SETTINGS["shipped"]),
+    "paper": Config(RELEASED),
 }
 
 
