@@ -19,11 +19,10 @@ of each digit of the answer that are right after right ones, at the largest trai
 set. Bands are 95 % intervals over sums and seeds. Lines are padded, and answers are
 greedy.
 
-The sudden rise of claim L2 lies at fewer sums (--formats plain,reverse --examples
-150,200,300,500,1000). Scratchpads (claims L3, L4 and L6) need --formats with reverse,
-simplified and those that are random; their lines are four times as long. Two digits are
-another matter (claim L1c): --task.digits 2 --task.law uniform --examples 400
---train.steps 600.
+Other presets ask more of small models: `few` has the small training sets between which
+the share rises suddenly (claim L2), `two_digits` is another matter (claim L1c), and
+`scratchpads` has working that is partly random (claims L3 and L6); their lines are four
+times as long.
 """
 
 import sys
@@ -48,7 +47,13 @@ from experiments.engine.figures.style import (
     canvas,
     draw_band,
 )
-from experiments.lee2023.formats_claims import claims, exact, resample
+from experiments.lee2023.formats_claims import (
+    BOTH_RANDOM,
+    RANDOM,
+    claims,
+    exact,
+    resample,
+)
 from experiments.lee2023.formats_measure import FORMATS, Config, measure, settings
 from experiments.lee2023.released import released
 from experiments.reference_models import SETTINGS, SUMS
@@ -59,8 +64,12 @@ from icl.tasks import Addition
 TIMES = {
     "tiny": "1 min",
     "quick": "10 min, 1 min once the models are trained",
+    "few": "20 min, 1 min once the models are trained",
+    "two_digits": "3 min",
+    "scratchpads": "60 min, 5 min once the models are trained",
     "paper": "63 models, 2.1e16 floating-point operations each: a GPU",
 }
+QUICK = Config(Addition(examples=1_000, law="carries"), SUMS.model, SUMS.train)
 PRESETS = {
     "tiny": Config(
         Addition(digits=2),
@@ -72,7 +81,20 @@ PRESETS = {
         seeds=1,
         evaluation=Evaluation(prompts=64, resamples=200),
     ),
-    "quick": Config(Addition(examples=1_000, law="carries"), SUMS.model, SUMS.train),
+    "quick": QUICK,
+    "few": replace(QUICK, examples=(150, 200, 300, 500, 1_000)),
+    "two_digits": Config(
+        Addition(digits=2, examples=400),
+        SUMS.model,
+        replace(SUMS.train, steps=600),
+        examples=(400,),
+    ),
+    "scratchpads": replace(
+        QUICK,
+        formats=("reverse", "simplified", *RANDOM, BOTH_RANDOM),
+        examples=(1_000, 2_000),
+        seeds=3,
+    ),
     "paper": Config(
         Addition(examples=1_000, law="carries", padded=False, lines=20, loss_on="all"),
         ModelConfig(layers=6, width=384, heads=6),
