@@ -11,12 +11,12 @@ USAGE = "Run one with: python -m NAME PRESET      (NAME --help tells more)\n"
 
 
 def show(argv: Sequence[str]) -> None:
-    """Prints the list, which `--help` asks for too.
+    """Prints the list, which `--list` and `--help` ask for too.
 
     Raises:
         ValueError: there are other arguments.
     """
-    if argv and argv[0] not in ("-h", "--help"):
+    if argv and argv[0] not in ("-h", "--help", "--list"):
         raise ValueError(
             f"python -m experiments only lists, and takes no {argv[0]!r}; run an "
             "experiment by its name, python -m experiments.PAPER.FIGURE PRESET."

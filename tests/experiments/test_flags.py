@@ -202,7 +202,7 @@ def test_help_tells_the_kinds_of_task(capsys):
 # --- commands that are no figure ---
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], []])
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--list"], []])
 def test_the_list_is_its_own_help(argv, capsys):
     assert listing.main(argv) == 0
     assert "experiments.akyurek2023.fig1\n" in capsys.readouterr().out
