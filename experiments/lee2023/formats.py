@@ -157,7 +157,10 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             if np.isfinite(digits(resampled.means)).all():
                 draw_band(right, "column", resampled.band(digits), **style)
         left.set(xscale="log", xlabel="sums in the training set")
-        left.set_xlim(dataset.examples.min() / 1.3, dataset.examples.max() * 1.3)
+        sizes = dataset.examples.values
+        left.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
+        left.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        left.minorticks_off()
         left.set(ylabel="share that is right, unseen sums", ylim=SHARES)
         right.set_xlabel("digit of the answer (0: units)")
         right.set_xticks(dataset.column.values)
