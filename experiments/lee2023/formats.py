@@ -82,7 +82,7 @@ PRESETS = {
         evaluation=Evaluation(prompts=64, resamples=200),
     ),
     "quick": QUICK,
-    "few": replace(QUICK, examples=(150, 200, 300, 500, 1_000)),
+    "few": replace(QUICK, examples=(150, 300, 500, 1_000, 2_000)),
     "two_digits": Config(
         Addition(digits=2, examples=400),
         SUMS.model,
