@@ -4,9 +4,9 @@ The posterior mean over 2^20 weight vectors after every prefix of 1,000 prompts,
 the sizes of Raventós et al. (2023): d = 8, 16 pairs, noise of deviation 0.5.
 
 Ours: `icl.baselines.DiscretePosterior`, warm, which goes through the pool in parts and
-draws its functions again for each part of the prompts. The usual way: NumPy, prompt by
-prompt, in float32, with the table of functions in memory and all of a prompt's misfits
-at once; timed on a few prompts and scaled up. The weights must agree.
+draws each part once for all prompts. The usual way: NumPy, prompt by prompt, in
+float32, with the table of functions in memory and all of a prompt's misfits at once;
+timed on a few prompts and scaled up. The weights must agree.
 """
 
 import resource

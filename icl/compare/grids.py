@@ -81,8 +81,8 @@ def families(dim: int | Task) -> dict[str, list[Learner]]:
 
     - "Bayes", where the law of the task has a posterior mean in closed form: linear
       regression with normal noise and normal or fixed weights, and `Quadratic` with
-      normal noise. It is left out for plain weights or a `Quadratic` without noise, of
-      which least squares (on squares) is the limit.
+      normal noise. Without noise it is left out for `Quadratic` and for weights of
+      mean 0 and no covariance, where it is least squares (on squares).
     - "Bayes of the mixture", for a `Mixture` of such linear regressions.
     - "Bayes of the pool", for a `Pool` with noise: the posterior over its functions,
       with the likelihood of its noise. Also "smoothed Bayes of the pool", by 0.03 to 1,
@@ -156,26 +156,24 @@ def _of_task(task: Task) -> dict[str, list[Learner]]:
 
 def _of_law(task: Task) -> dict[str, list[Learner]]:
     """Returns the Bayes predictors of a task that are known."""
+    found: dict[str, list[Learner]] = {}
     if isinstance(task, Pool) and task.task.noise_std > 0:
-        found: dict[str, list[Learner]] = {
-            "Bayes of the pool": [DiscretePosterior(task)]
-        }
+        found["Bayes of the pool"] = [DiscretePosterior(task)]
         if task.linear and task.task.noise_law == "normal":
             found["smoothed Bayes of the pool"] = [
                 DiscretePosterior(task, smoothing=h) for h in SMOOTHING
             ]
-        return found
     if isinstance(task, Mixture) and not refusal(task):
-        return {"Bayes of the mixture": [MixturePosterior(task)]}
+        found["Bayes of the mixture"] = [MixturePosterior(task)]
     if isinstance(task, LinearRegression) and not refusal(task):
         if not task.standard_weights:
-            return {"Bayes": [MixturePosterior(task)]}
-        if task.noise_std > 0:
-            return {"Bayes": [PosteriorMean(task.noise_std, task.weight_std)]}
-    if isinstance(task, Quadratic) and task.noise_std > 0:
-        if task.noise_law == "normal":
-            return {"Bayes": [OnSquares(PosteriorMean(task.noise_std, 3**-0.5))]}
-    return {}
+            found["Bayes"] = [MixturePosterior(task)]
+        elif task.noise_std > 0:
+            found["Bayes"] = [PosteriorMean(task.noise_std, task.weight_std)]
+    normal = isinstance(task, Quadratic) and task.noise_law == "normal"
+    if normal and task.noise_std > 0:
+        found["Bayes"] = [OnSquares(PosteriorMean(task.noise_std, 3**-0.5))]
+    return found
 
 
 def _of_kind(kind: Task) -> dict[str, list[Learner]]:

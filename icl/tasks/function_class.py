@@ -151,8 +151,8 @@ def check_memory(task: Task, batch: int) -> None:
     fewer = f" or a batch of at most {fits:,}" if fits else ""
     raise ValueError(
         f"{field}={getattr(inner, field)} of {type(inner).__name__} is too large for "
-        f"batch={batch:,}: every prompt has a function of its own, which takes at least "
-        f"{needed / 1e9:,.2f} GB in all, and there is room for {most / 1e9:,.2f} GB; "
+        f"batch={batch:,}: every prompt has a function of its own, all of them take at "
+        f"least {needed / 1e9:,.2f} GB, and there is room for {most / 1e9:,.2f} GB; "
         f"take a smaller {field}{fewer}."
     )
 

@@ -303,8 +303,11 @@ class Mixture(Task):
         )
 
 
-def _each(draw: Callable[..., Any], seed: int, index: Int[Array, " count"]) -> Any:
-    """Returns what `draw` gives for the key of each number, which is one of each."""
+def _each(draw: Callable[..., Any], seed: Any, index: Int[Array, " count"]) -> Any:
+    """Returns what `draw` gives for the key of each number, which is one of each.
+
+    The seed may be a scalar of JAX.
+    """
     root = jax.random.key(seed)
 
     def one(number: Int[Array, ""]) -> Any:

@@ -22,6 +22,7 @@ from icl.tasks import (
     ReluNetwork,
     SparseLinear,
     Task,
+    function_class,
 )
 from icl.tasks.base import with_values
 from icl.testing import check_task
@@ -179,6 +180,15 @@ def test_functions_of_a_pool_occur_with_their_probabilities():
     np.testing.assert_allclose(counts, (0.5, 0.0, 0.5), atol=0.06)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, jnp.array])
+def test_probabilities_of_any_array_are_kept_as_a_tuple(kind, untyped):
+    shares = (0.25, 0.75)
+    pool = Pool(LINEAR, 2, probabilities=kind(shares))
+    assert pool == Pool(LINEAR, 2, probabilities=shares)
+    assert hash(pool) == hash(Pool(LINEAR, 2, probabilities=shares))
+    assert Mixture((LINEAR, LINEAR), kind(shares)).probabilities == shares
+
+
 def test_a_pool_of_prompts_repeats_whole_prompts():
     prompts = drawn(PromptPool(LINEAR, 4), 100)
     rows = np.asarray(prompts.xs).reshape(100, -1)
@@ -219,14 +229,31 @@ def test_a_model_of_classes_learns_from_log_odds():
     ("make", "says"),
     [
         (lambda: SparseLinear(3, 4, k=4), "k must be at most dim=3.*got 4"),
-        (lambda: DecisionTree(3, 4, depth=40), "depth must be .* at most 16, got 40"),
-        (lambda: ReluNetwork(3, 4, hidden=10**9), "hidden must be .* at most 65,536"),
+        (
+            lambda: DecisionTree(3, 4, depth=40),
+            r"depth must be .* at most 16, for every prompt .* 2\^depth .*, got 40",
+        ),
+        (
+            lambda: ReluNetwork(3, 4, hidden=10**9),
+            "hidden must be .* at most 65,536, for every prompt has a network",
+        ),
         (lambda: LinearClassification(3, 4, flipped=0.7), "flipped must be 0 to 0.5"),
         (lambda: Quadratic(3, 4, noise_law="cauchy"), "noise_law must be one of"),
         (lambda: Pool(PromptPool(LINEAR, 2), 4), "class of functions.*got PromptPool"),
         (lambda: Pool(LINEAR, 0), "size must be an integer >= 1, got 0"),
-        (lambda: Pool(LINEAR, 2, probabilities=(0.5, 0.6)), "must sum to 1, got 1.1"),
-        (lambda: Pool(LINEAR, 3, probabilities=(0.5, 0.5)), "tuple of 3 numbers"),
+        (
+            lambda: Pool(LINEAR, 2, probabilities=(0.5, 0.6)),
+            "must sum to 1, got 1.1; divide them by their sum",
+        ),
+        (
+            lambda: Pool(LINEAR, 2, probabilities=np.full(2, 0.3333)),
+            "must sum to 1, got 0.6666; divide them by their sum",
+        ),
+        (lambda: Pool(LINEAR, 3, probabilities=(0.5, 0.5)), "3 numbers in one axis"),
+        (
+            lambda: Pool(LINEAR, 2, probabilities=np.full((1, 2), 0.5)),
+            r"2 numbers in one axis, .* got array\(\[\[0.5, 0.5\]\]\)",
+        ),
         (lambda: Mixture((LINEAR,)), "two tasks or more"),
         (
             lambda: Mixture((LINEAR, Quadratic(2, 4))),
@@ -245,3 +272,47 @@ def test_a_class_that_says_nothing_of_its_size_says_what_to_define():
 
     with pytest.raises(ValueError, match="property `normaliser`"):
         _ = Own().normaliser
+
+
+LARGE = {
+    "depth": DecisionTree(20, 101, depth=16),
+    "hidden": ReluNetwork(20, 101, hidden=2**16),
+}
+
+
+@pytest.mark.parametrize("wrapped", ["alone", "pool", "prompts", "mixture"])
+@pytest.mark.parametrize("field", LARGE)
+def test_a_batch_that_no_memory_holds_is_refused_by_the_field(field, wrapped):
+    task = LARGE[field]
+    each = {
+        "alone": task,
+        "pool": Pool(task, 8),
+        "prompts": PromptPool(Pool(task, 8), 8),
+        "mixture": Mixture((task, task)),
+    }
+    says = (
+        rf"^{field}=\d+ of {type(task).__name__} .* batch=100,000,000: .* at least "
+        rf"[\d,.]+ GB, .*; take a smaller {field} or a batch of at most [\d,]+\.$"
+    )
+    with pytest.raises(ValueError, match=says):
+        each[wrapped].sample(KEY, batch=10**8)
+
+
+@pytest.mark.parametrize("field", LARGE)
+def test_what_fits_is_drawn_and_what_it_takes_is_not_said_too_high(field, monkeypatch):
+    """Refusals count less than is held: the functions, and units or random bits."""
+    task = replace(LARGE[field], **{field: 8})
+    name, numbers = task.memory_of_prompt
+    functions = jax.eval_shape(lambda key: dict(task.functions(key, 10)), KEY)
+    held = sum(array.size for array in jax.tree.leaves(functions))
+    most = 2 * held if field == "depth" else held + 10 * task.length * task.hidden
+    assert name == field and held <= 10 * numbers <= most
+    monkeypatch.setattr(function_class, "room", lambda: 4 * 10 * numbers)
+    assert task.sample(KEY, batch=10).ys.shape == (10, 101)
+    with pytest.raises(ValueError, match=r"at most 10\."):
+        task.sample(KEY, batch=11)
+    monkeypatch.setattr(function_class, "room", lambda: 1)
+    with pytest.raises(ValueError, match=f"take a smaller {field}\\.$"):
+        task.sample(KEY, batch=1)
+    monkeypatch.setattr(function_class, "room", lambda: None)
+    assert task.sample(KEY, batch=11).ys.shape == (11, 101)

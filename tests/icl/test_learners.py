@@ -1,4 +1,6 @@
-"""Posteriors over pools, Gaussian processes and wrapped learners against references."""
+"""Gaussian processes and wrapped learners against references, and families of tasks."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +11,18 @@ from sklearn.tree import DecisionTreeRegressor
 
 from icl import LinearRegression, ModelConfig, Prompts
 from icl.baselines import (
-    DiscretePosterior,
     GaussianProcess,
     Lasso,
     LeastSquares,
+    MixturePosterior,
     NearestNeighbors,
+    OnSquares,
     PosteriorMean,
     Ridge,
     ScikitLearner,
     WithIntercept,
     decompose,
 )
-from icl.baselines import posterior as posterior_module
 from icl.baselines.kernels import arc_cosine
 from icl.compare import (
     accuracy,
@@ -33,7 +35,10 @@ from icl.model.building import build
 from icl.tasks import (
     DecisionTree,
     LinearClassification,
+    Mixture,
     Pool,
+    PromptPool,
+    Quadratic,
     ReluNetwork,
     SparseLinear,
 )
@@ -49,90 +54,6 @@ def prompts():
 
 def float64(*arrays):
     return tuple(np.asarray(array, float) for array in arrays)
-
-
-def reference(table, shares, prompts, noise_std):
-    """The posterior mean over a table of weights in float64, as its formula reads."""
-    xs, ys = float64(prompts.xs, prompts.ys)
-    squares = np.square(ys[:, :, None] - xs @ table.T)
-    misfit = np.cumsum(squares, axis=1) - squares
-    logs = np.log(shares) - misfit / (2 * noise_std**2)
-    odds = np.exp(logs - logs.max(axis=-1, keepdims=True))
-    return (odds / odds.sum(axis=-1, keepdims=True)) @ table
-
-
-def test_the_posterior_over_a_pool_is_its_formula(monkeypatch, prompts):
-    # In parts of 8 functions and 16 prompts, the last of which are not full.
-    monkeypatch.setattr(posterior_module, "FUNCTIONS", 8)
-    monkeypatch.setattr(posterior_module, "PROMPTS", 16)
-    shares = np.repeat([0.06, 0.02], 10) / 0.8
-    pool = Pool(NOISY, 20, seed=4, probabilities=tuple(shares.tolist()))
-    table = np.asarray(pool.members(jnp.arange(20))["weights"], float)
-    found = DiscretePosterior(pool)(prompts)
-    wanted = reference(table, shares, prompts, 0.5)
-    np.testing.assert_allclose(found.weights, wanted, atol=1e-5)  # float32
-    (xs,) = float64(prompts.xs)
-    predictions = (wanted * xs).sum(axis=-1)
-    np.testing.assert_allclose(found.predictions, predictions, atol=1e-5)
-    queries = DiscretePosterior(pool).predict_at(prompts, prompts.xs[:, :, None])
-    np.testing.assert_allclose(queries[..., 0], predictions, atol=1e-5)
-
-
-def test_one_function_is_always_right_and_much_noise_leaves_the_prior(prompts):
-    pool = Pool(NOISY, 1, seed=2)
-    weights = np.asarray(pool.members(jnp.arange(1))["weights"])[0]
-    found = DiscretePosterior(pool)(prompts).weights
-    np.testing.assert_allclose(found, np.broadcast_to(weights, found.shape), rtol=1e-6)
-    pool = Pool(NOISY, 5, seed=2)
-    mean = np.asarray(pool.members(jnp.arange(5))["weights"]).mean(axis=0)
-    found = DiscretePosterior(pool, noise_std=1e4)(prompts).weights
-    np.testing.assert_allclose(found, np.broadcast_to(mean, found.shape), atol=1e-5)
-
-
-def test_little_noise_finds_the_function_and_overflows_nothing():
-    pool = Pool(LinearRegression(dim=3, length=6, noise_std=1e-3), 64, seed=1)
-    prompts = pool.sample(KEY, batch=20)
-    found = DiscretePosterior(pool)(prompts).weights
-    wanted = np.broadcast_to(np.asarray(prompts.weights)[:, None], found.shape)
-    # One pair may leave two of 64 functions; three pairs do not.
-    np.testing.assert_allclose(found[:, 3:], wanted[:, 3:], atol=1e-4)
-
-
-def test_a_large_pool_is_nearly_ridge_and_beats_it_on_its_own_functions():
-    """Pythagoras: the posterior is the conditional mean of what the pool draws."""
-    task = LinearRegression(dim=2, length=5, noise_std=0.5)
-    pool = Pool(task, 32)
-    prompts = pool.sample(KEY, batch=4_000)
-    ours, ridge = (
-        np.asarray(learner(prompts).predictions, float)
-        for learner in (DiscretePosterior(pool), PosteriorMean(0.5))
-    )
-    (ys,) = float64(prompts.ys)
-    gain = np.square(ridge - ys) - np.square(ours - ys) - np.square(ridge - ours)
-    error = gain.std(axis=0) / len(ys) ** 0.5
-    assert (np.abs(gain.mean(axis=0)) < 5 * error + 1e-9).all()
-    fresh = task.sample(jax.random.key(9), batch=500)
-    large = DiscretePosterior(Pool(task, 20_000))(fresh).predictions
-    apart = np.square(np.asarray(large - PosteriorMean(0.5)(fresh).predictions)).mean()
-    assert apart < 0.01  # of labels whose variance is 2
-
-
-def test_a_pool_of_trees_has_predictions_and_no_weights():
-    tree = DecisionTree(dim=3, length=6, depth=2, noise_std=0.1)
-    pool = Pool(tree, 4)
-    prompts = pool.sample(KEY, batch=20)
-    found = DiscretePosterior(pool)(prompts)
-    assert found.weights is None
-    clean = tree.values(pool.members(prompts.latents["index"]), prompts.xs)
-    # Four trees that differ by about 1: after 3 pairs the right one is known.
-    assert np.square(np.asarray(found.predictions - clean))[:, 4:].mean() < 0.05
-    asked = DiscretePosterior(pool).predict_at(prompts, prompts.xs[:, :, None])
-    np.testing.assert_allclose(asked[..., 0], found.predictions, rtol=1e-5, atol=1e-6)
-
-
-def test_a_pool_without_noise_has_no_posterior():
-    with pytest.raises(ValueError, match="has no noise"):
-        DiscretePosterior(Pool(LinearRegression(dim=2, length=3), 4))
 
 
 def test_a_linear_kernel_is_ridge_regression(prompts):
@@ -212,21 +133,101 @@ def test_an_intercept_is_what_scikit_learn_fits(prompts, untyped):
         WithIntercept(NearestNeighbors())
 
 
+@pytest.mark.parametrize("noise_std", [0.0, 0.4])
+def test_on_squares_is_the_closed_form_of_quadratic_functions(noise_std):
+    task = Quadratic(3, 8, noise_std=noise_std)
+    prompts = task.sample(KEY, batch=30)
+    learner = OnSquares(PosteriorMean(noise_std, 3**-0.5))
+    found = np.asarray(learner(prompts).predictions)
+    assert learner(prompts).weights is None
+    xs, ys = float64(prompts.xs, prompts.ys)
+    for b in range(30):
+        for i in range(8):
+            squares = xs[b, :i] ** 2
+            covariance = squares @ squares.T / 3 + noise_std**2 * np.eye(i)
+            wanted = xs[b, i] ** 2 @ squares.T / 3
+            if i and (noise_std or i <= 2):  # the others are exact, or singular
+                wanted = wanted @ np.linalg.solve(covariance, ys[b, :i])
+                assert found[b, i] == pytest.approx(wanted, abs=2e-4)  # of size 2
+    if not noise_std:  # after d pairs it is known, but for nearly singular squares
+        errors = np.abs(found - ys)[:, 3:]
+        assert np.median(errors) < 1e-5 and errors.max() < 0.05
+    asked = learner.predict_at(prompts, prompts.xs[:, :, None])
+    np.testing.assert_allclose(asked[..., 0], found, atol=1e-5)
+
+
+def test_on_squares_refuses_what_has_no_squares(untyped):
+    with pytest.raises(ValueError, match=r"a linear learner of icl\.baselines"):
+        OnSquares(NearestNeighbors())
+    large = Prompts(np.full((1, 2, 1), 1e30, np.float32), np.ones((1, 2)))
+    with pytest.raises(ValueError, match="the squares of xs must be finite"):
+        OnSquares(LeastSquares())(large)
+
+
 def test_families_of_a_task_know_more_than_its_dimension():
     plain = families(3)
-    assert families(NOISY).keys() == plain.keys()
+    assert families(replace(NOISY, noise_std=0.0)).keys() == plain.keys()
     more = {
         "Bayes of the pool": Pool(NOISY, 4),
         "Lasso": SparseLinear(3, 6, k=1),
+        "least squares on squares": Pool(Quadratic(3, 6), 4),
         "with intercept": ReluNetwork(3, 6),
         "Gaussian process": ReluNetwork(3, 6),
-        "greedy tree": DecisionTree(3, 6),
+        "greedy tree": PromptPool(DecisionTree(3, 6), 4),
     }
     for name, task in more.items():
         assert name in families(task), name
         assert families(task).keys() > plain.keys()
+    for task in (SparseLinear(3, 6, k=1), Pool(NOISY, 4)):
+        pooled = families(PromptPool(task, 4))
+        assert ("Lasso" in pooled) == isinstance(task, SparseLinear)
+        assert "Bayes of the pool" not in pooled
+
+
+def test_families_have_the_bayes_predictor_of_a_task_where_it_is_closed():
+    scaled = replace(NOISY, noise_std=0.3, weight_std=0.5)
+    fixed = replace(NOISY, fixed_weights=(1.0, 2.0, 3.0))
+    bayes = {
+        scaled: PosteriorMean(0.3, 0.5),
+        fixed: MixturePosterior(fixed),
+        Quadratic(3, 6, noise_std=0.1): OnSquares(PosteriorMean(0.1, 3**-0.5)),
+    }
+    for task, learner in bayes.items():
+        assert families(task)["Bayes"] == [learner]
+        other = replace(task, noise_law="laplace")
+        assert "Bayes" not in families(other)
+        assert "Bayes" not in families(PromptPool(task, 4))
+    assert "Bayes" not in families(Quadratic(3, 6))
+    found = families(fixed)["Bayes"][0](fixed.sample(KEY, batch=5)).weights
+    wanted = np.broadcast_to(fixed.fixed_weights, found.shape)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_families_know_the_bayes_predictor_of_quadratic_functions_best():
+    """No ridge on squares does better than its penalty, on its own task."""
+    task = Quadratic(3, 6, noise_std=1.0)
+    prompts = task.sample(KEY, batch=4_000)
+    (ys,) = float64(prompts.ys)
+    (bayes,) = families(task)["Bayes"]
+
+    def risk(learner):
+        return np.square(np.asarray(learner(prompts).predictions, float) - ys).mean()
+
+    for alpha in (1.0, 2.0, 4.5, 9.0):  # the right one is 3
+        assert risk(bayes) <= risk(OnSquares(Ridge(alpha)))
+
+
+@pytest.mark.parametrize("wrapped", ["alone", "pool", "prompts", "mixture"])
+def test_classes_have_no_families_however_they_are_wrapped(wrapped):
+    task = LinearClassification(3, 6)
+    each = {
+        "alone": task,
+        "pool": Pool(task, 4),
+        "prompts": PromptPool(task, 4),
+        "mixture": Mixture((task, replace(task, flipped=0.1))),
+    }
     with pytest.raises(ValueError, match=r"log-odds; compare icl\.compare\.accuracy"):
-        families(LinearClassification(3, 6))
+        families(each[wrapped])
 
 
 def test_classes_and_missing_weights_are_refused_with_what_to_do_instead(untyped):
@@ -243,14 +244,6 @@ def test_classes_and_missing_weights_are_refused_with_what_to_do_instead(untyped
     assert weights is None
     with pytest.raises(ValueError, match="a must be weights, got None: this learner"):
         implied_weight_difference(weights, np.ones((8, 4, 2)))
-
-
-def test_the_nearest_learner_of_a_pool_is_its_posterior():
-    pool = Pool(NOISY, 4, seed=1)
-    prompts = pool.sample(KEY, batch=100)
-    model = DiscretePosterior(pool)
-    found = nearest(model, prompts, families(pool), contexts=[2, 3, 4])
-    assert found.winner.family == "Bayes of the pool" and found.separated
 
 
 def test_accuracy_counts_signs():
