@@ -81,7 +81,7 @@ PRESETS = {
             steps=20_000, batch=64, learning_rate=2e-3, checkpoints_per_decade=4
         ),
         sizes=(4, 8, 16, 64),
-        seeds=2,
+        seeds=3,
         evaluation=Evaluation(prompts=2_000),
     ),
     "paper": Config(
@@ -233,12 +233,14 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 for axes, size in zip(axes_of, sizes, strict=True):
                     own = [part.sel(size=size) for part in band]
                     draw_band(axes, "step", own, color=color, label=label)
-            axes_of[0].legend(loc="best")
+        known = [part for row in rows for part in row[0].get_lines()]
+        figure.legend(handles=known, loc="outside lower center", ncols=4)
         for axes, size in zip(rows[0], sizes, strict=True):
             axes.set(title=f"M = {size:,}", yscale="log", xscale="log")
         for axes in rows[1]:
             axes.set(xlabel="step", ylim=(-0.1, 1.3))
         rows[0][0].set_ylabel("distance / d, functions of the pool")
+        rows[1][0].set_ylabel("share")
     return figure
 
 

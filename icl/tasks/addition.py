@@ -221,6 +221,9 @@ class Addition(Task):
     def every_sum(self) -> Lines:
         """Returns all sums of operands of n digits, in order, each as one line.
 
+        A million of them takes 0.1 GB if they are plain, and 5 GB with a detailed
+        scratchpad.
+
         Raises:
             ValueError: they are more than a million, or there are several in a line.
         """
