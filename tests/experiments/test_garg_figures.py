@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from planted import silent, verdicts
+from scipy import stats
 
 from experiments.garg2022 import classes, conditions, curriculum, gradient
 from experiments.garg2022.classes_measure import (
@@ -236,6 +237,38 @@ def test_the_best_of_a_pool_is_as_far_away_as_it_must_be(size, golden):
         for seed in range(40 if size == 1 else 4)
     ]
     assert np.mean(found) == pytest.approx(golden, rel=0.1)
+
+
+def best_of(size, squares):
+    """The mean least |w - w_i|^2 / d over pools of a size, for each |w|^2.
+
+    The distances are noncentral chi-squares, and the mean of what is positive is the
+    integral of the probability to exceed t.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    largest = 6 * squares.max() + 60  # beyond which there is nothing
+    t = largest * (nodes + 1) / 2
+    within = stats.ncx2.cdf(t[None], 20, squares[:, None])
+    exceeds = np.exp(size * np.log1p(-np.minimum(within, 1 - 1e-15)))
+    return exceeds @ weights * largest / 2 / 20
+
+
+def test_the_best_of_a_pool_is_the_least_noncentral_chi_square():
+    laws = stats.chi2(20).ppf((np.arange(60) + 0.5) / 60)  # of |w|^2
+    golden = {1: 2.0, 64: 0.94, 1_000: 0.66, 10_000: 0.50, 32_000_000: 0.218}
+    for size, number in golden.items():
+        # They are rounded to two digits, or known to 1 %.
+        assert best_of(size, laws).mean() == pytest.approx(number, rel=0.012)
+    task = LinearRegression(dim=20, length=1)
+    weights = np.random.default_rng(1).normal(size=(4, 250, 20))
+    squares = np.square(weights).sum(axis=2)
+    grid = np.linspace(squares.min(), squares.max(), 20)
+    found = [nearest_of_pool(Pool(task, 10_000, i), weights[i]) for i in range(4)]
+    # Functions near 0 are the best for many w, so that pools differ: the standard
+    # error is that of the means of pools, or of all differences, if it is larger.
+    found = np.array(found) - np.interp(squares, grid, best_of(10_000, grid))
+    error = max(found.mean(axis=1).std() / 2, found.std() / found.size**0.5)
+    assert abs(found.mean()) < 3 * error and error < 0.01
 
 
 def test_models_go_through_all_conditions():

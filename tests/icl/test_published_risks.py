@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_numbers import agree, risk
 from sklearn.dummy import DummyRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from benchmarks import pool as benchmark
-from icl import LinearRegression, inference
+from icl import LinearRegression, Prompts, inference
 from icl.baselines import (
     DiscretePosterior,
     GaussianProcess,
@@ -34,21 +35,6 @@ from icl.tasks import (
     SparseLinear,
     shifts,
 )
-
-
-def risk(learner, prompts, truth, scale):
-    """Mean squared errors by context, over `scale`, with their standard errors."""
-    off = inference.predictions(learner, prompts).astype(float) - np.asarray(truth)
-    squares = np.square(off) / scale
-    return squares.mean(axis=0), squares.std(axis=0) / len(squares) ** 0.5
-
-
-def agree(found, errors, golden, own=0.0, share=0.02):
-    """Whether numbers agree to three standard errors, and to a share of them."""
-    golden = np.asarray(golden)
-    allowed = 3 * np.sqrt(np.square(errors) + np.square(own)) + share * golden
-    np.testing.assert_array_less(np.abs(found - golden), allowed)
-
 
 # --- Garg et al. 2022, d = 20 --------------------------------------------------------
 
@@ -186,17 +172,30 @@ class Opposites(FunctionClass):
         return jnp.einsum("bd,bld->bl", functions["weights"], xs)
 
 
-def test_the_posterior_over_two_opposite_functions_is_a_hyperbolic_tangent():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_posterior_over_two_opposite_functions_is_a_hyperbolic_tangent(dtype):
     task = Opposites()
-    pools = [Pool(task, 2, seed) for seed in range(16)]
-    signs = [float(p.members(jnp.arange(2))["weights"][:, 0].sum()) for p in pools]
-    pool = pools[signs.index(0.0)]  # the first that holds both
-    prompts, _ = inference.sample(task, 50, 0, whole=True)
-    found = np.asarray(DiscretePosterior(pool)(prompts).predictions, float)
-    along = np.asarray(prompts.xs, float).sum(axis=-1)
-    products = np.asarray(prompts.ys, float) * along
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(50, 6, 2)).astype(dtype)
+    along = xs.astype(float).sum(axis=-1)
+    signs = rng.choice([-1, 1], size=(50, 1))
+    ys = (signs * along + 0.5 * rng.normal(size=(50, 6))).astype(dtype)
+    products = ys.astype(float) * along
     before = np.cumsum(products, axis=1) - products
-    np.testing.assert_allclose(found, np.tanh(before / 0.25) * along, atol=1e-5)
+    wanted = np.tanh(before / 0.25) * along
+    with jax.enable_x64(dtype == "float64"):
+        pools = {}  # the last of 12 with each order of signs
+        for pool in (Pool(task, 2, seed) for seed in range(12)):
+            pools[tuple(pool.members(jnp.arange(2))["weights"][:, 0].tolist())] = pool
+        one, other = (
+            DiscretePosterior(pools[order])(Prompts(xs, ys)).predictions
+            for order in ((1, -1), (-1, 1))
+        )
+    assert one.dtype == dtype
+    # Of size 1 to 5; rounding of float32 leaves 3e-7.
+    tolerance = 1e-6 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(one, wanted, atol=tolerance)
+    np.testing.assert_allclose(other, wanted, atol=tolerance)
 
 
 def test_the_benchmark_of_pools_compares_equal_posteriors():
