@@ -45,7 +45,7 @@ LEAVE_OUT = {
     "sample": "icl.inference.sample is tried",
     **dict.fromkeys(("require_prompts", "require_part"), "called by our figures"),
     **dict.fromkeys(("check_queries", "linear_task"), "called by our figures"),
-    "check_test_fraction": "called by our figures",
+    **dict.fromkeys(("check_test_fraction", "check_unseen"), "called by our figures"),
     **dict.fromkeys(("format_number", "number"), "called by our code"),
     **dict.fromkeys(("save_claims", "load_claims"), "called by our code"),
 }
