@@ -73,14 +73,20 @@ def figure_section(
     Args:
         title: the first part of its heading.
         command: what was run, which is the other part.
-        claims: those of the figure; what was not measured is only counted.
+        claims: those of the figure; of what was not measured the reason is said.
         about: paragraphs that stand before the table.
     """
     measured = [claim for claim in claims if claim.is_measured]
-    parts = [f"### {title} (`{plain(command)}`)", *about, table(measured)]
-    left = len(claims) - len(measured)
+    parts = [f"### {title} (`{plain(command)}`)", *about]
+    if measured:
+        parts.append(table(measured))
+    left: dict[str, list[str]] = {}
+    for claim in claims:
+        if not claim.is_measured:
+            left.setdefault(claim.note, []).append(claim.id)
     if left:
-        parts.append(f"Claims of this figure that the run has not measured: {left}.")
+        reasons = (f"- {', '.join(ids)}: {plain(why)}" for why, ids in left.items())
+        parts += ["The run has not measured:", "\n".join(reasons)]
     return "\n\n".join(parts)
 
 
