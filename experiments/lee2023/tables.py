@@ -265,6 +265,7 @@ def _panel(axes: Axes, dataset: xr.Dataset, parts: Resampled, n: int) -> None:
         axes.axvline(half, color=COLOURS[rule], linestyle=":")
     axes.set(xscale="log", xlabel="cells that are shown", title=f"n = {n}")
     axes.set_xticks(cells.values, [f"{round(float(each)):,}" for each in cells])
+    axes.tick_params(axis="x", rotation=45)
     axes.minorticks_off()
 
 

@@ -58,7 +58,7 @@ from icl.sweeps.store import Models
 
 TIMES = {
     "tiny": "20 s",
-    "quick": "20 min, 2 min once the models are trained",
+    "quick": "30 min, 2 min once the models are trained",
     "paper": "4 models, 2 hours of one H100, an estimate",
 }
 PRESETS = {
