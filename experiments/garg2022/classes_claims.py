@@ -22,11 +22,9 @@ from experiments.garg2022.classes_measure import (
     PROCESS,
     SIGNS,
 )
+from experiments.garg2022.plateau import on_the_plateau
 
 ERROR = "error / normaliser of the class"
-
-PLATEAU = 0.9
-"""Who predicts 0 has an error of 1. A model that has hardly less has learnt nothing."""
 
 
 def resample(dataset: xr.Dataset) -> Resampled:
@@ -68,10 +66,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def _on_the_plateau(judge: Judge, name: str, n: int) -> str:
     """Returns that the model of a class has not left the plateau, if that is so."""
-    error = float(of(name, MODEL, n)(judge.resampled.means))
-    return (
-        "" if error < PLATEAU else f"The model has not left the plateau: {error:.2g}."
-    )
+    return on_the_plateau(float(of(name, MODEL, n)(judge.resampled.means)))
 
 
 def _of_sparse(judge: Judge, dataset: xr.Dataset) -> list[Claim]:

@@ -8,12 +8,10 @@ from experiments.engine.claims.claim import Claim
 from experiments.engine.claims.intervals import Resampled
 from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Largest, Ratio, Smallest, Statistic
+from experiments.garg2022.plateau import on_the_plateau
 
 FUNCTIONS, PROMPTS = "weight vectors in training", "prompts in training"
 LAYERS, DIMENSION = "layers", "dimension d"
-PLATEAU = 0.9
-"""Who predicts 0 has an error of 1. A model that has hardly less has learnt nothing."""
-
 MANY, MOST = 1_000, 10_000
 """Pools from which on, and of which, claims 20 and 21 speak."""
 
@@ -98,8 +96,7 @@ def _at(rows: np.ndarray) -> Statistic:
 
 def _on_the_plateau(judge: Judge, group: str) -> str:
     """Returns that a model of a group has not left the plateau, if that is so."""
-    most = float(of(group)(judge.resampled.means).max())
-    return "" if most < PLATEAU else f"A model has not left the plateau: {most:.2g}."
+    return on_the_plateau(float(of(group)(judge.resampled.means).max()))
 
 
 def _steps(group: str) -> Ratio:

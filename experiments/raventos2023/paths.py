@@ -134,11 +134,7 @@ def relative(learner: str) -> Ratio:
 
 
 def _in_the_middle(sizes: np.ndarray, learner: str = "model") -> Ratio:
-    at = {"along": 0.5, "size": sizes}
-    return Ratio(
-        lambda means: means.risk.sel(learner=learner, **at),
-        lambda means: means.risk.sel(learner="ridge", **at),
-    )
+    return relative(learner).at(along=0.5, size=sizes)
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:

@@ -40,14 +40,6 @@ REMEMBERS = Ratio(
 """r, by the size of the pool."""
 
 
-def _among(sizes: np.ndarray | float, ratio: Ratio) -> Ratio:
-    """Returns a ratio for pools of these sizes."""
-    parts = ratio.numerator, ratio.denominator
-    return Ratio(
-        *(lambda means, part=part: part(means).sel(size=sizes) for part in parts)
-    )
-
-
 def _rise(finite: np.ndarray) -> Ratio:
     """Returns r over the r of the next smaller pool."""
 
@@ -105,7 +97,7 @@ def _few(judge: Judge, few: np.ndarray) -> list[Claim]:
             "1",
             f"On {words}, the model is nearer to the Bayes predictor for the pool than "
             "a tenth of that predictor's distance to ridge regression.",
-            Largest(_among(few, near), over="size"),
+            Largest(near.at(size=few), over="size"),
             "<",
             0.1,
             unit="distance / distance of Bayes for the pool to ridge",
@@ -116,7 +108,7 @@ def _few(judge: Judge, few: np.ndarray) -> list[Claim]:
             "2a",
             f"Trained on {words}, the model is nearer to the Bayes predictor for the "
             "pool than to ridge regression on new functions, too.",
-            Smallest(_among(few, REMEMBERS), over="size"),
+            Smallest(REMEMBERS.at(size=few), over="size"),
             ">",
             1.0,
             unit="r, ratio of distances",
@@ -126,7 +118,7 @@ def _few(judge: Judge, few: np.ndarray) -> list[Claim]:
             "2b",
             f"Trained on {words}, its risk on new functions is more than 1.5 times "
             "that of ridge regression.",
-            Smallest(_among(few, risk), over="size"),
+            Smallest(risk.at(size=few), over="size"),
             ">",
             1.5,
             unit="risk / risk of ridge",
@@ -145,7 +137,7 @@ def _many(judge: Judge, finite: np.ndarray) -> list[Claim]:
             "3",
             "Trained on ever new functions, its risk is below 1.1 times that of ridge "
             "regression.",
-            _among(np.inf, risk),
+            risk.at(size=np.inf),
             "<",
             1.1,
             unit="risk / risk of ridge",
@@ -156,7 +148,7 @@ def _many(judge: Judge, finite: np.ndarray) -> list[Claim]:
             f"Trained on {int(largest):,} functions, it is nearer to ridge regression "
             "on new ones, although the Bayes predictor for the pool is best for what "
             "it saw.",
-            _among(largest, REMEMBERS),
+            REMEMBERS.at(size=largest),
             "<",
             1.0,
             unit="r, ratio of distances",

@@ -77,17 +77,13 @@ def _pools(dataset: xr.Dataset) -> np.ndarray:
     return sizes[(sizes >= FEWEST) & (sizes <= FEW)]
 
 
-def _at(statistic: Statistic, **where) -> Statistic:
-    return lambda means: statistic(means).sel(where)
-
-
 def _moves(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
     """Returns claims T1 and T2: how far written vectors move predictions."""
     few, unit = _pools(dataset), "toward, at the best layer"
     missing = "" if len(few) else NO_POOL
 
     def at_best(edit: str, sizes) -> Largest:
-        return Largest(_at(moved(edit), size=sizes), over="layer")
+        return Largest(lambda means: moved(edit)(means).sel(size=sizes), over="layer")
 
     def at_least(edit: str) -> Smallest:
         return Smallest(at_best(edit, few), over="size")
@@ -151,8 +147,8 @@ def _in_span(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
     over = ("size", "layer")
     where = f"In {EVERY} and at every layer above the embedding"
 
-    def ratio(one: Statistic, other: Statistic) -> Smallest:
-        return Smallest(Ratio(_at(one, **at), _at(other, **at)), over=over)
+    def least(ratio: Ratio) -> Smallest:
+        return Smallest(ratio.at(**at), over=over)
 
     seen = share("seen", "seen")
     return [
@@ -160,7 +156,7 @@ def _in_span(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "T3a",
             f"{where}, more than 0.8 of the variance of states at the last label lies "
             "between the vectors of the functions of the pool.",
-            ratio(seen.numerator, seen.denominator),
+            least(seen),
             ">",
             0.8,
             unit="share of the variance between prompts",
@@ -170,7 +166,7 @@ def _in_span(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
         judge(
             "T3b",
             f"{where}, a larger share lies outside of their span on new functions.",
-            ratio(outside("new"), outside("seen")),
+            least(Ratio(outside("new"), outside("seen"))),
             ">",
             1.0,
             unit="share outside, on new functions / on those of the pool",
@@ -180,7 +176,7 @@ def _in_span(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "T3c",
             f"{where}, more of the variance lies between these vectors than between "
             "those of as many functions that the model has not seen.",
-            ratio(seen, share("new", "seen")),
+            least(Ratio(seen, share("new", "seen"))),
             ">",
             1.0,
             unit="share / share between vectors of new functions",
@@ -199,7 +195,7 @@ def _on_random_labels(judge: Judge, dataset: xr.Dataset) -> list[Claim]:
             "with the functions of the pool: it is nearer to the Bayes predictor for "
             "the pool than to ridge regression.",
             Largest(
-                Ratio(_at(apart("posterior"), size=few), _at(apart("ridge"), size=few)),
+                Ratio(apart("posterior"), apart("ridge")).at(size=few),
                 over="size",
             ),
             "<",

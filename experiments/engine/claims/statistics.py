@@ -14,6 +14,7 @@ None of them passes over a value that is not a number: one NaN makes the result 
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import xarray as xr
 
@@ -125,3 +126,8 @@ class Ratio:
     def __call__(self, means: xr.Dataset) -> xr.DataArray:
         """Returns the ratio."""
         return self.numerator(means) / self.denominator(means)
+
+    def at(self, **where: Any) -> "Ratio":
+        """Returns the ratio at these values of dimensions that both parts have."""
+        parts = self.numerator, self.denominator
+        return Ratio(*(lambda means, one=one: one(means).sel(where) for one in parts))
