@@ -34,7 +34,12 @@ from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import GREY, canvas, draw_band
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import FEW, resample
-from experiments.raventos2023.pools_measure import Several, settings, task_of
+from experiments.raventos2023.pools_measure import (
+    Several,
+    prompts_of,
+    settings,
+    task_of,
+)
 from icl import Prompts, inference, sweeps
 from icl.baselines import DiscretePosterior, PosteriorMean
 from icl.sweeps.setting import Setting
@@ -76,9 +81,8 @@ def prompts_between(config: Several, pool: Pool, along: float) -> Prompts:
     first = jax.random.randint(first_key, count, 0, pool.size)
     second = (first + jax.random.randint(step_key, count, 1, pool.size)) % pool.size
     one, other = (pool.members(index)["weights"] for index in (first, second))
-    functions = {"weights": on_path(one, other, along)}
-    ys = config.task.labels(noise_key, config.task.values(functions, prompts.xs))
-    return Prompts(prompts.xs, ys, functions["weights"])
+    between = on_path(one, other, along)
+    return prompts_of(config.task, noise_key, prompts.xs, between)
 
 
 def compute(config: Several, models: Models) -> xr.Dataset:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -90,6 +92,18 @@ class Several(Config):
 def task_of(config: Config, size: int | None, seed: int) -> Task:
     """Returns what a model is trained on: a pool, or the task itself for None."""
     return config.task if size is None else Pool(config.task, size, seed)
+
+
+def prompts_of(
+    task: LinearRegression,
+    key: jax.Array,
+    xs: Float[jax.Array, "batch length dim"],
+    weights: Float[jax.Array | np.ndarray, "batch dim"],
+) -> Prompts:
+    """Returns prompts of given inputs and weights, with noise that the key draws."""
+    functions = {"weights": jnp.asarray(weights)}
+    ys = task.labels(key, task.values(functions, xs))
+    return Prompts(xs, ys, functions["weights"])
 
 
 def settings(config: Config) -> list[Setting]:

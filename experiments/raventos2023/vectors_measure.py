@@ -19,7 +19,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from experiments.raventos2023.pools_claims import FEW
-from experiments.raventos2023.pools_measure import Several, task_of
+from experiments.raventos2023.pools_measure import Several, prompts_of, task_of
 from icl import Prompts, Transformer, inference
 from icl.baselines import DiscretePosterior, PosteriorMean
 from icl.sweeps.setting import Setting
@@ -100,10 +100,8 @@ def functions_of(config: Several, task: Task) -> Mapping[str, Float[np.ndarray, 
 
 def asked(config: Several, prompts: Prompts, weights: np.ndarray) -> Prompts:
     """Returns prompts with the same inputs and noise, and with these weights each."""
-    functions = {"weights": jnp.asarray(weights)}
     key = jax.random.key(config.evaluation.seed)
-    ys = config.task.labels(key, config.task.values(functions, prompts.xs))
-    return Prompts(prompts.xs, ys, functions["weights"])
+    return prompts_of(config.task, key, prompts.xs, weights)
 
 
 def task_vectors(
