@@ -65,13 +65,17 @@ def count_by_carries(digits: int) -> list[int]:
 
 
 def check_examples(
-    digits: int, examples: int, law: Law, left_out: tuple[int, ...] = ()
+    digits: int, examples: int | None, law: Law, left_out: tuple[int, ...] = ()
 ) -> None:
     """Refuses a size that no training set of a law can have.
 
     Raises:
-        ValueError: there are not so many sums, or too few; the message says how many.
+        ValueError: there are not so many sums, or too few, and the message says how
+            many; or there is no set (None) where the law needs one.
     """
+    if examples is None:
+        _check_fresh(law, left_out)
+        return
     most = (10**digits - len(left_out)) ** 2
     if examples >= most:
         raise ValueError(
@@ -93,6 +97,20 @@ def check_examples(
         raise ValueError(
             f"examples must be at most {most:,} for the law {law!r}, because only "
             f"{groups[fewest]:,} sums have {fewest}, got {examples:,}."
+        )
+
+
+def _check_fresh(law: Law, left_out: tuple[int, ...]) -> None:
+    """Refuses a law of which no fresh sums can be drawn."""
+    if law == "carries":
+        raise ValueError(
+            "examples must be a number for the law 'carries', which is that of a set; "
+            "got None."
+        )
+    if law == "lengths" and left_out:
+        raise ValueError(
+            "examples must be a number where operands are left out of sums of several "
+            "lengths, got None."
         )
 
 

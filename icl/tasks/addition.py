@@ -15,7 +15,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from icl import checks
 from icl.arithmetic import places
@@ -44,6 +44,7 @@ from icl.arithmetic.pairs import (
 )
 from icl.arithmetic.places import POSITIONS, Positions
 from icl.arithmetic.reading import answer_of, asked_of
+from icl.arithmetic.shares import pair_shares, set_shares
 from icl.arrays import shown
 from icl.codecs import Characters, Lines
 from icl.tasks.base import Task
@@ -129,7 +130,10 @@ class Addition(Task):
         self._check_corrupt()
         left_out = check_left_out(self.digits, self.left_out)
         object.__setattr__(self, "left_out", left_out)
-        self._check_examples()
+        if self.examples is not None:
+            most = {"maximum": MOST_EXAMPLES}
+            checks.normalise(self, checks.positive_int, "examples", **most)
+        check_examples(self.digits, self.examples, self.law, self.left_out)
 
     # --- what a batch is ---
 
@@ -233,6 +237,18 @@ class Addition(Task):
                 f"digits={self.digits} and lines={self.lines}."
             )
         return self.of(*np.divmod(np.arange(10 ** (2 * self.digits)), 10**self.digits))
+
+    def shares(self) -> Float[np.ndarray, " sums"]:
+        """Returns how probable `sample` makes each sum of `every_sum`.
+
+        With them `prefix_ceilings` are those of what is trained on; without, of `test`.
+
+        Raises:
+            ValueError: the operands have more than 3 digits.
+        """
+        if self.examples is None:
+            return pair_shares(self.digits, self.law, self.left_out)
+        return set_shares(self.digits, self._training(self.examples))
 
     # --- one line as text ---
 
@@ -365,22 +381,6 @@ class Addition(Task):
                 f"C, got layout={self.layout!r}."
             )
         object.__setattr__(self, "corrupt", tuple(sorted(set(letters))))
-
-    def _check_examples(self) -> None:
-        if self.examples is not None:
-            most = {"maximum": MOST_EXAMPLES}
-            checks.normalise(self, checks.positive_int, "examples", **most)
-            check_examples(self.digits, self.examples, self.law, self.left_out)
-        elif self.law == "carries":
-            raise ValueError(
-                "examples must be a number for the law 'carries', which is that of a "
-                "set; got None."
-            )
-        elif self.law == "lengths" and self.left_out:
-            raise ValueError(
-                "examples must be a number where operands are left out of sums of "
-                "several lengths, got None."
-            )
 
 
 @lru_cache(maxsize=128)

@@ -1,5 +1,6 @@
 """What is probed for in sums, and how much of it can be known at each character."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -127,6 +128,45 @@ def test_ceilings_are_the_variance_of_means_given_a_prefix():
     whole = (shares @ np.square(centred)).sum()
     np.testing.assert_allclose(found[token], known / whole)
     assert (np.diff(found) > -1e-12).all() and found[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Addition(2),
+        Addition(2, left_out=(3, 70, 71)),
+        Addition(2, law="lengths"),
+        Addition(2, examples=300, law="carries"),
+    ],
+)
+def test_shares_are_how_often_sums_are_drawn(task):
+    shares, drawn = task.shares(), 200_000
+    assert shares.shape == (10_000,) and shares.sum() == pytest.approx(1)
+    lines = task.sample(jax.random.key(0), batch=drawn)
+    pairs = np.asarray(lines.latents["a"] * 100 + lines.latents["b"])[:, 0]
+    found = np.bincount(pairs, minlength=10_000)
+    assert not found[shares == 0].any()
+    # Counts are nearly Poisson: chi squared of as many degrees as there are pairs.
+    kept = shares > 0
+    expected = drawn * shares[kept]
+    chi = (np.square(found[kept] - expected) / expected).sum()
+    assert abs(chi - kept.sum()) < 5 * np.sqrt(2 * kept.sum())
+
+
+def test_short_operands_tell_more_than_uniform_ones():
+    """With sums of several lengths, "0" as first digit is a reason to expect more."""
+    task = Addition(2, law="lengths")
+    targets = [answer_digit(2, 2)]
+    own = prefix_ceilings(targets, task.every_sum(), task.shares())["answer 2"]
+    even = prefix_ceilings(targets, task.every_sum())["answer 2"]
+    assert own[0] != pytest.approx(even[0], abs=0.01)
+    uniform = prefix_ceilings(targets, task.every_sum(), Addition(2).shares())
+    np.testing.assert_allclose(uniform["answer 2"], even)
+
+
+def test_shares_of_long_sums_are_refused():
+    with pytest.raises(ValueError, match="digits must be at most 3"):
+        Addition(4).shares()
 
 
 def test_the_best_guess_after_a_prefix_is_its_most_common_label():
