@@ -26,34 +26,39 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         resampled=resample(dataset),
     )
     unit = "log2 of a ratio of M*"
+    crossings = threshold_size(judge.resampled.means)
     dims = int(dataset.attrs["dim"]), int(dataset.attrs["other_dim"])
-    larger = _moved("first", "other dimension")
+    larger = ("first", "other dimension")
     if dims[1] > dims[0]:
-        larger = _moved("other dimension", "first")
+        larger = ("other dimension", "first")
 
-    def at_least(id: str, text: str, statistic: Statistic, known: str = "") -> Claim:
+    def at_least(id: str, text: str, rows: tuple[str, str], known: str = "") -> Claim:
         note = f"{judge.note} {known}".strip()
-        return judge(id, text, statistic, ">=", 0.0, unit=unit, note=note)
+        missing = _no_crossing(crossings, rows)
+        statistic = _moved(*rows)
+        return judge(
+            id, text, statistic, ">=", 0.0, unit=unit, note=note, missing=missing
+        )
 
     return [
         *_of_budget(judge, dataset),
-        *_of_training(judge),
+        *_of_training(judge, crossings),
         at_least(
             "10a",
             "M* of models twice as wide is not lower.",
-            _moved("wide", "first"),
+            ("wide", "first"),
             SIZES,
         ),
         at_least(
             "10b",
             "M* of models twice as deep is not lower.",
-            _moved("deep", "first"),
+            ("deep", "first"),
             SIZES,
         ),
         at_least(
             "11",
             "M* with weight decay is not higher than without.",
-            _moved("first", "weight decay"),
+            ("first", "weight decay"),
         ),
         at_least(
             "12",
@@ -64,7 +69,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
 
 
-def _of_training(judge: Judge) -> list[Claim]:
+def _of_training(judge: Judge, crossings: xr.DataArray) -> list[Claim]:
     """Returns claim 9: what of the training moves M*, between the published ones."""
     found = (
         f"{judge.note} Published, at d = 8: 2^14 to 2^15 with a rate that rises and "
@@ -82,6 +87,7 @@ def _of_training(judge: Judge) -> list[Claim]:
             bar="ours",
             note=found,
             source=None if letter == "a" else "ours",
+            missing=_no_crossing(crossings, (row, "first")),
         )
         for letter, row, text in (
             ("a", "constant rate", "With a constant learning rate"),
@@ -91,6 +97,13 @@ def _of_training(judge: Judge) -> list[Claim]:
             ("e", "Muon", "With Muon in place of Adam"),
         )
     ]
+
+
+def _no_crossing(crossings: xr.DataArray, rows: tuple[str, str]) -> str:
+    """Returns why two rows cannot be compared, or "" if they can."""
+    none = [row for row in rows if np.isnan(crossings.sel(row=row)).all()]
+    what = " and ".join(f"{row!r}" for row in none)
+    return f"r crosses 1 nowhere in this grid for the row {what}." if none else ""
 
 
 def _moved(one: str, other: str) -> Statistic:
