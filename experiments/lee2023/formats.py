@@ -36,6 +36,7 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
+    BLACK,
     BLUE,
     GREEN,
     GREY,
@@ -126,7 +127,9 @@ def compute(config: Config, models: Models) -> xr.Dataset:
 
 # --- the picture ---
 
-PALETTE = (VERMILLION, BLUE, SKY, ORANGE, PURPLE, *[GREEN] * 4, GREY)
+DARK_GREEN, LIGHT_GREEN = "#00543d", "#5fd3ab"
+SIMPLIFIED = (GREEN, DARK_GREEN, LIGHT_GREEN, BLACK)
+PALETTE = (VERMILLION, BLUE, SKY, ORANGE, PURPLE, *SIMPLIFIED, GREY)
 COLOURS = dict(zip(FORMATS, PALETTE, strict=True))
 MARKERS = dict(zip(FORMATS, "osD^vP<>hX", strict=True))
 
