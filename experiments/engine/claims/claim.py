@@ -39,7 +39,10 @@ Subject = Literal["models", "theory"]
 ID = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 """A claim's id: the paper, a dot, and the claim's number or a word."""
 
-WORDS = ("id", "text", "source", "unit", "figure", "note", "interval_over", "empty")
+WORDS = (
+    *("id", "text", "source", "unit", "figure", "note", "interval_over", "empty"),
+    "longer_of",
+)
 """The fields of a claim that are text."""
 
 NOT_FINITE = ("nan", "inf", "-inf")
@@ -103,6 +106,7 @@ class Claim:
         empty: why the number says nothing about what a model has learnt; "" if it does.
         longer: the same number for a model that was trained longer, if one was
             measured.
+        longer_of: which model that is, in words.
 
     Raises:
         ValueError: an unknown relation, an interval whose ends are swapped, a threshold
@@ -132,6 +136,7 @@ class Claim:
     subject: Subject = "models"
     empty: str = ""
     longer: Interval | None = None
+    longer_of: str = "a model that was trained longer"
 
     def __post_init__(self) -> None:
         for name, known in (("relation", Relation), ("bar", Bar), ("subject", Subject)):
@@ -180,12 +185,27 @@ class Claim:
         """Whether a model trained longer fulfils the claim, or is nearer to it."""
         if self.longer is None or any(map(math.isnan, self.longer)):
             return False
-        _, low, high = self.longer
-        if self._side(low, high) == "holds":
-            return True
+        ours = Interval(self.value, self.low, self.high)
+        return self._side(*self.longer[1:]) == "holds" or self._nearer(
+            self.longer, ours
+        )
+
+    def _nearer(self, one: Interval, other: Interval) -> bool:
+        """Whether one number is nearer to the claim, by more than both intervals."""
         if self.relation == "within":
-            return max(-low, high) < max(self.low, -self.high)
-        return high < self.low if self.relation in ("<", "<=") else low > self.high
+            return max(-one.low, one.high) < max(other.low, -other.high)
+        below = self.relation in ("<", "<=")
+        return one.high < other.low if below else one.low > other.high
+
+    def _of_longer(self, longer: Interval) -> str:
+        """Returns what longer training does to a claim that fails, as a sentence."""
+        ours = Interval(self.value, self.low, self.high)
+        moves = "No effect of longer training is seen"
+        if self._nearer_later:
+            moves = "Longer training brings it nearer"
+        elif self._nearer(ours, longer):
+            moves = "Longer training takes it further away"
+        return f"{moves}: {longer} for {self.longer_of}."
 
     @property
     def wording(self) -> str:
@@ -203,8 +223,7 @@ class Claim:
         if self.bar != "paper":
             parts.append(f"The threshold is {self.bar}.")
         if self.longer is not None and self._side(self.low, self.high) == "fails":
-            moves = "" if self.verdict == "unreached" else "Training does not move it: "
-            parts.append(f"{moves}{self.longer} for a model that was trained longer.")
+            parts.append(self._of_longer(self.longer))
         elif self.verdict == "fails" and self.subject == "models":
             parts.append("Whether longer training moves it was not measured.")
         return " ".join(part for part in parts if part)

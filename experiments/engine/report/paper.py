@@ -257,8 +257,9 @@ def judged_longer(
         for claim in other.claims
         if claim.id in failing
     }
+    words = f"the preset {preset}, whose models were trained longer"
     claims = [
-        replace(claim, longer=later[claim.id])
+        replace(claim, longer=later[claim.id], longer_of=words)
         if claim.id in later and all(map(math.isfinite, later[claim.id]))
         else claim
         for claim in made.claims
