@@ -87,8 +87,8 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
     """Refuses a curriculum that the task does not follow.
 
     Raises:
-        ValueError: the task's batches are no pairs, it does not mask its inputs, or
-            none of the first pairs counts.
+        ValueError: the task's batches are no pairs, or fewer than the curriculum
+            begins with; it does not mask its inputs, or none of the first pairs counts.
     """
     name = type(task).__name__
     if not (curriculum.dims or curriculum.pairs):
@@ -98,6 +98,15 @@ def check_curriculum(task: Task, curriculum: Curriculum) -> None:
             f"a curriculum grows dimensions and pairs, and {name} has no pairs (its "
             f"codec is {type(task.codec).__name__}); use Curriculum(), which is none."
         )
+    for what, first, most in (
+        ("dims", curriculum.dims, task.codec.dim),
+        ("pairs", curriculum.pairs, task.length),
+    ):
+        if first > most:
+            raise ValueError(
+                f"a curriculum must begin with at most the {most} {what} of {name}, "
+                f"got {what}={first}; begin with fewer, or use {what}=0, which is all."
+            )
     if curriculum.dims and task.codec.dim > 1:
         masked, key = with_values(task, {"active_dims": 1}), jax.random.key(0)
         try:

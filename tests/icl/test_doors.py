@@ -174,6 +174,20 @@ def test_a_run_with_a_curriculum_resumes_in_the_same_bits(tmp_path):
         train(TASK, MODEL, CONFIG, key=KEY, directory=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("curriculum", "said"),
+    [
+        (Curriculum(dims=5), "at most the 4 dims of LinearRegression, got dims=5"),
+        (Curriculum(pairs=9), r"at most the \d pairs of LinearRegression, got pairs=9"),
+        (Curriculum.garg(), "got dims=5; begin with fewer"),
+    ],
+)
+def test_a_curriculum_cannot_begin_beyond_the_task(curriculum, said):
+    config = replace(CONFIG, curriculum=curriculum)
+    with pytest.raises(ValueError, match=said):
+        train(TASK, MODEL, config, key=KEY)
+
+
 def test_a_curriculum_that_a_task_does_not_follow_is_refused(untyped):
     for task, said in (
         (Sparse(), "Sparse does not; let its `sample` pass its inputs through"),
