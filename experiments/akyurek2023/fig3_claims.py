@@ -287,7 +287,7 @@ def _falls_with(
             "<=",
             RISE,
             unit="largest ratio of MSPD at neighbouring sizes, over dimensions",
-            bar="ours",
+            bar="ours, set after a first look",
             missing=few,
         ),
         judge(

@@ -97,7 +97,7 @@ def _deep_layers_know_more(judge: Judge, id: str, target: str) -> Claim:
         "<",
         0.5,
         unit="ratio of 1 - R2",
-        bar="ours",
+        bar="ours, set after a first look",
     )
 
 
@@ -260,7 +260,7 @@ def _position_claim(judge: Judge, id: str, text: str, share: xr.DataArray) -> Cl
         ">",
         0.5,
         unit="share of position weight",
-        bar="ours",
+        bar="ours, set after a first look",
         interval_over=over,
         note="Of the MLP probe, at the best layer of each target.",
     )

@@ -52,7 +52,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
             0.001,
             over=n[n <= d] if d > 1 and n[-1] > 1 else n[:0],
             unit="slope of R2 per example",
-            bar="ours",
+            bar="ours, set after a first look",
         ),
         judge(
             "9b",

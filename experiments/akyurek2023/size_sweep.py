@@ -207,6 +207,7 @@ SWEEPS = {
         model=ModelConfig(layers=8, width=32, heads=1),
         train=SETTINGS["quick"].train,
         steps=(PROBING["quick"].train.steps, SETTINGS["quick"].train.steps),
+        evaluation=Evaluation(prompts=20_000),
     ),
     "paper": Sweep(
         dims=(8, 16),

@@ -76,7 +76,7 @@ def _deeper_is_further(judge: Judge) -> Claim:
         ">",
         0.1,
         unit="slope, iterations per layer",
-        bar="ours",
+        bar="ours, set after a first look",
         note=WHOLE,
     )
 
@@ -110,6 +110,6 @@ def _follow_newton(judge: Judge, deep: slice) -> list[Claim]:
             "<",
             0.1,
             unit="SPD / mean square of the read-out",
-            bar="ours",
+            bar="ours, set after a first look",
         ),
     ]
