@@ -4,6 +4,7 @@ What runs there is StableHLO: an operation that only a CPU has (a routine of LAP
 callback) is refused here.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -13,10 +14,27 @@ import pytest
 from flax import nnx
 from jax import export
 
-from icl import LinearRegression, ModelConfig, TrainConfig, Transformer
-from icl.baselines import closed_form, direct, iterative, neighbors, sequential
+from icl import (
+    Curriculum,
+    LinearRegression,
+    ModelConfig,
+    TrainConfig,
+    Transformer,
+    generation,
+)
+from icl.baselines import (
+    DiscretePosterior,
+    GaussianProcess,
+    MixturePosterior,
+    closed_form,
+    direct,
+    iterative,
+    neighbors,
+    sequential,
+)
 from icl.baselines import spectral as spectra
 from icl.prompts import Prompts
+from icl.tasks import Addition, Mixture, Pool, ReluNetwork
 from icl.training.compiled import compile_program, program_key, scales_of
 from probes.pooled import fitting, training
 from probes.pooled.config import ProbeConfig
@@ -43,14 +61,28 @@ def test_what_only_a_cpu_has_is_refused():
         lower(jax.jit(jax.scipy.linalg.schur), jnp.eye(2))
 
 
-@pytest.mark.parametrize(("members", "precision"), [(None, "bfloat16"), (2, "default")])
-def test_training(members, precision):
-    config = TrainConfig(
-        steps=4, batch=2, chunk=2, held_out=2, precision=precision, weight_decay=0.1
-    )
+CONFIG = TrainConfig(steps=4, batch=2, chunk=2, held_out=2, weight_decay=0.1)
+GROWING = replace(CONFIG, optimizer="muon", curriculum=Curriculum(dims=1, pairs=2))
+LINEAR = replace(MODEL, attention="linear", shared_layers=True, layers=2)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "config", "members"),
+    [
+        (TASK, MODEL, replace(CONFIG, precision="bfloat16"), None),
+        (TASK, MODEL, CONFIG, 2),
+        (TASK, MODEL, GROWING, None),
+        (TASK, LINEAR, CONFIG, None),
+        (TASK, replace(MODEL, body="lstm"), CONFIG, None),
+        (Addition(1, examples=50), MODEL, CONFIG, None),
+        (Pool(ReluNetwork(2, 4, hidden=3), size=3), MODEL, CONFIG, None),
+    ],
+    ids=["bfloat16", "ensemble", "growing", "linear", "lstm", "sums", "pool"],
+)
+def test_training(task, model, config, members):
     device = tuple(jax.devices()[:1])
-    program = compile_program(program_key(TASK, MODEL, config), device, members)
-    key, scales = jax.random.key(0), scales_of(TASK, config)
+    program = compile_program(program_key(task, model, config), device, members)
+    key, scales = jax.random.key(0), scales_of(task, config)
     if members:
         key = jax.random.split(key, members)
         scales = jax.tree.map(lambda number: jnp.full(members, number), scales)
@@ -62,7 +94,10 @@ def test_training(members, precision):
     assert "stablehlo.while" in text
 
 
-@pytest.mark.parametrize("name", ["predict", "predict_at", "__call__", "resume"])
+FORWARD = ("predict", "predict_at", "__call__", "resume", "patterns", "read_out")
+
+
+@pytest.mark.parametrize("name", FORWARD)
 def test_forward_passes(name):
     model = Transformer(MODEL, TASK.codec, rngs=nnx.Rngs(0))
     graphdef, params = nnx.split(model)
@@ -72,6 +107,8 @@ def test_forward_passes(name):
         "predict_at": (prompts, XS[:, :, None]),
         "__call__": (prompts,),
         "resume": (jnp.zeros((3, 7, 4)),),
+        "patterns": (prompts,),
+        "read_out": (jnp.zeros((3, 7, 4)),),
     }[name]
     layer = {"layer": 1} if name == "resume" else {}
 
@@ -111,8 +148,35 @@ def test_the_other_learners():
     lower(sequential._sweep, XS, YS, 0.1, 0.0)
 
 
+def test_learners_of_functions_and_mixtures():
+    """They solve in float64, but for the sums over a pool."""
+    tasks = (replace(TASK, noise_std=0.1), replace(TASK, noise_std=0.5))
+    networks = Pool(ReluNetwork(2, 4, hidden=3), size=3)
+    learners = {
+        GaussianProcess(): "f64",
+        MixturePosterior(Mixture(tasks)): "f64",
+        DiscretePosterior(Pool(TASK, size=3), noise_std=0.1, smoothing=0.1): "f64",
+        DiscretePosterior(networks, noise_std=0.1): "f32",
+    }
+    for learner, numbers in learners.items():
+        predict = jax.jit(lambda prompts, learner=learner: learner(prompts).predictions)
+        with jax.enable_x64(numbers == "f64"):
+            assert numbers in lower(predict, Prompts(XS, YS))
+
+
+def test_writing():
+    task = Addition(1)
+    model = Transformer(MODEL, task.codec, rngs=nnx.Rngs(0))
+    graphdef, params = nnx.split(model)
+    lines = task.test(3)._replace(latents=None)
+    write = generation._compiled(graphdef, task.codec.start + 1)
+    text = lower(write, params, lines, jnp.full(3, task.codec.start + 1))
+    assert "stablehlo.while" in text
+
+
+@pytest.mark.parametrize("labels", [False, True])
 @pytest.mark.parametrize("units", [None, 3])
-def test_pooled_probes(units):
+def test_pooled_probes(units, labels):
     layers, probes, tokens, features, coordinates = 2, 2, 3, 4, 2
     first = fitting._initial(0, (tokens, features), coordinates, units)
     first = jax.tree.map(
@@ -123,6 +187,7 @@ def test_pooled_probes(units):
     )
     reads = np.ones((probes, tokens), bool)
     config = ProbeConfig(units=units)
-    fit = partial(training.fit_layers, batch_size=2)
+    prior = jnp.zeros((probes, coordinates)) if labels else None
+    fit = partial(training.fit_layers, prior=prior, batch_size=2)
     lower(jax.jit(fit), first, prompts, prompts, reads, jax.random.key(0), config)
     lower(predict_layers, first, prompts.hidden, reads)

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int
 
 from icl.tasks.base import with_values
 from icl.tasks.laws import DEGREES, Law
-from icl.tasks.pools import Pool
+from icl.tasks.pools import Pool, as_floats
 
 FUNCTIONS, PROMPTS = 2**10, 2**8
 """The largest numbers of functions and of prompts that are looked at together."""
@@ -117,7 +117,7 @@ def means(
 
     arrays = jax.tree.map(in_parts, (xs, ys, queries))
     numbers = np.uint32(pool.seed), np.int32(pool.size), _log_prior(pool, plan)
-    found = _program(arrays)(plan, noise_std, numbers, arrays)
+    found = _program(arrays)(plan, xs.dtype.type(noise_std), numbers, arrays)
     count = parts * prompts
     return jax.tree.map(lambda a: a.reshape(count, *a.shape[2:])[: len(xs)], found)
 
@@ -202,7 +202,7 @@ def _enumerated(
 
     def of_functions(sums: _Sums, start: Int[Array, ""]) -> tuple[_Sums, None]:
         index = start + jnp.arange(plan.functions)
-        functions = pool.members(jnp.minimum(index, size - 1))
+        functions = as_floats(pool.members(jnp.minimum(index, size - 1)), xs.dtype)
         if prior is None:
             exponents = jnp.where(index < size, 0.0, NEVER)
         else:

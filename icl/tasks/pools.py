@@ -306,15 +306,28 @@ class Mixture(Task):
 def _each(draw: Callable[..., Any], seed: Any, index: Int[Array, " count"]) -> Any:
     """Returns what `draw` gives for the key of each number, which is one of each.
 
-    The seed may be a scalar of JAX.
+    The seed may be a scalar of JAX. All is drawn in float32, also where JAX makes
+    float64: there, the same key would draw other functions.
     """
-    root = jax.random.key(seed)
 
     def one(number: Int[Array, ""]) -> Any:
-        drawn = draw(jax.random.fold_in(root, number))
+        drawn = draw(jax.random.fold_in(jax.random.key(seed), number))
         return jax.tree.map(lambda array: array[0], drawn)
 
-    return jax.vmap(one)(index)
+    index = index.astype(jnp.int32)
+    with jax.enable_x64(False):
+        found = jax.vmap(one)(index)
+    return as_floats(found, float)
+
+
+def as_floats(arrays: Any, dtype: Any) -> Any:
+    """Returns arrays, those that are no integers in another dtype."""
+
+    def cast(array: Array) -> Array:
+        floats = jnp.issubdtype(array.dtype, jnp.floating)
+        return array.astype(dtype) if floats else array
+
+    return jax.tree.map(cast, arrays)
 
 
 def _indices(

@@ -36,6 +36,25 @@ def reference(table, shares, prompts, noise_std):
     return (odds / odds.sum(axis=-1, keepdims=True)) @ table
 
 
+CLASSES = (NOISY, ReluNetwork(3, 6, hidden=4), DecisionTree(3, 6, depth=2))
+
+
+@pytest.mark.parametrize("task", CLASSES, ids=lambda task: type(task).__name__)
+def test_a_pool_is_the_same_functions_in_any_precision(task, prompts):
+    pool = Pool(task, 5, seed=4)
+    learner = DiscretePosterior(pool, noise_std=0.5)
+    members, found = pool.members(jnp.arange(5)), learner(prompts).predictions
+    with jax.enable_x64(True):
+        again, same = pool.members(jnp.arange(5)), learner(prompts).predictions
+        double = jax.tree.map(lambda array: jnp.asarray(array, float), prompts)
+        exact = learner(double).predictions
+    for name, array in members.items():
+        np.testing.assert_array_equal(array, again[name])
+    assert same.dtype == np.float32 and exact.dtype == np.float64
+    np.testing.assert_array_equal(found, same)
+    np.testing.assert_allclose(found, exact, atol=1e-5)  # float32
+
+
 def test_the_posterior_over_a_pool_is_its_formula(monkeypatch, prompts):
     # In parts of 8 functions and 16 prompts, the last of which are not full.
     monkeypatch.setattr(enumeration, "FUNCTIONS", 8)
