@@ -125,7 +125,7 @@ def stages(
     yield "ensemble", partial(ensemble, plan.member, plan.members, turns)
     yield "grid", partial(grid, plan.states, turns)
     yield "pooled", partial(pooled, plan.states, turns)
-    yield "figure 1", partial(figure, plan.preset, results)
+    yield "figure 1", partial(figure, plan.preset, results, end)
     yield "the paper's model", partial(paper, plan.long, results, end)
 
 
@@ -228,13 +228,19 @@ def pooled(size: tuple[int, int, int, int], turns: int) -> Iterator[Row]:
     )
 
 
-def figure(preset: str, results: Path) -> Iterator[Row]:
-    """A row for Figure 1 with all that it needs, in a fresh results folder."""
+def figure(preset: str, results: Path, end: float) -> Iterator[Row]:
+    """A row for Figure 1 with all that it needs, in a fresh results folder.
+
+    It is stopped when the time is over, and then has no row.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "experiments.akyurek2023.fig1", preset]
         start = time.perf_counter()
         subprocess.run(
-            [*command, "--results", folder], check=True, stdout=subprocess.DEVNULL
+            [*command, "--results", folder],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=max(end - time.monotonic(), 1),
         )
         seconds = np.array([time.perf_counter() - start])
         pictures = list(Path(folder).rglob("figure.png"))
