@@ -10,7 +10,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.engine.figures.style import BLUE, GREY, VERMILLION, canvas
+from experiments.engine.figures.style import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    canvas,
+    legend_below,
+)
 
 STYLES: dict[str, dict[str, Any]] = {
     "SGD": {"color": "#0072B2", "marker": "o"},
@@ -34,9 +40,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         _draw_depths(dataset, figure.add_subplot(grid[1, 0]))
         _draw_widths(dataset, figure.add_subplot(grid[1, 1]))
         _draw_flaws(dataset, figure.add_subplot(grid[1, 2:]))
-        figure.legend(
-            *by_dim.get_legend_handles_labels(), loc="outside lower center", ncols=6
-        )
+        legend_below(figure, by_dim, ncols=6)
     return figure
 
 

@@ -59,6 +59,7 @@ from experiments.engine.figures.style import (
     canvas,
     count_examples,
     draw_band,
+    legend_below,
 )
 from experiments.reference_models import SETTINGS
 from icl import Prompts, Transformer, checks, inference, token_contexts, token_names
@@ -189,8 +190,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes, target in zip(curves, NAMES, strict=True):
             _curves(axes, dataset.sel(target=target))
         curves[0].set_ylabel("R² on other prompts")
-        labelled = curves[0].get_legend_handles_labels()
-        figure.legend(*labelled, loc="outside lower center", ncols=5)
+        legend_below(figure, curves[0], ncols=5)
     return figure
 
 

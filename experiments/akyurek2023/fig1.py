@@ -49,7 +49,12 @@ from experiments.engine.figures.evaluation import (
 )
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import over_seeds
-from experiments.engine.figures.style import canvas, count_examples, draw_band
+from experiments.engine.figures.style import (
+    canvas,
+    count_examples,
+    draw_band,
+    legend_below,
+)
 from experiments.reference_models import SETTINGS
 from icl import Prompts, Transformer, checks, inference
 from icl.baselines import Learner, solve
@@ -211,10 +216,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         grid[0, 1].set_title("(b) implied weights")
         grid[1, 0].set_title("(a) on a logarithmic axis")
         grid[1, 1].set_title("(b) on a logarithmic axis")
-        labelled = grid[0, 0].get_legend_handles_labels()
-        figure.legend(
-            *labelled,
-            loc="outside lower center",
+        legend_below(
+            figure,
+            grid[0, 0],
             ncols=4,
             title="distance between two learners; ICL is the transformer, Y the true "
             "label",

@@ -10,7 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from experiments.akyurek2023.fig4_claims import resampled_errors
 from experiments.akyurek2023.fig4_measure import HEADS, TARGETS
 from experiments.engine.figures.seeds import mean_over_seeds, named_layers
-from experiments.engine.figures.style import BLUE, VERMILLION, canvas, draw_band
+from experiments.engine.figures.style import (
+    BLUE,
+    VERMILLION,
+    canvas,
+    draw_band,
+    legend_below,
+)
 
 
 def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
@@ -35,8 +41,7 @@ def draw(dataset: xr.Dataset, model: str, *, beside: str) -> Figure:
         )
         panels[-1, 0].set_xlabel("layer (0 = embedding)")
         panels[-1, 1].set_xlabel("token")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        legend_below(figure, panels[0, 0], ncols=2)
     return figure
 
 

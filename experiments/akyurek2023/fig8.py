@@ -35,7 +35,7 @@ from experiments.akyurek2023.fig8_claims import (
 from experiments.akyurek2023.size_sweep import SWEEPS, Sweep, settings
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import GREY, canvas
+from experiments.engine.figures.style import GREY, canvas, legend_below
 from icl.baselines import LeastSquares, Ridge
 from icl.sweeps.store import Models
 
@@ -106,10 +106,9 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels[0].plot(
             widths, ":", color=GREY, label="(width of the construction, 3 + 5d + 3d²)"
         )
-        labelled = panels[0].get_legend_handles_labels()
-        figure.legend(
-            *labelled,
-            loc="outside lower center",
+        legend_below(
+            figure,
+            panels[0],
             ncols=3,
             title="smallest size nearer to OLS than to Ridge(0.1), judged at",
         )

@@ -59,6 +59,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.reference_models import PROBING
 from icl import checks
@@ -176,11 +177,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in grid[-1]:
             axes.set_xlabel("layer (0 = embedding)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        labelled: dict[str, Any] = {}
-        for axes in grid[0]:
-            handles, labels = axes.get_legend_handles_labels()
-            labelled |= dict(zip(labels, handles, strict=True))
-        figure.legend(labelled.values(), labelled, loc="outside lower center", ncols=3)
+        legend_below(figure, *grid[0], ncols=3)
     return figure
 
 

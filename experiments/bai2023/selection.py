@@ -42,6 +42,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.reference_models import PROBING
 from icl import LinearRegression, ModelConfig, TrainConfig, checks, inference, sweeps
@@ -254,8 +255,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_title(f"noise {noise:g}")
         panels[0].set_ylim(bottom=1e-4)
         panels[0].set_ylabel("squared error / variance of w.x")
-        curves = panels[-1].get_legend_handles_labels()
-        figure.legend(*curves, loc="outside lower center", ncols=4)
+        legend_below(figure, panels[-1], ncols=4)
         _draw_penalties(chosen, dataset, resampled.band(penalty))
     return figure
 

@@ -42,6 +42,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     draw_band,
+    legend_below,
 )
 from icl import ModelConfig, TrainConfig, checks, inference, sweeps
 from icl.codecs import Lines
@@ -255,10 +256,8 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         _read(panels[2], dataset.r2)
         for axes in panels:
             axes.set(xscale="log", xlabel="step of training", ylim=SHARES)
-        known = panels[0].get_legend_handles_labels()
-        figure.legend(*known, loc="outside lower left", ncols=3)
-        known = panels[2].get_legend_handles_labels()
-        figure.legend(*known, loc="outside lower right", ncols=4)
+        legend_below(figure, panels[0], side="left", ncols=3)
+        legend_below(figure, panels[2], side="right", ncols=4)
     return figure
 
 

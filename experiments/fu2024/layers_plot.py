@@ -16,6 +16,7 @@ from experiments.engine.figures.style import (
     ORANGE,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.fu2024.layers_claims import at_best, best_step, resample
 from experiments.fu2024.layers_measure import FAMILIES
@@ -39,8 +40,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.axvspan(among[0], among[-1], color=GREY, alpha=0.12, lw=0)
             axes.set_xlabel("layer (0 = embedding)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        curves = similarity.get_legend_handles_labels()
-        figure.legend(*curves, loc="outside lower center", ncols=3)
+        legend_below(figure, similarity, ncols=3)
     return figure
 
 

@@ -49,7 +49,14 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import mean_over_seeds, over_seeds
-from experiments.engine.figures.style import GREY, ORANGE, SKY, canvas, draw_band
+from experiments.engine.figures.style import (
+    GREY,
+    ORANGE,
+    SKY,
+    canvas,
+    draw_band,
+    legend_below,
+)
 from experiments.fu2024.lens_claims import (
     best_k,
     claims,
@@ -301,8 +308,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         iterations.set_title("best number of Newton iterations")
         iterations.set_yticks(ITERATIONS[::4])
         iterations.set_ylim(-1, ITERATIONS[-1] + 1)
-        labelled = distance.get_legend_handles_labels()
-        figure.legend(*labelled, loc="outside lower center", ncols=2)
+        legend_below(figure, distance, ncols=2)
     return figure
 
 

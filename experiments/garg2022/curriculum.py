@@ -31,7 +31,7 @@ from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Ratio
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLUE, GREY, ORANGE, canvas
+from experiments.engine.figures.style import BLUE, GREY, ORANGE, canvas, legend_below
 from experiments.reference_models import RELEASED, SETTINGS
 from icl import Curriculum, LinearRegression, ModelConfig, TrainConfig, checks, sweeps
 from icl.sweeps.setting import Setting
@@ -226,8 +226,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
                 )
             axes.set(title=f"d = {dim}", xscale="log", yscale="log", xlabel="step")
         panels[0].set_ylabel("held-out loss / d")
-        curves = panels[0].get_legend_handles_labels()
-        figure.legend(*curves, loc="outside lower center", ncols=2)
+        legend_below(figure, panels[0], ncols=2)
     return figure
 
 

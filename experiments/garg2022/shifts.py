@@ -45,6 +45,7 @@ from experiments.engine.figures.style import (
     canvas,
     count_examples,
     draw_band,
+    legend_below,
 )
 from experiments.garg2022.shifts_claims import claims, error, resample
 from experiments.reference_models import RELEASED, SETTINGS
@@ -174,11 +175,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels[0].set(yscale="log", ylim=(LEAST, MOST))
         for axes in panels[::5]:
             axes.set_ylabel("squared error / variance of y")
-        known = {}
-        for axes in panels:
-            handles, labels = axes.get_legend_handles_labels()
-            known |= dict(zip(labels, handles, strict=True))
-        figure.legend(known.values(), known, loc="outside lower center", ncols=4)
+        legend_below(figure, *panels, ncols=4)
     return figure
 
 

@@ -44,6 +44,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     draw_band,
+    legend_below,
 )
 from icl import checks
 from icl.arithmetic.completion import (
@@ -316,9 +317,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         )
         right.xaxis.set_minor_locator(NullLocator())
         right.set_title("dotted: n ln(2n / ln 2) and 0.65 n² / ln n")
-        figure.legend(
-            *left.get_legend_handles_labels(), loc="outside lower center", ncols=3
-        )
+        legend_below(figure, left, ncols=3)
     return figure
 
 

@@ -47,6 +47,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.lee2023.formats_claims import (
     BOTH_RANDOM,
@@ -168,9 +169,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         right.set_xlabel("digit of the answer (0: units)")
         right.set_xticks(dataset.column.values)
         right.set_title(f"digit by digit, {dataset.examples.values[-1]:,} examples")
-        figure.legend(
-            *left.get_legend_handles_labels(), loc="outside lower center", ncols=4
-        )
+        legend_below(figure, left, ncols=4)
     return figure
 
 

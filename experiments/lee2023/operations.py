@@ -41,6 +41,7 @@ from experiments.engine.figures.style import (
     SHARES,
     VERMILLION,
     canvas,
+    legend_below,
 )
 from experiments.lee2023.formats import PRESETS as FORMATS
 from experiments.reference_models import SUMS
@@ -274,8 +275,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         axes.set_xticks(range(len(names)), names)
         axes.set(xlim=(-0.5, len(names) - 0.5), ylim=SHARES)
         axes.set_ylabel("share that is right, unseen lines")
-        known = axes.get_legend_handles_labels()
-        figure.legend(*known, loc="outside lower center", ncols=4)
+        legend_below(figure, axes, ncols=4)
     return figure
 
 

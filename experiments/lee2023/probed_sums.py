@@ -46,6 +46,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.lee2023 import formats
 from experiments.lee2023.formats_measure import addition_of, setting_of
@@ -201,8 +202,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_xticks(np.arange(len(tokens)), tokens, rotation=90, fontsize=8)
         for axes in panels[:, 0]:
             axes.set_ylabel("held-out R²")
-        known = panels[0, 0].get_legend_handles_labels()
-        figure.legend(*known, loc="outside lower center", ncols=6)
+        legend_below(figure, panels[0, 0], ncols=6)
     return figure
 
 

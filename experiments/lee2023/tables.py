@@ -40,6 +40,7 @@ from experiments.engine.figures.style import (
     SHARES,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.lee2023.formats import PRESETS as FORMATS
 from experiments.lee2023.tables_claims import NAMES, claims, exact, resampled
@@ -245,8 +246,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes, n in zip(panels, tables, strict=True):
             _panel(axes, dataset, parts, n)
         panels[0].set(ylabel="share of the other cells", ylim=SHARES)
-        known = panels[0].get_legend_handles_labels()
-        figure.legend(*known, loc="outside lower center", ncols=2)
+        legend_below(figure, panels[0], ncols=2)
     return figure
 
 

@@ -33,7 +33,14 @@ from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.seeds import over_seeds
-from experiments.engine.figures.style import BLUE, ORANGE, SHARES, canvas, draw_band
+from experiments.engine.figures.style import (
+    BLUE,
+    ORANGE,
+    SHARES,
+    canvas,
+    draw_band,
+    legend_below,
+)
 from experiments.lee2023 import probed_sums
 from experiments.lee2023.formats_measure import addition_of
 from experiments.lee2023.probed_sums import Config
@@ -200,8 +207,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.set_xticks(dataset.layer.values)
             axes.set_ylim(SHARES)
         panels[0].set_ylabel("share of next digits that flip")
-        known = panels[0].get_legend_handles_labels()
-        figure.legend(*known, loc="outside lower center", ncols=4)
+        legend_below(figure, panels[0], ncols=4)
     return figure
 
 

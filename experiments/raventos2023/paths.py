@@ -31,7 +31,7 @@ from experiments.engine.claims.judge import Judge
 from experiments.engine.claims.statistics import Largest, Ratio, Smallest
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import GREY, canvas, draw_band
+from experiments.engine.figures.style import GREY, canvas, draw_band, legend_below
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import FEW, resample
 from experiments.raventos2023.pools_measure import (
@@ -202,8 +202,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
             axes.axhline(1.0, color=GREY, linestyle="--", linewidth=0.9)
             axes.set(title=title, xlabel="from one function to the other")
         panels[0].set(yscale="log", ylabel="risk / risk of ridge regression")
-        curves = panels[1].get_legend_handles_labels()
-        figure.legend(*curves, loc="outside lower center", ncols=7)
+        legend_below(figure, panels[1], ncols=7)
     return figure
 
 

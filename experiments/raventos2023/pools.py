@@ -29,7 +29,15 @@ from matplotlib.axes import Axes
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, BLUE, GREEN, GREY, canvas, draw_band
+from experiments.engine.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    canvas,
+    draw_band,
+    legend_below,
+)
 from experiments.raventos2023.pools_claims import claims, distance, resample
 from experiments.raventos2023.pools_measure import Config, measure, settings
 from experiments.reference_models import SETTINGS
@@ -109,11 +117,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         panels[2].set_title("distances on new functions")
         for axes in panels:
             count_functions(axes, dataset)
-        known = {}
-        for axes in panels:
-            handles, labels = axes.get_legend_handles_labels()
-            known |= dict(zip(labels, handles, strict=True))
-        figure.legend(known.values(), known, loc="outside lower center", ncols=3)
+        legend_below(figure, *panels, ncols=3)
     return figure
 
 

@@ -32,7 +32,13 @@ import xarray as xr
 from experiments.engine.figures.command import main
 from experiments.engine.figures.evaluation import Evaluation
 from experiments.engine.figures.figure import Figure
-from experiments.engine.figures.style import BLACK, GREY, canvas, draw_band
+from experiments.engine.figures.style import (
+    BLACK,
+    GREY,
+    canvas,
+    draw_band,
+    legend_below,
+)
 from experiments.raventos2023 import pools_measure
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools_claims import REMEMBERS, resample, threshold_size
@@ -223,8 +229,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         ratios.set(xscale="log", yscale="log", ylabel="r, ratio of distances")
         ratios.set_xlabel("number M of functions in training")
         ratios.set_xticks(dataset["size"].values, [f"{s:g}" for s in dataset["size"]])
-        curves = ratios.get_legend_handles_labels()
-        figure.legend(*curves, loc="outside lower center", ncols=4)
+        legend_below(figure, ratios, ncols=4)
         value, low, high = resampled.band(threshold_size)
         for place, (color, name) in enumerate(zip(colors, names, strict=False)):
             at = [2.0 ** float(part.sel(row=name)) for part in (low, value, high)]

@@ -43,6 +43,7 @@ from experiments.engine.figures.style import (
     SHARES,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.raventos2023.pools import PRESETS as POOLS
 from experiments.raventos2023.pools import count_functions
@@ -109,9 +110,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         for axes in (labels, query, spans):
             axes.set_xlabel("layer (0 = embedding)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(
-            *labels.get_legend_handles_labels(), loc="outside lower center", ncols=4
-        )
+        legend_below(figure, labels, ncols=4)
     return figure
 
 

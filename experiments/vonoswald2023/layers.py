@@ -41,6 +41,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.vonoswald2023.layers_claims import claims, resample
 from experiments.vonoswald2023.layers_measure import Config, measure, settings
@@ -177,9 +178,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         shifted.set_xlabel("range / range in training")
         for axes in (way, learnt, shifted):
             axes.legend(fontsize=8)
-        figure.legend(
-            *loss.get_legend_handles_labels(), loc="outside lower left", ncols=3
-        )
+        legend_below(figure, loss, side="left", ncols=3)
     return figure
 
 

@@ -45,6 +45,7 @@ from experiments.engine.figures.style import (
     VERMILLION,
     canvas,
     draw_band,
+    legend_below,
 )
 from experiments.vonoswald2023.fig2_measure import uniform
 from experiments.vonoswald2023.layers import LONG, SHORT
@@ -325,8 +326,7 @@ def plot(dataset: xr.Dataset) -> matplotlib.figure.Figure:
         wrong.set(xlabel="labels that are random", ylim=(0, None))
         for axes in (wider, wrong):
             axes.legend(fontsize=8)
-        curves = applied.get_legend_handles_labels()
-        figure.legend(*curves, loc="outside lower left", ncols=2)
+        legend_below(figure, applied, side="left", ncols=2)
     return figure
 
 

@@ -15,7 +15,7 @@ from experiments.engine.figures.evaluation import Evaluation
 PER_PROMPT = xr.Dataset({"spd": (("prompt", "context"), np.ones((4, 3)))})
 CLAIM = {"value": 0.1, "low": 0.0, "high": 0.2, "threshold": 1.0}
 WORDS = ("id", "text", "source", "unit", "figure", "note", "interval_over", "empty")
-WORDS += ("missing", "follows", "series")
+WORDS += ("missing", "follows", "series", "longer_of")
 
 
 def judge():

@@ -6,7 +6,7 @@ colour alone. Which learner has which colour is said in the folder of its paper.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -22,6 +22,14 @@ MARKER_CYCLE = "osD^vPX"
 
 SHARES = (-0.03, 1.03)
 """The limits of an axis of shares; intervals of few seeds may reach beyond 0 and 1."""
+
+Side = Literal["left", "center", "right"]
+PLACES: Mapping[Side, Any] = {
+    "left": "outside lower left",
+    "center": "outside lower center",
+    "right": "outside lower right",
+}
+"""Where a legend below all panels stands, in matplotlib's words."""
 
 RULES: Mapping[str, Any] = {
     "font.size": 9,
@@ -69,6 +77,27 @@ def draw_band(
     x = value[x] if isinstance(x, str) else x
     axes.plot(x, value, *form, **style)
     axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
+
+
+def legend_below(
+    figure: Figure,
+    *panels: Axes,
+    side: Side = "center",
+    **style: Any,
+) -> None:
+    """Draws one legend below all panels, so that no curve runs through it.
+
+    Args:
+        figure: what is drawn.
+        panels: those whose curves it names; what has one label is named once.
+        side: where it stands.
+        style: properties of the legend, such as `ncols` and `title`.
+    """
+    known: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        known |= dict(zip(labels, handles, strict=True))
+    figure.legend(known.values(), known, loc=PLACES[side], **style)
 
 
 def count_examples(axes: Axes, dim: int, *, low: bool = False) -> None:
