@@ -107,7 +107,7 @@ PRESETS = {
     "quick": Config(
         SETTINGS["quick"], Evaluation(prompts=20_000), queried=1_000, seeds=3
     ),
-    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=20_000), queried=1_000),
+    "shipped": Config(SETTINGS["shipped"], Evaluation(prompts=20_000)),
     "paper": Config(SETTINGS["paper"]),
 }
 

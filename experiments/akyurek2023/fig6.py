@@ -60,7 +60,7 @@ class Config:
     """
 
     setting: Setting
-    evaluation: Evaluation = Evaluation(prompts=1_000)
+    evaluation: Evaluation = Evaluation(prompts=500)
     queries: int | None = None
     seeds: int = 1
 

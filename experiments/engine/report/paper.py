@@ -154,10 +154,16 @@ class Paper:
     ) -> Iterator[str]:
         """Yields the figures to make: first those whose models are there.
 
-        The other models are trained side by side in between.
+        Those that look at no model, which take least, come before all others. The other
+        models are trained side by side in between.
         """
+
+        def looks_at_models(short: str) -> bool:
+            return bool(needed([planned[short]], models))
+
         waiting = []
-        for short, plan in planned.items():
+        for short in sorted(planned, key=looks_at_models):
+            plan = planned[short]
             if (
                 options.replot
                 or is_computed(*plan, models)
