@@ -134,6 +134,20 @@ def test_files_that_pages_name_exist(page):
         assert (ROOT / target).exists(), target
 
 
+NUMBER = r"-?\d[\d.,]*(?:e-?\d+)?"
+WITH_INTERVAL = re.compile(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]")
+"""A number as RESULTS.md writes it, such as 0.025 [0.01, 0.04]."""
+
+
+@pytest.mark.parametrize("page", ("README.md", "docs/papers/akyurek2023.md"))
+def test_numbers_with_an_interval_are_those_of_the_results(page):
+    results = (ROOT / "RESULTS.md").read_text()
+    text = " ".join((ROOT / page).read_text().split())
+    found = set(WITH_INTERVAL.findall(text))
+    assert {number for number in found if number not in results} == set()
+    assert found or page == "README.md"
+
+
 def test_the_tree_is_the_tree():
     """Every folder and file that the tree of the design names stands where it says."""
     text = (ROOT / "docs/design.md").read_text()
