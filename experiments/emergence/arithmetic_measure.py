@@ -7,7 +7,7 @@ probable it is. All metrics are reductions of these (`icl.emergence`); a checkpo
 read once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import log_softmax
 
+from experiments.engine.figures.checkpoints import ModelAt
 from experiments.engine.figures.evaluation import Evaluation, check_unseen
 from icl import checks, inference
 from icl.codecs.matching import right_characters
@@ -31,8 +32,6 @@ FORMATS: Mapping[str, Mapping[str, Any]] = {
 
 DIGITS = 10
 """A digit is its own place in all alphabets, so that these come first."""
-
-ModelAt = Callable[[Setting, int], Any]
 
 
 @dataclass(frozen=True)

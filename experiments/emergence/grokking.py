@@ -30,7 +30,11 @@ from matplotlib.axes import Axes
 
 from experiments.emergence.grokking_claims import KINDS, claims, resample
 from experiments.engine.claims.intervals import Resampled
-from experiments.engine.figures.checkpoints import model_after, with_checkpoints
+from experiments.engine.figures.checkpoints import (
+    ModelAt,
+    model_after,
+    with_checkpoints,
+)
 from experiments.engine.figures.command import main
 from experiments.engine.figures.figure import Figure
 from experiments.engine.figures.style import (
@@ -45,7 +49,7 @@ from experiments.engine.figures.style import (
     legend_below,
 )
 from icl import ModelConfig, TrainConfig, checks, inference, sweeps
-from icl.codecs import Lines
+from icl.codecs import Characters, Lines
 from icl.codecs.matching import exact_match
 from icl.sweeps.setting import Setting
 from icl.sweeps.store import Models
@@ -164,20 +168,18 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     task, steps = config.setting.task, config.setting.train.kept_steps
     assert isinstance(task, ModularAddition)  # for the type checker
     lines = task.every_sum()
-    right = [
+    right = np.array(
         [
             [
-                exact_match(inference.predictions(model, lines), lines, task.codec)
-                for step in steps
-                for model in [at(setting_of(config, decay, seed), step)]
+                _right_answers(at, setting_of(config, decay, seed), lines)
+                for seed in range(config.seeds)
             ]
-            for seed in range(config.seeds)
-        ]
-        for decay in decays(config)
-    ]
-    known = np.array(right)[..., 0].astype(np.float32)
+            for decay in decays(config)
+        ],
+        np.float32,
+    )
     found = {
-        kind: (("decay", "seed", "step", f"{kind}_pair"), known[..., pairs])
+        kind: (("decay", "seed", "step", f"{kind}_pair"), right[..., pairs])
         for kind, pairs in kinds_of(task).items()
     }
     first = setting_of(config, decays(config)[0], 0)
@@ -195,6 +197,19 @@ def compute(config: Config, models: Models) -> xr.Dataset:
             "fraction": task.fraction,
             "steps": config.setting.train.steps,
         },
+    )
+
+
+def _right_answers(at: ModelAt, setting: Setting, lines: Lines) -> np.ndarray:
+    """Returns whether a model answers rightly, (step, pair), at every checkpoint."""
+    codec = setting.task.codec
+    assert isinstance(codec, Characters)  # for the type checker
+    models = (at(setting, step) for step in setting.train.kept_steps)
+    return np.stack(
+        [
+            exact_match(inference.predictions(model, lines), lines, codec)[:, 0]
+            for model in models
+        ]
     )
 
 

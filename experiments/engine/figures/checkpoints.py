@@ -18,6 +18,9 @@ from icl.training.trained import load
 
 Compute = Callable[[Any, Models], xr.Dataset]
 
+ModelAt = Callable[[Setting, int], Any]
+"""Returns the model of a setting after so many steps, or what stands in for it."""
+
 
 def with_checkpoints(compute: Compute) -> Compute:
     """Makes a figure that reads checkpoints work without a folder of results, too.
