@@ -41,7 +41,7 @@ from experiments.reference_models import SETTINGS
 
 TIMES = {
     "tiny": "about 2 min",
-    "quick": "92 min; seconds, once done",
+    "quick": "75 min; seconds, once done",
     "shipped": "10 min, without any training",
     "paper": "6,048 models, 290 days of one H100, an estimate",
 }

@@ -17,7 +17,7 @@ from experiments.akyurek2023.__main__ import AKYUREK
 
 TIMES = {
     "tiny": "1 min",
-    "quick": "16 min; seconds, once done",
+    "quick": "15 min; seconds, once done",
     "shipped": "8 min, without any training",
     "paper": "6 hours of training on one H100, an estimate",
 }
