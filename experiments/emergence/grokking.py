@@ -185,7 +185,7 @@ def compute(config: Config, models: Models) -> xr.Dataset:
     first = setting_of(config, decays(config)[0], 0)
     grids = [_phases(config, at(first, step), lines) for step in steps]
     return xr.Dataset(
-        found | {"r2": xr.concat(grids, "step").drop_vars("token", errors="ignore")},
+        found | {"r2": xr.concat(grids, "step")},
         coords={
             "decay": list(decays(config)),
             "seed": range(config.seeds),

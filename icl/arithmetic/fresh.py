@@ -38,17 +38,30 @@ def fresh_pairs(
             of sums of several lengths.
     """
     digits = checks.positive_int("digits", digits, maximum=MOST_DIGITS)
+    left_out = check_fresh_law(digits, law, left_out)
+    if law == "lengths":
+        return _of_lengths(key, shape, digits)
+    allowed = 10**digits - len(left_out)
+    a, b = jax.random.randint(key, (2, *shape), 0, allowed)
+    return _skipping(a, left_out), _skipping(b, left_out)
+
+
+def check_fresh_law(
+    digits: int, law: Law, left_out: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Returns the operands that are left out, if a law can draw fresh sums without.
+
+    Raises:
+        ValueError: there is no such law, or operands are left out of sums of several
+            lengths, or are none.
+    """
     checks.one_of("law", law, ("uniform", "lengths"))
     left_out = check_left_out(digits, left_out)
     if law == "lengths" and left_out:
         raise ValueError(
             f"left_out must be () for sums of several lengths, got {shown(left_out)}."
         )
-    if law == "lengths":
-        return _of_lengths(key, shape, digits)
-    allowed = 10**digits - len(left_out)
-    a, b = jax.random.randint(key, (2, *shape), 0, allowed)
-    return _skipping(a, left_out), _skipping(b, left_out)
+    return left_out
 
 
 def random_working(

@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from icl import checks
 from icl.arithmetic.columns import MOST_DIGITS
-from icl.arithmetic.pairs import ENUMERATED, Law, Pairs, check_left_out
-from icl.arrays import shown
+from icl.arithmetic.fresh import check_fresh_law
+from icl.arithmetic.pairs import ENUMERATED, Law, Pairs
 
 
 def pair_shares(
@@ -34,16 +34,11 @@ def pair_shares(
         np.float64(0.5)
     """
     count = _operands(digits)
-    checks.one_of("law", law, ("uniform", "lengths"))
-    left_out = check_left_out(digits, left_out)
+    left_out = check_fresh_law(digits, law, left_out)
     if law == "uniform":
         of_one = np.ones(count)
         of_one[list(left_out)] = 0
         return np.outer(of_one, of_one).ravel() / of_one.sum() ** 2
-    if left_out:
-        raise ValueError(
-            f"left_out must be () for sums of several lengths, got {shown(left_out)}."
-        )
     sizes = np.array([len(str(number)) for number in range(count)])
     alike = np.bincount(sizes)[sizes]  # how many operands are as long as each
     longer = np.maximum.outer(sizes, sizes)
